@@ -1,0 +1,1 @@
+"""The science of Radfuse: arrays, models, rules. Knows no web, no database, no queue."""

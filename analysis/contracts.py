@@ -1,0 +1,305 @@
+"""The frozen dataclasses that cross the border between science and web.
+
+Nothing else crosses it. The web starts a step by handing a :class:`StepRequest` to a child
+process and reads back the step's ``*Result``; both travel as JSON (``to_json``/``from_json``),
+and bulk data travels as files named in the records, always relative to ``StepRequest.run_dir``.
+
+Conventions that hold everywhere:
+
+* arrays are ``[z, y, x]`` (slice, row, column); voxel indices in records are ``(i, j, k)`` =
+  ``(column, row, slice)``;
+* points are DICOM patient coordinates, LPS, millimetres (+x left, +y posterior, +z head);
+* an affine is 4x4 row-major, voxel index ``(i, j, k, 1)`` -> LPS of the voxel *centre*;
+* a transform ``matrix`` is 4x4 row-major and maps *moving* LPS points to *reference* LPS points
+  (the sense of DICOM Spatial Registration, PS3.3 C.20.2), the inverse of what ITK returns;
+* units are UCUM as DICOM writes them: ``[hnsf'U]`` (HU), ``g/ml{SUVbw}``, ``mm``, ``ml``, ``1``.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from functools import cache
+from typing import Any, Literal, TypeVar
+
+from pydantic import TypeAdapter
+
+Matrix = tuple[tuple[float, float, float, float], ...]
+"""4x4, row-major."""
+Point = tuple[float, float, float]
+"""LPS, mm."""
+
+IDENTITY: Matrix = (
+    (1.0, 0.0, 0.0, 0.0),
+    (0.0, 1.0, 0.0, 0.0),
+    (0.0, 0.0, 1.0, 0.0),
+    (0.0, 0.0, 0.0, 1.0),
+)
+
+STEPS: tuple[str, ...] = ("assemble", "register", "infer", "measure", "draft")
+"""The steps of a run, in order. Each reads the results of those before it from ``run_dir``."""
+
+StepName = Literal["assemble", "register", "infer", "measure", "draft"]
+Severity = Literal["info", "warning", "refused"]
+FusionState = Literal["reference", "same_frame", "registered", "not_registered"]
+Verdict = Literal["usable", "doubtful", "refused"]
+Role = Literal["CT", "PET", "T1", "T1c", "T2", "FLAIR", "MR", "OTHER"]
+Pathway = Literal["lung", "glioma", "general"]
+Section = Literal["technique", "comparison", "findings", "impression"]
+
+
+@dataclass(frozen=True)
+class Notice:
+    """Something a reader must know. ``subject`` is a SeriesInstanceUID or empty (whole case)."""
+
+    code: str
+    message: str
+    severity: Severity = "warning"
+    subject: str = ""
+
+
+@dataclass(frozen=True)
+class SeriesInput:
+    """One DICOM series to analyse; ``paths`` are absolute files, in any order."""
+
+    series_instance_uid: str
+    study_instance_uid: str
+    modality: str
+    description: str
+    paths: tuple[str, ...]
+
+
+@dataclass(frozen=True)
+class StepRequest:
+    """What a child process needs to do one step.
+
+    ``run_dir`` holds everything of the run; step ``s`` writes below ``run_dir/s/`` and its result
+    as ``run_dir/s/result.json`` (written last, atomically: its presence means the step is done).
+    """
+
+    step: StepName
+    run_dir: str
+    series: tuple[SeriesInput, ...]
+    seed: int = 20260101
+    device: str = "cpu"
+    threads: int = 2
+    models_dir: str = ""
+    """Folder of model bundles; empty means those shipped in ``analysis/models``."""
+
+
+@dataclass(frozen=True)
+class LevelRecord:
+    """One resolution of a stored volume. ``offsets`` has nz+1 entries: slice k of this level is
+    bytes ``offsets[k]:offsets[k+1]`` of the store file."""
+
+    shape: tuple[int, int, int]
+    """(nz, ny, nx) of this level."""
+    factors: tuple[int, int, int]
+    """(fz, fy, fx): full-resolution voxels averaged into one voxel of this level."""
+    offsets: tuple[int, ...]
+
+
+@dataclass(frozen=True)
+class VolumeRecord:
+    """A stored, streaming-ready volume: ``path`` is the store file (see volume_store.py)."""
+
+    key: str
+    """Unique in the run: the SeriesInstanceUID, or ``heatmap``, ``segmentation``."""
+    path: str
+    sha256: str
+    levels: tuple[LevelRecord, ...]
+    """Level 0 is full resolution; the last is the coarsest."""
+    affine: Matrix
+    dtype: Literal["int16", "uint8"]
+    slope: float
+    intercept: float
+    """physical value = stored * slope + intercept."""
+    unit: str
+    modality: str
+    role: Role
+    label: str
+    """Short text on screen, e.g. ``CT``, ``PET (SUVbw)``, ``FLAIR``."""
+    series_instance_uid: str = ""
+    frame_of_reference_uid: str = ""
+    sop_instance_uids: tuple[str, ...] = ()
+    """Source instance of each slice k (empty for derived volumes)."""
+    value_range: tuple[float, float] = (0.0, 1.0)
+    """Physical minimum and maximum."""
+    window: tuple[float, float] = (400.0, 40.0)
+    """Default (width, centre) in physical units."""
+    source: dict[str, Any] = field(default_factory=dict)
+    """Evidence: how the values were made (rescale, SUV branch and factor, resampling)."""
+    synthetic: bool = False
+    lossy: str = ""
+    """E.g. ``J2K 20:1`` when LossyImageCompression is 01, else empty."""
+
+
+@dataclass(frozen=True)
+class OutlineRecord:
+    """One delivered RTSTRUCT region: closed planar polygons in LPS mm of its own frame."""
+
+    number: int
+    name: str
+    color: str
+    """``#rrggbb``."""
+    frame_of_reference_uid: str
+    series_instance_uid: str
+    """The image series that the structure set refers to; empty if it names none in the case."""
+    polygons: tuple[tuple[Point, ...], ...]
+
+
+@dataclass(frozen=True)
+class AssembleResult:
+    pathway: Pathway
+    pathway_reason: str
+    reference_series_uid: str
+    volumes: tuple[VolumeRecord, ...]
+    outlines: tuple[OutlineRecord, ...] = ()
+    notices: tuple[Notice, ...] = ()
+
+
+@dataclass(frozen=True)
+class QualityFigure:
+    """One figure of registration quality: what, how much, in which unit, on which basis."""
+
+    name: str
+    value: float
+    unit: str
+    basis: str
+    passed: bool | None = None
+
+
+@dataclass(frozen=True)
+class RegistrationRecord:
+    """How one series lies in the reference series' space."""
+
+    series_instance_uid: str
+    reference_series_uid: str
+    state: FusionState
+    matrix: Matrix
+    """moving LPS -> reference LPS; identity for ``reference`` and ``same_frame``."""
+    method: str
+    version: str
+    verdict: Verdict
+    reasons: tuple[str, ...] = ()
+    quality: tuple[QualityFigure, ...] = ()
+    parameters: dict[str, Any] = field(default_factory=dict)
+
+
+@dataclass(frozen=True)
+class RegisterResult:
+    registrations: tuple[RegistrationRecord, ...]
+    notices: tuple[Notice, ...] = ()
+
+
+@dataclass(frozen=True)
+class ModelUse:
+    """Which model gave a result, and what it saw."""
+
+    name: str
+    version: str
+    sha256: str
+    channels: tuple[str, ...]
+    """Every channel the model knows, in order."""
+    present: tuple[str, ...]
+    """The channels it really had; the rest were given as missing."""
+    note: str
+    """E.g. ``Trained on synthetic patients only. Not for diagnostic use.``"""
+
+
+@dataclass(frozen=True)
+class InferResult:
+    """``heatmap`` is a probability volume (uint8, slope 1/255) on its own grid in reference LPS."""
+
+    heatmap: VolumeRecord | None
+    segmentation_model: ModelUse | None
+    classifier_model: ModelUse | None
+    case_probability: float | None
+    """The classifier's probability that the case holds the pathway's target disease."""
+    case_label: str = ""
+    """What ``case_probability`` is the probability of."""
+    notices: tuple[Notice, ...] = ()
+
+
+@dataclass(frozen=True)
+class FindingRecord:
+    """One finding. Every number has a unit in its name and a way back to voxels."""
+
+    number: int
+    """1, 2, 3 ... in the run; also the segment number in the DICOM SEG."""
+    tracking_uid: str
+    label: str
+    """E.g. ``Lung nodule``, ``Enhancing brain lesion``, ``FDG-avid lesion``."""
+    location: str
+    """Plain words, e.g. ``right upper lung zone``; empty if not determinable."""
+    laterality: Literal["right", "left", "midline", ""]
+    probability: float | None
+    position: Point
+    """Centroid, LPS mm in the reference series' space."""
+    long_axis_mm: float
+    short_axis_mm: float
+    volume_ml: float
+    suv_max: float | None = None
+    suv_peak: float | None = None
+    suv_mean: float | None = None
+    suv_max_position: Point | None = None
+    mean_value: float | None = None
+    """Mean of the reference series in the segment."""
+    mean_unit: str = ""
+    method: str = ""
+    """How it was found and measured, with versions."""
+    evidence: dict[str, Any] = field(default_factory=dict)
+    """Voxel indices, thresholds, series UIDs: the way back."""
+
+
+@dataclass(frozen=True)
+class MeasureResult:
+    """``segmentation``: uint8 label volume on the reference grid; voxel value = finding number."""
+
+    findings: tuple[FindingRecord, ...]
+    segmentation: VolumeRecord | None
+    notices: tuple[Notice, ...] = ()
+
+
+@dataclass(frozen=True)
+class SentenceRecord:
+    """One sentence of the draft. ``finding`` is a FindingRecord.number, or 0 for a checked
+    negative or technique sentence, whose ``basis`` says which check it stands on."""
+
+    section: Section
+    text: str
+    finding: int = 0
+    basis: str = ""
+
+
+@dataclass(frozen=True)
+class DraftResult:
+    sentences: tuple[SentenceRecord, ...]
+    notices: tuple[Notice, ...] = ()
+
+
+StepResult = AssembleResult | RegisterResult | InferResult | MeasureResult | DraftResult
+
+RESULT_TYPES: dict[str, type] = {
+    "assemble": AssembleResult,
+    "register": RegisterResult,
+    "infer": InferResult,
+    "measure": MeasureResult,
+    "draft": DraftResult,
+}
+
+T = TypeVar("T")
+
+
+@cache
+def _adapter(cls: type[T]) -> TypeAdapter[T]:
+    return TypeAdapter(cls)
+
+
+def to_json(value: Any) -> bytes:
+    """A contract dataclass as UTF-8 JSON."""
+    return _adapter(type(value)).dump_json(value)
+
+
+def from_json(cls: type[T], data: bytes | str) -> T:
+    """The inverse of :func:`to_json`; raises ``pydantic.ValidationError`` on a misfit."""
+    return _adapter(cls).validate_json(data)

@@ -1,0 +1,153 @@
+"""The only place that knows LPS millimetres, affines and the zyx <-> xyz order.
+
+Conventions are those of :mod:`analysis.contracts`. ``frontend/src/affine.ts`` mirrors this module
+and shares its test vectors (``tests/analysis/vectors/affine.json``).
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, replace
+from functools import cached_property
+
+import numpy as np
+import numpy.typing as npt
+import SimpleITK as sitk
+
+from analysis.contracts import IDENTITY, Matrix
+
+FloatArray = npt.NDArray[np.float64]
+
+OUTSIDE: dict[str, float] = {"[hnsf'U]": -1024.0}
+"""Value given to voxels outside a resampled volume, by unit; every other unit gets 0."""
+
+
+@dataclass(frozen=True, eq=False)
+class Grid:
+    """A voxel lattice: ``shape`` (nz, ny, nx) and ``affine`` (4x4, (i, j, k, 1) -> LPS mm)."""
+
+    shape: tuple[int, int, int]
+    affine: FloatArray
+
+    @cached_property
+    def spacing(self) -> tuple[float, float, float]:
+        """Distance in mm between voxel centres along i, j, k."""
+        lengths = np.linalg.norm(self.affine[:3, :3], axis=0)
+        return float(lengths[0]), float(lengths[1]), float(lengths[2])
+
+    @cached_property
+    def direction(self) -> FloatArray:
+        """3x3 with the unit vectors of i, j, k in LPS as columns."""
+        return np.asarray(self.affine[:3, :3] / np.asarray(self.spacing), dtype=np.float64)
+
+    @property
+    def voxel_volume_ml(self) -> float:
+        return float(abs(np.linalg.det(self.affine[:3, :3])) / 1000.0)
+
+    @property
+    def centre(self) -> FloatArray:
+        """LPS mm of the lattice's middle."""
+        nz, ny, nx = self.shape
+        return self.to_lps(np.array([(nx - 1) / 2, (ny - 1) / 2, (nz - 1) / 2]))
+
+    def to_lps(self, ijk: npt.ArrayLike) -> FloatArray:
+        """Voxel indices (..., 3) as (i, j, k) -> LPS mm (..., 3)."""
+        points = np.asarray(ijk, dtype=np.float64)
+        return np.asarray(points @ self.affine[:3, :3].T + self.affine[:3, 3], dtype=np.float64)
+
+    def to_index(self, lps: npt.ArrayLike) -> FloatArray:
+        """LPS mm (..., 3) -> fractional voxel indices (i, j, k) (..., 3)."""
+        points = np.asarray(lps, dtype=np.float64) - self.affine[:3, 3]
+        return np.asarray(points @ np.linalg.inv(self.affine[:3, :3]).T, dtype=np.float64)
+
+
+@dataclass(frozen=True, eq=False)
+class Volume:
+    """Voxels with their place and unit. ``array`` is [z, y, x]."""
+
+    array: npt.NDArray[np.generic]
+    grid: Grid
+    unit: str
+    modality: str = ""
+    role: str = "OTHER"
+
+    def with_array(self, array: npt.NDArray[np.generic]) -> Volume:
+        return replace(self, array=array)
+
+
+def as_matrix(array: npt.ArrayLike) -> Matrix:
+    """A 4x4 array as the nested tuple that contracts carry."""
+    rows = np.asarray(array, dtype=np.float64)
+    if rows.shape != (4, 4):
+        raise ValueError(f"expected a 4x4 matrix, got shape {rows.shape}")
+    return tuple((float(r[0]), float(r[1]), float(r[2]), float(r[3])) for r in rows)
+
+
+def to_sitk(volume: Volume) -> sitk.Image:
+    """A SimpleITK image with the volume's spacing, origin and direction (arrays are copied).
+
+    Raises ``ValueError`` for a sheared affine, which ITK cannot hold.
+    """
+    direction = volume.grid.direction
+    if not np.allclose(direction.T @ direction, np.eye(3), atol=1e-4):
+        raise ValueError("the affine is sheared; resample the volume first")
+    image = sitk.GetImageFromArray(volume.array)
+    image.SetSpacing(volume.grid.spacing)
+    image.SetOrigin([float(v) for v in volume.grid.affine[:3, 3]])
+    image.SetDirection([float(v) for v in direction.ravel()])
+    return image
+
+
+def grid_of(image: sitk.Image) -> Grid:
+    """The grid of a 3-D SimpleITK image."""
+    direction = np.array(image.GetDirection(), dtype=np.float64).reshape(3, 3)
+    affine = np.eye(4)
+    affine[:3, :3] = direction * np.array(image.GetSpacing(), dtype=np.float64)
+    affine[:3, 3] = image.GetOrigin()
+    nx, ny, nz = image.GetSize()
+    return Grid((nz, ny, nx), affine)
+
+
+def isotropic_grid(grid: Grid, spacing_mm: float) -> Grid:
+    """A grid over the same box with cubic voxels of ``spacing_mm`` (same directions)."""
+    nz, ny, nx = grid.shape
+    size = np.array([nx, ny, nz], dtype=np.float64) * np.array(grid.spacing)
+    count = np.maximum(1, np.round(size / spacing_mm)).astype(int)
+    affine = np.eye(4)
+    affine[:3, :3] = grid.direction * spacing_mm
+    # Same box: its corner, half a voxel outside the first centre, stays where it is.
+    corner = grid.to_lps([-0.5, -0.5, -0.5])
+    affine[:3, 3] = corner + grid.direction @ np.full(3, spacing_mm / 2)
+    return Grid((int(count[2]), int(count[1]), int(count[0])), affine)
+
+
+def resample(
+    volume: Volume,
+    grid: Grid,
+    matrix: Matrix = IDENTITY,
+    *,
+    nearest: bool = False,
+    outside: float | None = None,
+) -> Volume:
+    """The volume on another grid, float32 (or its own type when ``nearest``).
+
+    ``matrix`` maps the volume's LPS to the LPS of ``grid`` (moving -> reference); sampling needs
+    the inverse, which is taken here. Linear interpolation unless ``nearest``.
+    """
+    if outside is None:
+        outside = OUTSIDE.get(volume.unit, 0.0)
+    inverse = np.linalg.inv(np.asarray(matrix, dtype=np.float64))
+    transform = sitk.AffineTransform(3)
+    transform.SetMatrix([float(v) for v in inverse[:3, :3].ravel()])
+    transform.SetTranslation([float(v) for v in inverse[:3, 3]])
+    source = to_sitk(volume if nearest else volume.with_array(volume.array.astype(np.float32)))
+    resampler = sitk.ResampleImageFilter()
+    nz, ny, nx = grid.shape
+    resampler.SetSize([nx, ny, nz])
+    resampler.SetOutputSpacing(grid.spacing)
+    resampler.SetOutputOrigin([float(v) for v in grid.affine[:3, 3]])
+    resampler.SetOutputDirection([float(v) for v in grid.direction.ravel()])
+    resampler.SetTransform(transform)
+    resampler.SetInterpolator(sitk.sitkNearestNeighbor if nearest else sitk.sitkLinear)
+    resampler.SetDefaultPixelValue(float(outside))
+    array = sitk.GetArrayFromImage(resampler.Execute(source))
+    return replace(volume, array=array, grid=grid)
