@@ -151,3 +151,62 @@ def resample(
     resampler.SetDefaultPixelValue(float(outside))
     array = sitk.GetArrayFromImage(resampler.Execute(source))
     return replace(volume, array=array, grid=grid)
+
+
+def axial_grid(grid: Grid, spacing_mm: float) -> Grid:
+    """Cubic voxels along the patient axes (i = left, j = posterior, k = head) over ``grid``'s box.
+
+    An oblique box is covered completely, so its corners reach beyond the original lattice.
+    """
+    nz, ny, nx = grid.shape
+    corners = grid.to_lps(
+        [
+            (i, j, k)
+            for i in (-0.5, nx - 0.5)
+            for j in (-0.5, ny - 0.5)
+            for k in (-0.5, nz - 0.5)
+        ]
+    )
+    low, high = corners.min(axis=0), corners.max(axis=0)
+    count = np.maximum(1, np.ceil((high - low) / spacing_mm - 1e-6)).astype(int)
+    affine = np.diag([spacing_mm, spacing_mm, spacing_mm, 1.0])
+    affine[:3, 3] = (low + high) / 2 - (count - 1) / 2 * spacing_mm
+    return Grid((int(count[2]), int(count[1]), int(count[0])), affine)
+
+
+def subgrid(grid: Grid, start: tuple[int, int, int], stop: tuple[int, int, int]) -> Grid:
+    """The part of a lattice from voxel ``start`` up to, not including, ``stop``; both (z, y, x)."""
+    affine = grid.affine.copy()
+    affine[:3, 3] = grid.to_lps(np.array(start[::-1]))
+    return Grid((stop[0] - start[0], stop[1] - start[1], stop[2] - start[2]), affine)
+
+
+def shrink(volume: Volume, spacing_mm: float) -> Volume:
+    """Means of whole blocks of voxels, as many along each axis as fit in ``spacing_mm``.
+
+    Done before :func:`resample` to a much coarser grid, so that the coarse values are averages
+    and not a noisy pick of every n-th voxel. A volume that is no finer comes back as it is.
+    """
+    factors = [max(1, int(spacing_mm / s + 0.25)) for s in volume.grid.spacing]
+    factors = [min(f, n) for f, n in zip(factors, volume.grid.shape[::-1], strict=True)]
+    if factors == [1, 1, 1]:
+        return volume
+    image = sitk.BinShrink(
+        to_sitk(volume.with_array(volume.array.astype(np.float32))), [int(f) for f in factors]
+    )
+    return replace(volume, array=sitk.GetArrayFromImage(image), grid=grid_of(image))
+
+
+def level_grid(grid: Grid, factors: tuple[int, int, int]) -> Grid:
+    """The grid of a coarser level whose voxels are means of ``factors`` (fz, fy, fx) fine voxels.
+
+    The first coarse voxel's centre lies in the middle of the fine voxels it covers, so the
+    corner of the box stays where it is. Partial blocks at the far ends keep the full size.
+    """
+    fz, fy, fx = factors
+    nz, ny, nx = grid.shape
+    scale = np.array([fx, fy, fz], dtype=np.float64)
+    affine = np.eye(4)
+    affine[:3, :3] = grid.affine[:3, :3] * scale
+    affine[:3, 3] = grid.to_lps((scale - 1) / 2)
+    return Grid((-(-nz // fz), -(-ny // fy), -(-nx // fx)), affine)

@@ -1,0 +1,283 @@
+"""Volumes in streaming form: each slice encoded once, so a server only reads byte ranges.
+
+A store file is the concatenation of the encoded slices of level 0 (full resolution), then of the
+coarser level; ``VolumeRecord.levels[n].offsets`` are absolute. The bytes of a slice are the bytes
+on the wire, so nothing is encoded again while streaming.
+
+Codec 1 (int16, [ny, nx]), lossless: ``r[y,x] = a[y,x] - a[y-1,x] - a[y,x-1] + a[y-1,x-1]`` (zero
+outside, modulo 2**16); zigzag ``(r << 1) ^ (r >> 15)``; all low bytes, then all high bytes; one
+zstd frame, level 1, with its content size. Codec 2 (uint8) is the same modulo 2**8, one byte plane.
+Shared vectors: ``tests/analysis/vectors/codec.json``.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import os
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Literal
+
+import numpy as np
+import numpy.typing as npt
+import zstandard
+
+from analysis.contracts import LevelRecord, Role, VolumeRecord
+from analysis.errors import StepFailed
+from analysis.geometry import Grid, Volume, as_matrix, level_grid
+
+COARSE_PIXELS = 128
+"""The coarse level has at most this many voxels along each axis."""
+
+Quantise = Literal["auto", "probability", "labels"]
+Stored = npt.NDArray[np.int16] | npt.NDArray[np.uint8]
+
+_BITS = {1: np.uint16, 2: np.uint8}
+
+
+def codec_of(dtype: npt.DTypeLike) -> int:
+    """1 for int16, 2 for uint8; ``ValueError`` otherwise."""
+    kind = np.dtype(dtype)
+    if kind == np.int16:
+        return 1
+    if kind == np.uint8:
+        return 2
+    raise ValueError(f"a slice is stored as int16 or uint8, not {kind}")
+
+
+def encode_slice(pixels: Stored) -> bytes:
+    """One slice [ny, nx], int16 (codec 1) or uint8 (codec 2), as its payload bytes."""
+    unsigned = _BITS[codec_of(pixels.dtype)]
+    a = np.ascontiguousarray(pixels).view(unsigned)
+    r = a.copy()
+    r[:, 1:] -= a[:, :-1]
+    r[1:] -= r[:-1].copy()
+    sign = np.right_shift(r.view(pixels.dtype), 15) if unsigned is np.uint16 else None
+    if sign is None:
+        sign = np.right_shift(r.view(np.int8), 7)
+    z = np.left_shift(r, 1) ^ sign.view(unsigned)
+    if unsigned is np.uint16:
+        planes = z.astype("<u2").view(np.uint8).reshape(-1, 2).T.tobytes()
+    else:
+        planes = z.tobytes()
+    return zstandard.ZstdCompressor(level=1).compress(planes)
+
+
+def decode_slice(payload: bytes, shape: tuple[int, int], codec: int) -> Stored:
+    """The inverse of :func:`encode_slice`. Raises ``StepFailed`` for damaged bytes."""
+    unsigned = _BITS[codec]
+    size = shape[0] * shape[1] * np.dtype(unsigned).itemsize
+    try:
+        planes = zstandard.ZstdDecompressor().decompress(payload, max_output_size=size)
+    except zstandard.ZstdError as error:
+        raise StepFailed("volume_damaged", "A stored slice is damaged; run again.") from error
+    if len(planes) != size:
+        raise StepFailed("volume_damaged", "A stored slice has the wrong size; run again.")
+    raw = np.frombuffer(planes, dtype=np.uint8)
+    if unsigned is np.uint16:
+        low, high = raw.reshape(2, -1).astype(np.uint16)
+        z: npt.NDArray[Any] = (low | (high << 8)).reshape(shape)
+    else:
+        z = raw.reshape(shape)
+    r = np.right_shift(z, 1) ^ (0 - (z & 1)).astype(unsigned)
+    a = np.cumsum(np.cumsum(r, axis=0, dtype=unsigned), axis=1, dtype=unsigned)
+    signed: type[np.generic] = np.int16 if codec == 1 else np.uint8
+    return np.asarray(a.view(signed))
+
+
+@dataclass(frozen=True, eq=False)
+class _Quantised:
+    array: Stored
+    slope: float
+    intercept: float
+    error: float
+    """Largest |physical - (stored * slope + intercept)| in physical units."""
+
+
+def _quantise(array: npt.NDArray[np.generic], how: Quantise) -> _Quantised:
+    if not np.all(np.isfinite(array)):
+        raise StepFailed("not_finite", "The volume holds values that are not numbers.")
+    low, high = float(array.min()), float(array.max())
+    if how == "labels":
+        if low < 0 or high > 255:
+            raise ValueError("labels must lie in 0..255")
+        return _Quantised(array.astype(np.uint8), 1.0, 0.0, 0.0)
+    if how == "probability":
+        if low < -1e-6 or high > 1 + 1e-6:
+            raise ValueError("probabilities must lie in 0..1")
+        stored8 = np.rint(array.astype(np.float32) * 255).clip(0, 255).astype(np.uint8)
+        return _Quantised(stored8, 1 / 255, 0.0, 0.5 / 255)
+    whole = np.issubdtype(array.dtype, np.integer) or bool(np.all(array == np.rint(array)))
+    if whole and -32768 <= low and high <= 32767:
+        return _Quantised(array.astype(np.int16), 1.0, 0.0, 0.0)
+    if whole and low >= 0 and high <= 65535:
+        shifted = (array.astype(np.int32) - 32768).astype(np.int16)
+        return _Quantised(shifted, 1.0, 32768.0, 0.0)
+    # A scale without offset keeps zero exactly zero, which SUV and masks of background need.
+    slope = max(abs(low), abs(high)) / 32767
+    stored = np.rint(array.astype(np.float32) / np.float32(slope)).astype(np.int16)
+    return _Quantised(stored, slope, 0.0, slope / 2)
+
+
+def _coarse_factors(grid: Grid) -> tuple[int, int, int]:
+    """(fz, fy, fx) so that no axis exceeds COARSE_PIXELS and voxels come out nearly cubic."""
+    nz, ny, nx = grid.shape
+    in_plane = -(-max(ny, nx) // COARSE_PIXELS)
+    sx, _, sz = grid.spacing
+    cubic = round(in_plane * sx / sz) if in_plane > 1 else 1
+    return max(1, min(cubic, nz), -(-nz // COARSE_PIXELS)), in_plane, in_plane
+
+
+def _coarsen(array: Stored, factors: tuple[int, int, int], labels: bool) -> Stored:
+    """Block means (labels: block maximum, so that a small finding stays visible)."""
+    starts = [np.arange(0, n, f) for n, f in zip(array.shape, factors, strict=True)]
+    if labels:
+        result: npt.NDArray[Any] = array
+        for axis, at in enumerate(starts):
+            result = np.maximum.reduceat(result, at, axis=axis)
+        return np.asarray(result)
+    total: npt.NDArray[Any] = array
+    count = np.ones((1, 1, 1), dtype=np.float32)
+    for axis, (at, n) in enumerate(zip(starts, array.shape, strict=True)):
+        total = np.add.reduceat(total, at, axis=axis, dtype=np.int32)
+        lengths = np.diff(np.append(at, n)).astype(np.float32)
+        count = count * lengths.reshape([-1 if a == axis else 1 for a in range(3)])
+    return np.asarray(np.rint(total / count).astype(array.dtype))
+
+
+def default_window(volume: Volume) -> tuple[float, float]:
+    """(width, centre) for a first look: CT soft tissue 400/40, SUV 0 to 5, probability 0 to 1,
+    anything else its 1st to 99th percentile of non-zero voxels."""
+    if volume.unit == "[hnsf'U]":
+        return 400.0, 40.0
+    if volume.unit.startswith("g/ml"):
+        return 5.0, 2.5
+    if volume.array.dtype == np.uint8 or volume.unit == "1" and volume.array.max() <= 1:
+        high = max(1.0, float(volume.array.max()))
+        return high, high / 2
+    sample = volume.array[:: max(1, volume.array.shape[0] // 64), ::2, ::2]
+    sample = sample[sample != 0]
+    if sample.size == 0:
+        return 1.0, 0.5
+    low, high = (float(v) for v in np.percentile(sample, [1, 99]))
+    width = max(high - low, 1e-6)
+    return width, low + width / 2
+
+
+def write_volume(
+    path: Path,
+    volume: Volume,
+    *,
+    run_dir: Path,
+    key: str,
+    label: str,
+    role: Role = "OTHER",
+    quantise: Quantise = "auto",
+    series_instance_uid: str = "",
+    frame_of_reference_uid: str = "",
+    sop_instance_uids: tuple[str, ...] = (),
+    window: tuple[float, float] | None = None,
+    source: dict[str, Any] | None = None,
+    synthetic: bool = False,
+    lossy: str = "",
+) -> VolumeRecord:
+    """Write a volume's slices and coarse level to ``path`` (below ``run_dir``) and describe it.
+
+    ``volume.array`` holds physical values [z, y, x]; ``quantise`` says how they become stored
+    numbers: ``auto`` (int16, exact for whole numbers, else one scale per volume), ``probability``
+    (0..1 as uint8) or ``labels`` (uint8 as they are). The largest rounding error is recorded in
+    ``source["quantisation_error"]``. The file appears complete or not at all.
+    """
+    quantised = _quantise(volume.array, quantise)
+    levels: list[LevelRecord] = []
+    digest = hashlib.sha256()
+    path.parent.mkdir(parents=True, exist_ok=True)
+    part = path.with_name(path.name + ".part")
+    position = 0
+    with part.open("wb") as file:
+        for factors, array in _levels(quantised.array, volume.grid, quantise == "labels"):
+            offsets = [position]
+            for pixels in array:
+                payload = encode_slice(pixels)
+                file.write(payload)
+                digest.update(payload)
+                position += len(payload)
+                offsets.append(position)
+            nz, ny, nx = array.shape
+            levels.append(LevelRecord((nz, ny, nx), factors, tuple(offsets)))
+        file.flush()
+        os.fsync(file.fileno())
+    part.replace(path)
+    evidence = dict(source or {})
+    evidence["quantisation_error"] = quantised.error
+    return VolumeRecord(
+        key=key,
+        path=path.relative_to(run_dir).as_posix(),
+        sha256=digest.hexdigest(),
+        levels=tuple(levels),
+        affine=as_matrix(volume.grid.affine),
+        dtype="int16" if quantised.array.dtype == np.int16 else "uint8",
+        slope=quantised.slope,
+        intercept=quantised.intercept,
+        unit=volume.unit,
+        modality=volume.modality,
+        role=role,
+        label=label,
+        series_instance_uid=series_instance_uid,
+        frame_of_reference_uid=frame_of_reference_uid,
+        sop_instance_uids=sop_instance_uids,
+        value_range=(float(volume.array.min()), float(volume.array.max())),
+        window=window or default_window(volume),
+        source=evidence,
+        synthetic=synthetic,
+        lossy=lossy,
+    )
+
+
+def _levels(
+    array: Stored, grid: Grid, labels: bool
+) -> Iterator[tuple[tuple[int, int, int], Stored]]:
+    yield (1, 1, 1), array
+    factors = _coarse_factors(grid)
+    if factors != (1, 1, 1):
+        yield factors, _coarsen(array, factors, labels)
+
+
+def grid_of_record(record: VolumeRecord, level: int = 0) -> Grid:
+    """The voxel grid of one stored level."""
+    full = Grid(record.levels[0].shape, np.array(record.affine, dtype=np.float64))
+    return level_grid(full, record.levels[level].factors) if level else full
+
+
+def read_stored(run_dir: Path, record: VolumeRecord, level: int = 0) -> Stored:
+    """The stored numbers of one level, [z, y, x], int16 or uint8 (labels are read this way)."""
+    entry = record.levels[level]
+    nz, ny, nx = entry.shape
+    dtype: type[np.int16] | type[np.uint8] = np.int16 if record.dtype == "int16" else np.uint8
+    codec = codec_of(dtype)
+    array = np.empty((nz, ny, nx), dtype=dtype)
+    path = Path(run_dir) / record.path
+    if not path.is_file():
+        raise StepFailed("volume_missing", "A stored volume of this run is gone; run again.")
+    with path.open("rb") as file:
+        file.seek(entry.offsets[0])
+        for k in range(nz):
+            payload = file.read(entry.offsets[k + 1] - entry.offsets[k])
+            array[k] = decode_slice(payload, (ny, nx), codec)
+    return array
+
+
+def read_volume(run_dir: Path, record: VolumeRecord, level: int = 0) -> Volume:
+    """One level of a stored volume in physical values, float32 [z, y, x], with its grid.
+
+    Raises ``StepFailed`` (``volume_missing``, ``volume_damaged``).
+    """
+    array = read_stored(run_dir, record, level).astype(np.float32)
+    if record.slope != 1.0:
+        array *= np.float32(record.slope)
+    if record.intercept != 0.0:
+        array += np.float32(record.intercept)
+    return Volume(
+        array, grid_of_record(record, level), record.unit, record.modality, record.role
+    )
