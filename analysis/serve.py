@@ -1,0 +1,141 @@
+"""The child process of one worker: takes steps from standard input until it closes.
+
+Protocol, one JSON document per line. In: a ``StepRequest`` (``contracts.to_json``). Out::
+
+    {"event": "progress", "fraction": 0.4, "text": "registering MR"}
+    {"event": "done", "result": "register/result.json"}          relative to run_dir
+    {"event": "error", "code": "pet_no_dose", "message": "...", "retriable": false}
+
+Exactly one ``done`` or ``error`` answers each request. Nothing else is ever written to standard
+output: file descriptor 1 is pointed at standard error, so that a library's print cannot break a
+line. The process ends when standard input closes; on Linux the kernel also kills it when the
+thread that started it ends (``PR_SET_PDEATHSIG``), even in the middle of native code.
+"""
+
+from __future__ import annotations
+
+import ctypes
+import errno
+import json
+import os
+import signal
+import sys
+import time
+import traceback
+from collections.abc import Iterator
+from contextlib import contextmanager
+from typing import IO, Any
+
+from pydantic import ValidationError
+
+from analysis.contracts import StepRequest, from_json
+from analysis.errors import AnalysisError, InputRefused, ResourceExhausted
+from analysis.pipeline import result_path, run_step
+
+PROGRESS_INTERVAL_S = 0.2
+_PR_SET_PDEATHSIG = 1
+_SHORTAGE_WORDS = ("can't allocate memory", "out of memory", "bad_alloc", "failed to allocate")
+
+
+@contextmanager
+def protected_stdout() -> Iterator[IO[str]]:
+    """The real standard output, while everybody else's prints go to standard error."""
+    sys.stdout.flush()
+    real = os.fdopen(os.dup(1), "w", encoding="utf-8", newline="\n")
+    python_stdout = sys.stdout
+    os.dup2(2, 1)
+    sys.stdout = sys.stderr
+    try:
+        yield real
+    finally:
+        real.flush()
+        os.dup2(real.fileno(), 1)
+        sys.stdout = python_stdout
+        real.close()
+
+
+def as_analysis_error(error: BaseException) -> AnalysisError | None:
+    """The expected failure that ``error`` stands for, or None when it is a defect of ours."""
+    if isinstance(error, AnalysisError):
+        return error
+    shortage = isinstance(error, MemoryError) or (
+        isinstance(error, RuntimeError)
+        and any(words in str(error).lower() for words in _SHORTAGE_WORDS)
+    )
+    if shortage:
+        return ResourceExhausted(
+            "out_of_memory", "The computer ran out of memory in this step. Try again later."
+        )
+    if isinstance(error, OSError) and error.errno in (errno.ENOSPC, errno.EDQUOT):
+        return ResourceExhausted(
+            "disk_full", "The disk is full. Free some space, then try the step again."
+        )
+    return None
+
+
+def die_with_parent() -> None:
+    """Ask the Linux kernel to kill this process when its parent ends; elsewhere do nothing."""
+    if not sys.platform.startswith("linux"):
+        return
+    parent = os.getppid()
+    ctypes.CDLL(None, use_errno=True).prctl(_PR_SET_PDEATHSIG, signal.SIGKILL, 0, 0, 0)
+    if os.getppid() != parent:  # it ended between the two calls
+        os.kill(os.getpid(), signal.SIGKILL)
+
+
+class _Speaker:
+    """Writes events; progress is thinned to what a screen can show."""
+
+    def __init__(self, out: IO[str]) -> None:
+        self._out = out
+        self._last_time = 0.0
+        self._last_text = ""
+
+    def say(self, **event: Any) -> None:
+        self._out.write(json.dumps(event) + "\n")
+        self._out.flush()
+
+    def progress(self, fraction: float, text: str) -> None:
+        now = time.monotonic()
+        if text == self._last_text and now - self._last_time < PROGRESS_INTERVAL_S:
+            return
+        self._last_time, self._last_text = now, text
+        self.say(event="progress", fraction=round(min(1.0, max(0.0, fraction)), 4), text=text)
+
+
+def answer(line: str, speaker: _Speaker) -> None:
+    """Do the one step that ``line`` asks for and report how it ended."""
+    try:
+        try:
+            request = from_json(StepRequest, line)
+        except ValidationError:
+            raise InputRefused(
+                "bad_request", "The request is not a valid StepRequest document."
+            ) from None
+        run_step(request, speaker.progress)
+        speaker.say(event="done", result=result_path(request.step))
+    # The one top-level boundary: whatever happens, the parent gets an answer and the next
+    # request is served. The traceback goes to standard error, never into the message.
+    except Exception as error:  # noqa: BLE001
+        known = as_analysis_error(error)
+        if known is None:
+            traceback.print_exc()
+            known = AnalysisError(
+                "internal_error",
+                f"The analysis failed unexpectedly ({type(error).__name__}). "
+                "The worker's log holds the details.",
+            )
+        speaker.say(
+            event="error", code=known.code, message=known.message, retriable=known.retriable
+        )
+
+
+def serve() -> int:
+    """Answer requests until standard input closes."""
+    die_with_parent()
+    with protected_stdout() as out:
+        speaker = _Speaker(out)
+        for line in sys.stdin:
+            if line.strip():
+                answer(line, speaker)
+    return 0
