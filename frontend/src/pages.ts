@@ -1,0 +1,61 @@
+/** Entry of every page: styles, htmx, Alpine, live notices, messages, autosave. */
+import htmx from 'htmx.org';
+import './styles/index.css';
+import { installAutosave } from './pages/autosave';
+import { csrfToken } from './pages/csrf';
+import { connectLive } from './pages/live';
+import { installToasts, toast } from './pages/toast';
+import { installWidgets } from './pages/widgets';
+
+htmx.config.allowEval = false;
+htmx.config.includeIndicatorStyles = false;
+htmx.config.historyCacheSize = 0; // No patient data in localStorage.
+// A form that did not validate comes back as 422 with its messages and is shown.
+htmx.config.responseHandling = [
+  { code: '204', swap: false },
+  { code: '[23]..', swap: true },
+  { code: '422', swap: true },
+  { code: '[45]..', swap: false, error: true },
+];
+
+interface HtmxRequestDetail {
+  headers: Record<string, string>;
+  verb: string;
+}
+interface HtmxAnswerDetail {
+  xhr: XMLHttpRequest;
+}
+
+function explain(xhr: XMLHttpRequest): string {
+  if (xhr.getResponseHeader('content-type')?.includes('application/json')) {
+    const body = JSON.parse(xhr.responseText) as { detail?: unknown };
+    if (typeof body.detail === 'string') return body.detail;
+  }
+  if (xhr.status === 401) return 'You are signed out. Sign in again in another tab, then repeat the step.';
+  if (xhr.status === 403) return 'You may not do this. If you were signed out, reload the page and sign in.';
+  if (xhr.status === 404) return 'This no longer exists. Reload the page.';
+  if (xhr.status === 409) return 'Somebody else changed this first. Reload the page to see their change.';
+  return `The server could not do this (${xhr.status}). Try again; if it goes on, tell your administrator.`;
+}
+
+function install(): void {
+  const body = document.body;
+  body.addEventListener('htmx:configRequest', (event) => {
+    const detail = (event as CustomEvent<HtmxRequestDetail>).detail;
+    if (detail.verb !== 'get') detail.headers['X-CSRFToken'] = csrfToken();
+  });
+  body.addEventListener('htmx:responseError', (event) => {
+    toast(explain((event as CustomEvent<HtmxAnswerDetail>).detail.xhr), 'bad');
+  });
+  body.addEventListener('htmx:sendError', () => {
+    toast('The server cannot be reached. Check the connection and try again.', 'bad');
+  });
+  body.addEventListener('htmx:load', (event) => installAutosave(event.target as HTMLElement));
+  installToasts();
+  installAutosave(document);
+  installWidgets();
+  if (body.hasAttribute('data-live')) connectLive(Number(body.dataset['live'] || 0));
+}
+
+if (document.readyState === 'loading') document.addEventListener('DOMContentLoaded', install);
+else install();
