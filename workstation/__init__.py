@@ -1,0 +1,1 @@
+"""The web of Radfuse: people, database, queue, screens. Imports no torch, MONAI or SimpleITK."""

@@ -1,0 +1,84 @@
+"""Sites, users, roles, and the append-only audit record."""
+
+from __future__ import annotations
+
+from typing import Any, ClassVar, Self
+
+from django.contrib.auth.models import AbstractUser
+from django.db import models
+
+
+class SiteQuerySet(models.QuerySet[Any]):
+    """The one row filter: every page, API, socket and file starts from ``for_user``."""
+
+    def for_user(self, user: Any) -> Self:
+        """Rows of the sites the user belongs to; nobody sees everything, anonymous sees nothing."""
+        if not user.is_authenticated or not user.is_active:
+            return self.none()
+        path = self.model.SITE_PATH
+        return self.filter(**{f"{path}__in": user.sites.all()})
+
+
+class SiteRow(models.Model):
+    """Base of every row that belongs to a site; ``SITE_PATH`` is the lookup from row to site."""
+
+    SITE_PATH: ClassVar[str] = "site"
+    objects = SiteQuerySet.as_manager()
+
+    class Meta:
+        abstract = True
+
+
+class Site(models.Model):
+    """A hospital or department; the unit of separation."""
+
+    code = models.SlugField(max_length=32, unique=True)
+    name = models.CharField(max_length=200)
+    time_zone = models.CharField(max_length=64, default="UTC")
+    calling_ae_titles = models.JSONField(
+        default=list,
+        blank=True,
+        help_text="AE titles whose associations belong to this site.",
+    )
+
+    def __str__(self) -> str:
+        return self.name
+
+
+class Role(models.TextChoices):
+    RADIOLOGIST = "radiologist", "Radiologist"
+    LEAD = "lead", "Department lead"
+    ADMINISTRATOR = "administrator", "Administrator"
+
+
+class User(AbstractUser):
+    """A person. One role, any number of sites."""
+
+    role = models.CharField(max_length=20, choices=Role, default=Role.RADIOLOGIST)
+    sites = models.ManyToManyField(Site, related_name="users", blank=True)
+    title = models.CharField(max_length=100, blank=True, help_text="Printed under a signature.")
+
+    @property
+    def display_name(self) -> str:
+        return self.get_full_name() or self.username
+
+
+class AuditRecord(SiteRow):
+    """Who did what to which object, when, from where. Never updated, never deleted.
+
+    Written only by ``accounts.services.record``; the database refuses UPDATE and DELETE by trigger.
+    """
+
+    at = models.DateTimeField(auto_now_add=True, db_index=True)
+    site = models.ForeignKey(Site, on_delete=models.PROTECT, null=True)
+    user = models.ForeignKey(User, on_delete=models.PROTECT, null=True)
+    username = models.CharField(max_length=150, blank=True)
+    action = models.CharField(max_length=40, db_index=True)
+    object_type = models.CharField(max_length=40, blank=True)
+    object_id = models.CharField(max_length=64, blank=True)
+    case_id = models.BigIntegerField(null=True, db_index=True)
+    remote_address = models.CharField(max_length=64, blank=True)
+    detail = models.JSONField(default=dict, blank=True)
+
+    class Meta:
+        ordering = ["-id"]

@@ -1,0 +1,49 @@
+"""Signing in and out; health."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from django.contrib.auth import views as auth_views
+from django.contrib.auth.decorators import login_not_required
+from django.contrib.auth.forms import AuthenticationForm
+from django.http import HttpRequest, HttpResponse, HttpResponseBase, JsonResponse
+from django.utils.decorators import method_decorator
+
+from workstation.accounts.services import address_of, record
+
+
+@method_decorator(login_not_required, name="dispatch")
+class SignInView(auth_views.LoginView):
+    """Name and password; a locked-out name is told so and when to try again."""
+
+    template_name = "accounts/sign_in.html"
+    redirect_authenticated_user = True
+
+    def form_valid(self, form: AuthenticationForm) -> HttpResponse:
+        response = super().form_valid(form)
+        record("sign_in", user=self.request.user, remote_address=address_of(self.request))
+        return response
+
+    def form_invalid(self, form: AuthenticationForm) -> HttpResponse:
+        record(
+            "sign_in_failed",
+            remote_address=address_of(self.request),
+            username=str(form.data.get("username", "")),
+        )
+        return super().form_invalid(form)
+
+
+class SignOutView(auth_views.LogoutView):
+    """POST only (Django's rule); the audit row is written before the session ends."""
+
+    def dispatch(self, request: HttpRequest, *args: Any, **kwargs: Any) -> HttpResponseBase:
+        if request.method == "POST":
+            record("sign_out", user=request.user, remote_address=address_of(request))
+        return super().dispatch(request, *args, **kwargs)
+
+
+@login_not_required
+def health(request: HttpRequest) -> JsonResponse:
+    """For launchers and load balancers; says nothing about patients."""
+    return JsonResponse({"status": "ok"})

@@ -1,0 +1,209 @@
+"""Runs, their steps, what they made. The step table is the job queue's truth."""
+
+from __future__ import annotations
+
+from django.db import models
+
+from workstation.accounts.models import SiteRow, User
+from workstation.receiving.models import Series
+from workstation.worklist.models import Case
+
+
+class StepState(models.TextChoices):
+    WAITING = "waiting", "Waiting for the step before"
+    QUEUED = "queued", "Queued"
+    RUNNING = "running", "Running"
+    DONE = "done", "Done"
+    FAILED = "failed", "Failed"
+    CANCELLED = "cancelled", "Cancelled"
+
+
+class Run(SiteRow):
+    """One analysis of a case's images. Its state is computed from its steps."""
+
+    SITE_PATH = "case__site"
+
+    case = models.ForeignKey(Case, on_delete=models.CASCADE, related_name="runs")
+    number = models.PositiveIntegerField()
+    reason = models.CharField(max_length=200)
+    inputs_digest = models.CharField(
+        max_length=64, help_text="SHA-256 over the sorted SOP instance UIDs and file hashes."
+    )
+    seed = models.PositiveIntegerField(default=20260101)
+    created_at = models.DateTimeField(auto_now_add=True)
+    finished_at = models.DateTimeField(null=True)
+
+    class Meta:
+        ordering = ["number"]
+        constraints = [models.UniqueConstraint(fields=["case", "number"], name="run_number")]
+
+
+class Step(SiteRow):
+    """One step of a run. ``state`` is written only by ``analyzing.states.move``.
+
+    ``attempts`` counts before work starts; ``token`` fences the commit of a worker that lost its
+    lease; ``heartbeat_at`` is renewed while the child process lives.
+    """
+
+    SITE_PATH = "run__case__site"
+
+    run = models.ForeignKey(Run, on_delete=models.CASCADE, related_name="steps")
+    name = models.CharField(max_length=20)
+    position = models.PositiveSmallIntegerField()
+    queue = models.CharField(max_length=10)
+    state = models.CharField(max_length=12, choices=StepState, default=StepState.WAITING)
+    attempts = models.PositiveSmallIntegerField(default=0)
+    token = models.CharField(max_length=32, blank=True)
+    queued_at = models.DateTimeField(null=True)
+    started_at = models.DateTimeField(null=True)
+    heartbeat_at = models.DateTimeField(null=True, db_index=True)
+    finished_at = models.DateTimeField(null=True)
+    progress = models.FloatField(default=0.0)
+    progress_text = models.CharField(max_length=200, blank=True)
+    error_code = models.CharField(max_length=60, blank=True)
+    error = models.TextField(blank=True, help_text="For the reader's eyes.")
+    peak_memory_mb = models.PositiveIntegerField(null=True)
+
+    class Meta:
+        ordering = ["position"]
+        constraints = [models.UniqueConstraint(fields=["run", "name"], name="step_once")]
+
+
+class StepEvent(SiteRow):
+    """One move of a step. Append-only."""
+
+    SITE_PATH = "step__run__case__site"
+
+    step = models.ForeignKey(Step, on_delete=models.CASCADE, related_name="events")
+    at = models.DateTimeField(auto_now_add=True)
+    event = models.CharField(max_length=40)
+    from_state = models.CharField(max_length=12)
+    to_state = models.CharField(max_length=12)
+    by = models.ForeignKey(User, on_delete=models.PROTECT, null=True)
+    reason = models.TextField(blank=True)
+
+    class Meta:
+        ordering = ["id"]
+
+
+class LayerKind(models.TextChoices):
+    SERIES = "series", "Image series"
+    HEATMAP = "heatmap", "Probability map"
+    SEGMENTATION = "segmentation", "Segmentation"
+
+
+class Layer(SiteRow):
+    """A stored volume that the viewer can stream. ``record`` is the contract's VolumeRecord."""
+
+    SITE_PATH = "run__case__site"
+
+    run = models.ForeignKey(Run, on_delete=models.CASCADE, related_name="layers")
+    kind = models.CharField(max_length=12, choices=LayerKind)
+    key = models.CharField(max_length=64)
+    series = models.ForeignKey(Series, on_delete=models.PROTECT, null=True)
+    label = models.CharField(max_length=64)
+    role = models.CharField(max_length=10)
+    unit = models.CharField(max_length=32)
+    position = models.PositiveSmallIntegerField(default=0)
+    is_reference = models.BooleanField(default=False)
+    record = models.JSONField(help_text="VolumeRecord: paths relative to the run's folder.")
+
+    class Meta:
+        ordering = ["position", "id"]
+        constraints = [models.UniqueConstraint(fields=["run", "key"], name="layer_once")]
+
+
+class Registration(SiteRow):
+    """How one series lies in the reference series' space, as computed. Decisions are reading's."""
+
+    SITE_PATH = "run__case__site"
+
+    run = models.ForeignKey(Run, on_delete=models.CASCADE, related_name="registrations")
+    series = models.ForeignKey(Series, on_delete=models.PROTECT, related_name="registrations")
+    reference = models.ForeignKey(Series, on_delete=models.PROTECT, related_name="+")
+    state = models.CharField(max_length=16, help_text="FusionState of the contracts.")
+    verdict = models.CharField(max_length=10)
+    method = models.CharField(max_length=200)
+    version = models.CharField(max_length=64)
+    matrix = models.JSONField(help_text="4x4 row-major, moving LPS -> reference LPS, mm.")
+    reasons = models.JSONField(default=list)
+    quality = models.JSONField(default=list, help_text="QualityFigure list.")
+    parameters = models.JSONField(default=dict)
+
+    class Meta:
+        constraints = [models.UniqueConstraint(fields=["run", "series"], name="registration_once")]
+
+
+class Finding(SiteRow):
+    """One finding as the analysis made it. The reader's judgement is reading's FindingReview."""
+
+    SITE_PATH = "run__case__site"
+
+    run = models.ForeignKey(Run, on_delete=models.CASCADE, related_name="findings")
+    number = models.PositiveIntegerField()
+    tracking_uid = models.CharField(max_length=64)
+    label = models.CharField(max_length=100)
+    location = models.CharField(max_length=100, blank=True)
+    laterality = models.CharField(max_length=10, blank=True)
+    probability = models.FloatField(null=True)
+    x_mm = models.FloatField()
+    y_mm = models.FloatField()
+    z_mm = models.FloatField()
+    long_axis_mm = models.FloatField()
+    short_axis_mm = models.FloatField()
+    volume_ml = models.FloatField()
+    suv_max = models.FloatField(null=True)
+    suv_peak = models.FloatField(null=True)
+    suv_mean = models.FloatField(null=True)
+    method = models.CharField(max_length=300)
+    evidence = models.JSONField(default=dict)
+
+    class Meta:
+        ordering = ["number"]
+        constraints = [models.UniqueConstraint(fields=["run", "number"], name="finding_number")]
+
+
+class DraftSentence(SiteRow):
+    """One sentence of the draft as the analysis wrote it."""
+
+    SITE_PATH = "run__case__site"
+
+    run = models.ForeignKey(Run, on_delete=models.CASCADE, related_name="sentences")
+    position = models.PositiveIntegerField()
+    section = models.CharField(max_length=20)
+    text = models.TextField()
+    finding = models.ForeignKey(Finding, on_delete=models.CASCADE, null=True)
+    basis = models.CharField(max_length=300, blank=True)
+
+    class Meta:
+        ordering = ["position"]
+
+
+class RunNotice(SiteRow):
+    """Something the reader must know about the run or one of its series."""
+
+    SITE_PATH = "run__case__site"
+
+    run = models.ForeignKey(Run, on_delete=models.CASCADE, related_name="notices")
+    step = models.CharField(max_length=20)
+    code = models.CharField(max_length=60)
+    message = models.TextField()
+    severity = models.CharField(max_length=10)
+    series = models.ForeignKey(Series, on_delete=models.CASCADE, null=True)
+
+    class Meta:
+        ordering = ["id"]
+
+
+class RunFact(SiteRow):
+    """Facts of a run that pages and exports ask for: pathway, models used, case probability,
+    delivered outlines. ``value`` is evidence."""
+
+    SITE_PATH = "run__case__site"
+
+    run = models.ForeignKey(Run, on_delete=models.CASCADE, related_name="facts")
+    name = models.CharField(max_length=40)
+    value = models.JSONField()
+
+    class Meta:
+        constraints = [models.UniqueConstraint(fields=["run", "name"], name="fact_once")]

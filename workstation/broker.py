@@ -1,0 +1,84 @@
+"""The Dramatiq broker, its queues, and the one message that moves cases: ``nudge(case_id)``.
+
+Rows are the truth and messages only nudge: a message that is lost, late or doubled changes
+nothing, because ``flow.advance`` reads the database and the sweep calls it anyway.
+"""
+
+from __future__ import annotations
+
+import logging
+
+import dramatiq
+import redis.exceptions
+from django.conf import settings
+from dramatiq.brokers.redis import RedisBroker
+from dramatiq.brokers.stub import StubBroker
+from dramatiq.middleware import (
+    AgeLimit,
+    Callbacks,
+    CurrentMessage,
+    Middleware,
+    Retries,
+    ShutdownNotifications,
+    TimeLimit,
+)
+
+log = logging.getLogger(__name__)
+
+FLOW_QUEUE = "flow"
+CPU_QUEUE = "cpu"
+GPU_QUEUE = "gpu"
+QUEUES: dict[str, str] = {
+    FLOW_QUEUE: "short messages that move cases along",
+    CPU_QUEUE: "assembly, registration, measuring, drafting, exports",
+    GPU_QUEUE: "fusion inference; one worker process per device",
+}
+ADVANCE_ACTOR = "advance_case"
+
+
+def _middleware() -> list[Middleware]:
+    return [
+        AgeLimit(),
+        TimeLimit(),
+        ShutdownNotifications(notify_shutdown=True),
+        Callbacks(),
+        Retries(max_retries=0),
+        CurrentMessage(),
+    ]
+
+
+def make_broker(url: str) -> dramatiq.Broker:
+    """The broker for ``url`` (``redis://``, ``unix://``; ``stub`` in unit tests)."""
+    if url == "stub":
+        return StubBroker(middleware=_middleware())
+    # Every command may do maintenance: the default chance (0.1 %) leaves the messages of a killed
+    # worker lying for minutes; at 100 % they return after heartbeat_timeout (measured).
+    return RedisBroker(
+        url=url,
+        middleware=_middleware(),
+        heartbeat_timeout=60_000,
+        maintenance_chance=1_000_000,
+    )
+
+
+broker = make_broker(settings.BROKER_URL)
+dramatiq.set_broker(broker)
+for _queue in QUEUES:
+    broker.declare_queue(_queue)
+
+
+def send(actor: str, queue: str, *args: int) -> None:
+    """Enqueue ``actor(*args)``; ids only. A broker that is down delays, it never fails a request:
+    the sweep finds the row."""
+    message: dramatiq.Message[None] = dramatiq.Message(
+        queue_name=queue, actor_name=actor, args=args, kwargs={}, options={}
+    )
+    try:
+        broker.enqueue(message)
+    except (redis.exceptions.RedisError, dramatiq.errors.ConnectionError) as error:
+        log.warning("broker unreachable, %s waits for the sweep: %s", actor, type(error).__name__)
+
+
+def nudge(case_id: int) -> None:
+    """Ask a flow worker to look at the case. Call it on commit."""
+    send(ADVANCE_ACTOR, FLOW_QUEUE, case_id)

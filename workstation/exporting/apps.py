@@ -1,0 +1,6 @@
+from django.apps import AppConfig
+
+
+class ExportingConfig(AppConfig):
+    name = "workstation.exporting"
+    label = "exporting"

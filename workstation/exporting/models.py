@@ -1,0 +1,76 @@
+"""Where results go, and what became of each delivery."""
+
+from __future__ import annotations
+
+from django.db import models
+
+from workstation.accounts.models import Site, SiteRow
+from workstation.reporting.models import Version
+
+
+class Destination(SiteRow):
+    """A DICOM node of a site that takes signed results by C-STORE."""
+
+    site = models.ForeignKey(Site, on_delete=models.PROTECT)
+    name = models.CharField(max_length=100)
+    ae_title = models.CharField(max_length=16)
+    host = models.CharField(max_length=255)
+    port = models.PositiveIntegerField()
+    active = models.BooleanField(default=True)
+
+    class Meta:
+        constraints = [models.UniqueConstraint(fields=["site", "name"], name="destination_name")]
+
+
+class ObjectKind(models.TextChoices):
+    SR = "sr", "Structured report (TID 1500)"
+    SEG = "seg", "Segmentation"
+    REG = "reg", "Spatial registration"
+
+
+class DeliveryState(models.TextChoices):
+    WAITING = "waiting", "Waiting"
+    SENDING = "sending", "Sending"
+    SENT = "sent", "Sent"
+    FAILED = "failed", "Failed"
+
+
+class ExportObject(SiteRow):
+    """A DICOM object written from a signed version; its bytes lie under ``exports/``."""
+
+    SITE_PATH = "version__report__case__site"
+
+    version = models.ForeignKey(Version, on_delete=models.PROTECT, related_name="objects")
+    kind = models.CharField(max_length=5, choices=ObjectKind)
+    sop_class_uid = models.CharField(max_length=64)
+    sop_instance_uid = models.CharField(max_length=64, unique=True)
+    path = models.CharField(max_length=200, help_text="Relative to the exports folder.")
+    sha256 = models.CharField(max_length=64)
+    created_at = models.DateTimeField(auto_now_add=True)
+
+    class Meta:
+        ordering = ["id"]
+
+
+class Delivery(SiteRow):
+    """One object to one destination, with its attempts. ``state`` is written only by
+    ``exporting.states.move``."""
+
+    SITE_PATH = "destination__site"
+
+    object = models.ForeignKey(ExportObject, on_delete=models.PROTECT, related_name="deliveries")
+    destination = models.ForeignKey(
+        Destination, on_delete=models.PROTECT, related_name="deliveries"
+    )
+    state = models.CharField(max_length=10, choices=DeliveryState, default=DeliveryState.WAITING)
+    attempts = models.PositiveSmallIntegerField(default=0)
+    next_attempt_at = models.DateTimeField(null=True, db_index=True)
+    heartbeat_at = models.DateTimeField(null=True)
+    sent_at = models.DateTimeField(null=True)
+    error = models.CharField(max_length=500, blank=True)
+
+    class Meta:
+        ordering = ["-id"]
+        constraints = [
+            models.UniqueConstraint(fields=["object", "destination"], name="delivery_once")
+        ]

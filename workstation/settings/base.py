@@ -1,0 +1,209 @@
+"""Production-strict settings: everything from the environment, secrets have no default.
+
+Each variable read here is described in ``deploy/env.example``; a test compares the two lists.
+"""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import environ
+
+env = environ.Env()
+BASE_DIR = Path(__file__).resolve().parents[2]
+
+# --- where things are -------------------------------------------------------------------------
+RADFUSE_HOME = Path(env.str("RADFUSE_HOME")).resolve()
+ARCHIVE_DIR = RADFUSE_HOME / "archive"
+RUNS_DIR = RADFUSE_HOME / "runs"
+QUARANTINE_DIR = RADFUSE_HOME / "quarantine"
+UPLOADS_DIR = RADFUSE_HOME / "uploads"
+EXPORTS_DIR = RADFUSE_HOME / "exports"
+
+# --- who may talk to us -----------------------------------------------------------------------
+SECRET_KEY = env.str("RADFUSE_SECRET_KEY")
+DEBUG = False
+ALLOWED_HOSTS = env.list("RADFUSE_ALLOWED_HOSTS")
+CSRF_TRUSTED_ORIGINS = env.list("RADFUSE_CSRF_TRUSTED_ORIGINS", default=[])
+HTTPS = env.bool("RADFUSE_HTTPS", default=True)
+
+# --- DICOM network ----------------------------------------------------------------------------
+DICOM_AE_TITLE = env.str("RADFUSE_AE_TITLE", default="RADFUSE")
+DICOM_HOST = env.str("RADFUSE_DICOM_HOST", default="0.0.0.0")
+DICOM_PORT = env.int("RADFUSE_DICOM_PORT", default=11112)
+QUIET_SECONDS = env.int("RADFUSE_QUIET_SECONDS", default=60)
+"""A study is complete when nothing arrived for it for this long."""
+MAX_UPLOAD_BYTES = env.int("RADFUSE_MAX_UPLOAD_BYTES", default=8 * 1024**3)
+
+# --- analysis ---------------------------------------------------------------------------------
+ANALYSIS_DEVICE = env.str("RADFUSE_DEVICE", default="cpu")
+ANALYSIS_THREADS = env.int("RADFUSE_THREADS", default=2)
+MODELS_DIR = env.str("RADFUSE_MODELS_DIR", default="")
+STEP_DEADLINE_SECONDS = env.int("RADFUSE_STEP_DEADLINE_SECONDS", default=1800)
+STEP_MAX_ATTEMPTS = env.int("RADFUSE_STEP_MAX_ATTEMPTS", default=3)
+HEARTBEAT_SECONDS = env.int("RADFUSE_HEARTBEAT_SECONDS", default=5)
+ORPHAN_SECONDS = env.int("RADFUSE_ORPHAN_SECONDS", default=25)
+"""A running step without a heartbeat for this long is given back to the queue."""
+SWEEP_SECONDS = env.int("RADFUSE_SWEEP_SECONDS", default=5)
+
+# --- Django -----------------------------------------------------------------------------------
+INSTALLED_APPS = [
+    "django.contrib.auth",
+    "django.contrib.contenttypes",
+    "django.contrib.sessions",
+    "django.contrib.messages",
+    "django.contrib.staticfiles",
+    "django.contrib.humanize",
+    "axes",
+    "channels",
+    "rest_framework",
+    "drf_spectacular",
+    "django_filters",
+    "django_htmx",
+    "workstation.accounts",
+    "workstation.receiving",
+    "workstation.worklist",
+    "workstation.analyzing",
+    "workstation.reading",
+    "workstation.reporting",
+    "workstation.exporting",
+    "workstation.auditing",
+]
+MIDDLEWARE = [
+    "django.middleware.security.SecurityMiddleware",
+    "whitenoise.middleware.WhiteNoiseMiddleware",
+    "csp.middleware.CSPMiddleware",
+    "django.contrib.sessions.middleware.SessionMiddleware",
+    "django.middleware.common.CommonMiddleware",
+    "django.middleware.csrf.CsrfViewMiddleware",
+    "django.contrib.auth.middleware.AuthenticationMiddleware",
+    "django.contrib.auth.middleware.LoginRequiredMiddleware",
+    "django.contrib.messages.middleware.MessageMiddleware",
+    "django.middleware.clickjacking.XFrameOptionsMiddleware",
+    "django_htmx.middleware.HtmxMiddleware",
+    "axes.middleware.AxesMiddleware",
+]
+ROOT_URLCONF = "workstation.urls"
+ASGI_APPLICATION = "workstation.asgi.application"
+TEMPLATES = [
+    {
+        "BACKEND": "django.template.backends.django.DjangoTemplates",
+        "DIRS": [BASE_DIR / "templates"],
+        "APP_DIRS": True,
+        "OPTIONS": {
+            "context_processors": [
+                "django.template.context_processors.request",
+                "django.contrib.auth.context_processors.auth",
+                "django.contrib.messages.context_processors.messages",
+                "workstation.accounts.context.product",
+            ],
+        },
+    }
+]
+DATABASES = {"default": env.db_url("RADFUSE_DATABASE_URL")}
+DEFAULT_AUTO_FIELD = "django.db.models.BigAutoField"
+AUTH_USER_MODEL = "accounts.User"
+AUTHENTICATION_BACKENDS = [
+    "axes.backends.AxesStandaloneBackend",
+    "django.contrib.auth.backends.ModelBackend",
+]
+AUTH_PASSWORD_VALIDATORS = [
+    {"NAME": "django.contrib.auth.password_validation.UserAttributeSimilarityValidator"},
+    {
+        "NAME": "django.contrib.auth.password_validation.MinimumLengthValidator",
+        "OPTIONS": {"min_length": 12},
+    },
+    {"NAME": "django.contrib.auth.password_validation.CommonPasswordValidator"},
+]
+AXES_FAILURE_LIMIT = 8
+AXES_COOLOFF_TIME = 0.25
+AXES_LOCKOUT_PARAMETERS = [["username", "ip_address"]]
+AXES_ENABLE_ADMIN = False
+AXES_VERBOSE = False
+LOGIN_URL = "accounts:sign-in"
+LOGIN_REDIRECT_URL = "worklist:list"
+LOGOUT_REDIRECT_URL = "accounts:sign-in"
+
+LANGUAGE_CODE = "en"
+TIME_ZONE = env.str("RADFUSE_TIME_ZONE", default="UTC")
+USE_I18N = True
+USE_TZ = True
+
+STATIC_URL = "/static/"
+STATIC_ROOT = RADFUSE_HOME / "static"
+FRONTEND_DIST = BASE_DIR / "frontend" / "dist"
+STATICFILES_DIRS = [("viewer", FRONTEND_DIST)] if FRONTEND_DIST.is_dir() else []
+STORAGES = {
+    "default": {"BACKEND": "django.core.files.storage.FileSystemStorage"},
+    # Vite already hashes file names; WhiteNoise serves them compressed and cached for good.
+    "staticfiles": {"BACKEND": "whitenoise.storage.CompressedStaticFilesStorage"},
+}
+FILE_UPLOAD_MAX_MEMORY_SIZE = 2 * 1024**2
+DATA_UPLOAD_MAX_NUMBER_FILES = 20_000
+DATA_UPLOAD_MAX_NUMBER_FIELDS = 40_000
+
+# --- broker and sockets -----------------------------------------------------------------------
+BROKER_URL = env.str("RADFUSE_BROKER_URL")
+CHANNEL_LAYERS = {
+    "default": {
+        # pubsub: open sockets survive a restart of the broker (deploy/DECISIONS.md).
+        "BACKEND": "channels_redis.pubsub.RedisPubSubChannelLayer",
+        "CONFIG": {"hosts": [BROKER_URL]},
+    }
+}
+
+# --- browser security -------------------------------------------------------------------------
+SESSION_COOKIE_SECURE = CSRF_COOKIE_SECURE = HTTPS
+SESSION_COOKIE_HTTPONLY = True
+SESSION_COOKIE_AGE = env.int("RADFUSE_SESSION_SECONDS", default=8 * 3600)
+SECURE_SSL_REDIRECT = HTTPS
+SECURE_HSTS_SECONDS = 31_536_000 if HTTPS else 0
+SECURE_PROXY_SSL_HEADER = ("HTTP_X_FORWARDED_PROTO", "https") if HTTPS else None
+SECURE_CONTENT_TYPE_NOSNIFF = True
+SECURE_REFERRER_POLICY = "same-origin"
+X_FRAME_OPTIONS = "DENY"
+CONTENT_SECURITY_POLICY = {
+    "DIRECTIVES": {
+        "default-src": ["'self'"],
+        # The zstd decoder of the slice stream is WebAssembly carried in a data: URL.
+        "connect-src": ["'self'", "data:"],
+        "img-src": ["'self'", "blob:", "data:"],
+        "script-src": ["'self'", "'wasm-unsafe-eval'"],
+        # Cornerstone sets inline styles on its canvases.
+        "style-src": ["'self'", "'unsafe-inline'"],
+        "worker-src": ["'self'", "blob:"],
+        "object-src": ["'none'"],
+        "base-uri": ["'none'"],
+        "form-action": ["'self'"],
+        "frame-ancestors": ["'none'"],
+    }
+}
+
+# --- REST -------------------------------------------------------------------------------------
+REST_FRAMEWORK = {
+    "DEFAULT_AUTHENTICATION_CLASSES": ["rest_framework.authentication.SessionAuthentication"],
+    "DEFAULT_PERMISSION_CLASSES": ["workstation.accounts.permissions.HasPermission"],
+    "DEFAULT_RENDERER_CLASSES": ["rest_framework.renderers.JSONRenderer"],
+    "DEFAULT_SCHEMA_CLASS": "drf_spectacular.openapi.AutoSchema",
+    "DEFAULT_PAGINATION_CLASS": "rest_framework.pagination.PageNumberPagination",
+    "PAGE_SIZE": 50,
+}
+SPECTACULAR_SETTINGS = {"TITLE": "Radfuse", "VERSION": "0.1.0", "SERVE_INCLUDE_SCHEMA": False}
+
+# --- logs: never patient data -----------------------------------------------------------------
+LOGGING = {
+    "version": 1,
+    "disable_existing_loggers": False,
+    "formatters": {"line": {"format": "%(asctime)s %(levelname)s %(name)s %(message)s"}},
+    "handlers": {"stderr": {"class": "logging.StreamHandler", "formatter": "line"}},
+    "root": {"handlers": ["stderr"], "level": env.str("RADFUSE_LOG_LEVEL", default="INFO")},
+    "loggers": {
+        # Their INFO lines print identifiers and dataset contents.
+        "pynetdicom": {"level": "ERROR"},
+        "pydicom": {"level": "ERROR"},
+        "axes": {"level": "ERROR"},
+        "weasyprint": {"level": "ERROR"},
+        "fontTools": {"level": "ERROR"},
+        "uvicorn.access": {"level": "WARNING"},
+    },
+}

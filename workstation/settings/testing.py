@@ -1,0 +1,27 @@
+"""Settings of the test run: as embedded, in a throw-away folder, with in-memory stand-ins.
+
+The stand-ins (stub broker, in-memory channel layer) serve unit tests only; stories that promise
+survival start the real servers through ``deploy/run``.
+"""
+
+from __future__ import annotations
+
+import os
+import tempfile
+
+os.environ["RADFUSE_HOME"] = tempfile.mkdtemp(prefix="radfuse-test-")
+os.environ["RADFUSE_SECRET_KEY"] = "for tests only"
+os.environ["RADFUSE_BROKER_URL"] = "stub"
+os.environ.pop("RADFUSE_DATABASE_URL", None)
+if "RADFUSE_TEST_DATABASE_URL" in os.environ:
+    os.environ["RADFUSE_DATABASE_URL"] = os.environ["RADFUSE_TEST_DATABASE_URL"]
+
+from workstation.settings.embedded import *  # noqa: E402, F403
+
+CHANNEL_LAYERS = {"default": {"BACKEND": "channels.layers.InMemoryChannelLayer"}}
+PASSWORD_HASHERS = ["django.contrib.auth.hashers.MD5PasswordHasher"]
+AXES_ENABLED = False
+STORAGES = {
+    "default": {"BACKEND": "django.core.files.storage.FileSystemStorage"},
+    "staticfiles": {"BACKEND": "django.contrib.staticfiles.storage.StaticFilesStorage"},
+}

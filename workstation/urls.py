@@ -1,0 +1,21 @@
+"""Every room's URLs. A test holds this list against the permission table."""
+
+from __future__ import annotations
+
+from django.urls import include, path
+from drf_spectacular.views import SpectacularAPIView
+
+from workstation.accounts.views import health
+
+urlpatterns = [
+    path("", include("workstation.worklist.urls")),
+    path("accounts/", include("workstation.accounts.urls")),
+    path("receiving/", include("workstation.receiving.urls")),
+    path("runs/", include("workstation.analyzing.urls")),
+    path("", include("workstation.reading.urls")),
+    path("reports/", include("workstation.reporting.urls")),
+    path("exports/", include("workstation.exporting.urls")),
+    path("audit/", include("workstation.auditing.urls")),
+    path("api/schema/", SpectacularAPIView.as_view(permission="case.list"), name="schema"),
+    path("health/", health, name="health"),
+]

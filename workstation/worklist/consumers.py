@@ -1,0 +1,62 @@
+"""Live notices to open pages: ``/ws/live/``."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from channels.db import database_sync_to_async
+from channels.generic.websocket import AsyncJsonWebsocketConsumer
+
+from workstation.accounts.permissions import allowed
+from workstation.live import group_name, missed
+
+ANONYMOUS = 4401
+FORBIDDEN = 4403
+
+
+class LiveConsumer(AsyncJsonWebsocketConsumer):
+    """Tells a page that something of its user's sites changed; carries ids, never data.
+
+    Numbers count per site. The client sends ``{"since": {"<site>": n}}`` when it (re)connects
+    and gets what it missed, or ``{"kind": "refresh"}`` if that is no longer known.
+    """
+
+    async def connect(self) -> None:
+        user = self.scope["user"]
+        self.sites: list[int] = []
+        # Accept first: a browser cannot see the close code of a refused handshake.
+        await self.accept()
+        if not user.is_authenticated:
+            await self.close(code=ANONYMOUS)
+            return
+        if not allowed(user, "case.list"):
+            await self.close(code=FORBIDDEN)
+            return
+        self.sites = await database_sync_to_async(
+            lambda: list(user.sites.values_list("pk", flat=True))
+        )()
+        for site in self.sites:
+            await self.channel_layer.group_add(group_name(site), self.channel_name)
+
+    async def disconnect(self, code: int) -> None:
+        for site in self.sites:
+            await self.channel_layer.group_discard(group_name(site), self.channel_name)
+
+    async def receive_json(self, content: Any, **kwargs: Any) -> None:
+        since = content.get("since") if isinstance(content, dict) else None
+        if not isinstance(since, dict):
+            await self.send_json({"kind": "error", "detail": "send {\"since\": {site: number}}"})
+            return
+        for site in self.sites:
+            number = since.get(str(site))
+            if not isinstance(number, int):
+                continue
+            notices = await database_sync_to_async(missed)(site, number)
+            if notices is None:
+                await self.send_json({"kind": "refresh"})
+                return
+            for notice in notices:
+                await self.send_json({"site": site, **notice})
+
+    async def live_notice(self, event: dict[str, Any]) -> None:
+        await self.send_json({key: event[key] for key in ("site", "seq", "kind", "case")})

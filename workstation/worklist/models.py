@@ -1,0 +1,80 @@
+"""Case, claim, and the history of a case."""
+
+from __future__ import annotations
+
+from django.db import models
+
+from workstation.accounts.models import Site, SiteRow, User
+from workstation.receiving.models import Patient, Study
+
+
+class CaseState(models.TextChoices):
+    RECEIVING = "receiving", "Receiving"
+    ANALYSING = "analysing", "Analysing"
+    READY = "ready", "Ready"
+    READING = "reading", "Reading"
+    DRAFT = "draft", "Draft"
+    SIGNED = "signed", "Signed"
+    ADDENDED = "addended", "Addended"
+
+
+class Priority(models.IntegerChoices):
+    STAT = 1, "STAT"
+    URGENT = 2, "Urgent"
+    ROUTINE = 3, "Routine"
+
+
+class Case(SiteRow):
+    """What a radiologist reads: the studies of one patient that belong together.
+
+    ``state`` is written only by ``worklist.states.move``.
+    """
+
+    site = models.ForeignKey(Site, on_delete=models.PROTECT)
+    patient = models.ForeignKey(Patient, on_delete=models.PROTECT, related_name="cases")
+    studies = models.ManyToManyField(Study, related_name="cases")
+    state = models.CharField(max_length=12, choices=CaseState, default=CaseState.RECEIVING)
+    priority = models.PositiveSmallIntegerField(choices=Priority, default=Priority.ROUTINE)
+    title = models.CharField(max_length=200, blank=True)
+    pathway = models.CharField(max_length=20, blank=True)
+    modalities = models.CharField(max_length=80, blank=True, help_text="E.g. ``CT PT``.")
+    problem = models.TextField(blank=True, help_text="Why the analysis did not finish, if so.")
+    new_images = models.BooleanField(
+        default=False, help_text="Images arrived after the reader opened the case."
+    )
+    created_at = models.DateTimeField(auto_now_add=True)
+    received_at = models.DateTimeField(db_index=True, help_text="First image of the first study.")
+    ready_at = models.DateTimeField(null=True)
+    signed_at = models.DateTimeField(null=True)
+
+    class Meta:
+        indexes = [
+            models.Index(fields=["site", "state", "priority", "received_at"], name="case_list")
+        ]
+
+
+class Claim(SiteRow):
+    """Who holds the case. One row per case at most: the lock two readers cannot both get."""
+
+    SITE_PATH = "case__site"
+
+    case = models.OneToOneField(Case, on_delete=models.CASCADE, related_name="claim")
+    user = models.ForeignKey(User, on_delete=models.PROTECT, related_name="claims")
+    claimed_at = models.DateTimeField(auto_now_add=True)
+
+
+class CaseEvent(SiteRow):
+    """One move of a case: from, to, why, by whom, when. Append-only."""
+
+    SITE_PATH = "case__site"
+
+    case = models.ForeignKey(Case, on_delete=models.CASCADE, related_name="events")
+    at = models.DateTimeField(auto_now_add=True)
+    event = models.CharField(max_length=40)
+    from_state = models.CharField(max_length=12)
+    to_state = models.CharField(max_length=12)
+    by = models.ForeignKey(User, on_delete=models.PROTECT, null=True)
+    reason = models.CharField(max_length=500, blank=True)
+
+    class Meta:
+        ordering = ["id"]

@@ -1,0 +1,191 @@
+"""What people and the flow do to cases, in their words."""
+
+from __future__ import annotations
+
+from datetime import timedelta
+
+from django.db import IntegrityError, transaction
+from django.utils import timezone
+
+from workstation.accounts.models import User
+from workstation.accounts.services import record
+from workstation.broker import nudge
+from workstation.live import publish
+from workstation.receiving.models import Study
+from workstation.worklist.models import Case, CaseState, Claim, Priority
+from workstation.worklist.states import move
+
+JOIN_WITHIN = timedelta(days=60)
+"""Studies of one patient this close together are read as one case."""
+OPEN_STATES = (
+    CaseState.RECEIVING,
+    CaseState.ANALYSING,
+    CaseState.READY,
+    CaseState.READING,
+    CaseState.DRAFT,
+)
+
+
+class ClaimRefused(Exception):
+    """Somebody else holds the case, or its state allows no reading."""
+
+
+@transaction.atomic
+def join_study_to_case(study: Study) -> Case:
+    """Put a study into its patient's open case, or open a new one. Idempotent.
+
+    A signed case is never reopened: later studies make a new case.
+    """
+    existing = study.cases.first()
+    if existing is not None:
+        return existing
+    case = _open_case_for(study)
+    if case is None:
+        case = Case.objects.create(
+            site=study.site, patient=study.patient, received_at=study.received_at
+        )
+    case.studies.add(study)
+    describe_case(case)
+    publish(case.site_id, "case", case.pk)
+    transaction.on_commit(lambda: nudge(case.pk))
+    return case
+
+
+def _open_case_for(study: Study) -> Case | None:
+    candidates = (
+        Case.objects.select_for_update()
+        .filter(patient=study.patient, state__in=OPEN_STATES)
+        .order_by("-pk")
+    )
+    for case in candidates:
+        dates = [d for d in case.studies.values_list("study_date", flat=True) if d]
+        if study.study_date is None or not dates:
+            return case
+        if min(abs(study.study_date - d) for d in dates) <= JOIN_WITHIN:
+            return case
+    return None
+
+
+@transaction.atomic
+def describe_case(case: Case) -> None:
+    """Refresh the columns the list shows: modalities and title, from the studies received."""
+    studies = list(case.studies.order_by("study_date", "pk").prefetch_related("series"))
+    found = {s.modality for study in studies for s in study.series.all()}
+    case.modalities = " ".join(sorted(found))[:80]
+    titles = [study.description for study in studies if study.description]
+    case.title = " + ".join(dict.fromkeys(titles))[:200] or case.modalities or "Study"
+    case.save(update_fields=["modalities", "title"])
+
+
+@transaction.atomic
+def study_completed(case: Case) -> Case:
+    """A study of the case is complete: analysis may begin (or begin again)."""
+    describe_case(case)
+    moved = move(case.pk, "study_completed")
+    if moved.state in (CaseState.READING, CaseState.DRAFT):
+        moved.new_images = True
+        moved.save(update_fields=["new_images"])
+    transaction.on_commit(lambda: nudge(case.pk))
+    return moved
+
+
+@transaction.atomic
+def finish_analysis(case_id: int, *, pathway: str, problem: str = "") -> Case | None:
+    """The run ended. ``problem`` tells the reader why it did not succeed, if so.
+
+    Returns None (and changes nothing but ``problem``) when the case is already past analysing.
+    """
+    case = Case.objects.select_for_update().get(pk=case_id)
+    case.problem = problem
+    if pathway:
+        case.pathway = pathway
+    if case.ready_at is None:
+        case.ready_at = timezone.now()
+    case.save(update_fields=["problem", "pathway", "ready_at"])
+    publish(case.site_id, "case", case.pk)
+    if case.state != CaseState.ANALYSING:
+        return None
+    return move(case_id, "analysis_failed" if problem else "analysis_done", reason=problem)
+
+
+@transaction.atomic
+def claim_case(case: Case, user: User, *, address: str = "") -> Claim:
+    """Take the case for reading. A second reader is refused by the database's unique row.
+
+    Claiming a case one already holds is a no-op. Raises :class:`ClaimRefused`.
+    """
+    locked = Case.objects.select_for_update().get(pk=case.pk)
+    held = Claim.objects.filter(case=locked).select_related("user").first()
+    if held is not None:
+        if held.user_id == user.pk:
+            return held
+        raise ClaimRefused(f"{held.user.display_name} is reading this case.")
+    if locked.state not in (CaseState.READY, CaseState.DRAFT):
+        raise ClaimRefused(f"The case is {locked.get_state_display().lower()}, not ready to read.")
+    try:
+        with transaction.atomic():
+            claim = Claim.objects.create(case=locked, user=user)
+    except IntegrityError:
+        raise ClaimRefused("Another reader took this case a moment ago.") from None
+    move(locked.pk, "claimed", by=user)
+    record("claim", user=user, site=locked.site, obj=locked, case_id=locked.pk,
+           remote_address=address)
+    return claim
+
+
+@transaction.atomic
+def release_case(case: Case, user: User, *, forced: bool = False, address: str = "") -> None:
+    """Give the case back to the list; a draft stays. ``forced``: a lead frees another's case."""
+    locked = Case.objects.select_for_update().get(pk=case.pk)
+    held = Claim.objects.filter(case=locked).first()
+    if held is None:
+        return
+    if held.user_id != user.pk and not forced:
+        raise ClaimRefused("Only its reader or a department lead can release this case.")
+    held.delete()
+    if locked.state in (CaseState.READING, CaseState.DRAFT):
+        move(locked.pk, "released", by=user)
+    record("release", user=user, site=locked.site, obj=locked, case_id=locked.pk,
+           remote_address=address, detail={"forced": forced})
+
+
+@transaction.atomic
+def set_priority(case: Case, priority: Priority, user: User, *, address: str = "") -> None:
+    """Change how urgent the case is."""
+    locked = Case.objects.select_for_update().get(pk=case.pk)
+    record("prioritise", user=user, site=locked.site, obj=locked, case_id=locked.pk,
+           remote_address=address, detail={"from": locked.priority, "to": int(priority)})
+    locked.priority = priority
+    locked.save(update_fields=["priority"])
+    publish(locked.site_id, "case", locked.pk)
+
+
+@transaction.atomic
+def note_draft_saved(case_id: int, user: User) -> None:
+    """The report draft of a case under reading was saved for the first time."""
+    case = Case.objects.select_for_update().get(pk=case_id)
+    if case.state == CaseState.READING:
+        move(case_id, "draft_saved", by=user)
+
+
+@transaction.atomic
+def note_signed(case_id: int, user: User) -> None:
+    """The report was signed: the case is done and free."""
+    case = move(case_id, "signed", by=user)
+    case.signed_at = timezone.now()
+    case.new_images = False
+    case.save(update_fields=["signed_at", "new_images"])
+    Claim.objects.filter(case=case).delete()
+    transaction.on_commit(lambda: nudge(case_id))
+
+
+@transaction.atomic
+def note_addended(case_id: int, user: User) -> None:
+    """An addendum was signed."""
+    move(case_id, "addended", by=user)
+    transaction.on_commit(lambda: nudge(case_id))
+
+
+def holds(case: Case, user: User) -> bool:
+    """Whether the user holds the claim of the case now."""
+    return Claim.objects.filter(case=case, user=user).exists()
