@@ -278,6 +278,4 @@ def read_volume(run_dir: Path, record: VolumeRecord, level: int = 0) -> Volume:
         array *= np.float32(record.slope)
     if record.intercept != 0.0:
         array += np.float32(record.intercept)
-    return Volume(
-        array, grid_of_record(record, level), record.unit, record.modality, record.role
-    )
+    return Volume(array, grid_of_record(record, level), record.unit, record.modality, record.role)
