@@ -1,4 +1,4 @@
-"""Signing in and out; health."""
+"""Signing in and out; health; the API description."""
 
 from __future__ import annotations
 
@@ -9,6 +9,7 @@ from django.contrib.auth.decorators import login_not_required
 from django.contrib.auth.forms import AuthenticationForm
 from django.http import HttpRequest, HttpResponse, HttpResponseBase, JsonResponse
 from django.utils.decorators import method_decorator
+from drf_spectacular.views import SpectacularAPIView
 
 from workstation.accounts.services import address_of, record
 
@@ -47,3 +48,9 @@ class SignOutView(auth_views.LogoutView):
 def health(request: HttpRequest) -> JsonResponse:
     """For launchers and load balancers; says nothing about patients."""
     return JsonResponse({"status": "ok"})
+
+
+class SchemaView(SpectacularAPIView):
+    """The OpenAPI description of ``/api/``."""
+
+    permission = "case.list"
