@@ -1,0 +1,1 @@
+"""Digital patients with known truth. See README.md."""
