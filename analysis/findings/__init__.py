@@ -1,0 +1,1 @@
+"""From probability maps and images to measured findings."""

@@ -1,0 +1,406 @@
+"""One run of a case, step by step: assemble, register, infer, measure, draft.
+
+Each step reads the results of those before it from ``run_dir``, writes its own files below
+``run_dir/<step>/`` and, last and atomically, ``run_dir/<step>/result.json``. A step that is run
+again starts from an empty folder and, for the same input, seed and machine type, ends in the same
+result. Nothing here knows a queue or a database.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import os
+import shutil
+from collections.abc import Callable, Sequence
+from pathlib import Path
+from typing import TypeVar
+
+import numpy as np
+import SimpleITK as sitk
+
+from analysis.contracts import (
+    RESULT_TYPES,
+    AssembleResult,
+    DraftResult,
+    FusionState,
+    InferResult,
+    Matrix,
+    MeasureResult,
+    Notice,
+    OutlineRecord,
+    RegisterResult,
+    RegistrationRecord,
+    Role,
+    SeriesInput,
+    StepName,
+    StepRequest,
+    StepResult,
+    VolumeRecord,
+    from_json,
+    to_json,
+)
+from analysis.drafting.draft import draft_report
+from analysis.errors import InputRefused, ModelError, StepFailed
+from analysis.findings.case import CaseImages, Layer
+from analysis.findings.measure import measure_case
+from analysis.fusion import FusionOutput
+from analysis.fusion import infer as run_networks
+from analysis.geometry import Volume
+from analysis.outlines import read_outlines
+from analysis.pathways.choice import SeriesFacts, choose
+from analysis.pathways.content import lung_content
+from analysis.registration import register_series
+from analysis.volume_store import read_volume, write_volume
+from analysis.volumes import LoadedSeries, load_series
+
+Progress = Callable[[float, str], None]
+R = TypeVar("R", bound=StepResult)
+
+FUSED_STATES: frozenset[FusionState] = frozenset({"reference", "same_frame", "registered"})
+
+
+def result_path(step: StepName) -> str:
+    """Where a step's result lies, relative to ``run_dir``."""
+    return f"{step}/result.json"
+
+
+def read_result(run_dir: str | Path, kind: type[R]) -> R:
+    """The stored result of an earlier step; raises ``StepFailed`` when it is not there."""
+    step = next(name for name, result in RESULT_TYPES.items() if result is kind)
+    path = Path(run_dir) / step / "result.json"
+    try:
+        return from_json(kind, path.read_bytes())
+    except FileNotFoundError:
+        raise StepFailed(
+            "step_missing", f"The step '{step}' has to be done first; its result is not there."
+        ) from None
+
+
+def run_step(request: StepRequest, progress: Progress) -> StepResult:
+    """Do one step and store its result. Raises :class:`analysis.errors.AnalysisError`."""
+    folder = Path(request.run_dir) / request.step
+    (folder / "result.json").unlink(missing_ok=True)  # first: a half-done step must not look done
+    shutil.rmtree(folder, ignore_errors=True)
+    folder.mkdir(parents=True)
+    sitk.ProcessObject.SetGlobalDefaultNumberOfThreads(max(1, request.threads))
+    progress(0.0, request.step)
+    result = _STEPS[request.step](request, folder, progress)
+    partial = folder / "result.json.partial"
+    with partial.open("wb") as file:
+        file.write(to_json(result))
+        file.flush()
+        os.fsync(file.fileno())
+    partial.replace(folder / "result.json")
+    progress(1.0, request.step)
+    return result
+
+
+# --- assemble -----------------------------------------------------------------------------------
+
+CHANNELS_FILE = "channels.json"
+"""Which series speaks for each role; the others of that role stay as layers."""
+
+
+def _facts(loaded: LoadedSeries) -> SeriesFacts:
+    grid = loaded.volume.grid
+    fraction, lung_ml = lung_content(loaded.volume) if loaded.role == "CT" else (None, None)
+    voxels = int(np.prod(grid.shape))
+    return SeriesFacts(
+        uid=loaded.input.series_instance_uid,
+        role=loaded.role,
+        body_part=loaded.body_part,
+        description=loaded.input.description,
+        coverage_ml=round(voxels * grid.voxel_volume_ml, 3),
+        slice_spacing_mm=round(grid.spacing[2], 4),
+        voxels=voxels,
+        lossy=bool(loaded.lossy),
+        lung_fraction=fraction,
+        lung_ml=lung_ml,
+    )
+
+
+def _load_all(
+    series: Sequence[SeriesInput], progress: Progress
+) -> tuple[list[LoadedSeries], list[OutlineRecord], list[Notice]]:
+    loaded: list[LoadedSeries] = []
+    outlines: list[OutlineRecord] = []
+    notices: list[Notice] = []
+    for done, item in enumerate(sorted(series, key=lambda s: s.series_instance_uid)):
+        progress(0.6 * done / len(series), f"reading {item.modality}")
+        try:
+            if item.modality == "RTSTRUCT":
+                outlines += read_outlines(item.paths)
+            else:
+                one = load_series(item)
+                loaded.append(one)
+                notices += one.notices
+        except InputRefused as refusal:
+            notices.append(
+                Notice(refusal.code, refusal.message, "refused", item.series_instance_uid)
+            )
+    return loaded, outlines, notices
+
+
+def _assemble(request: StepRequest, folder: Path, progress: Progress) -> AssembleResult:
+    loaded, outlines, notices = _load_all(request.series, progress)
+    if not loaded:
+        reasons = " ".join(n.message for n in notices if n.severity == "refused")
+        raise InputRefused("no_usable_series", f"No series of this case can be used. {reasons}")
+    if len({one.patient_key for one in loaded}) > 1:
+        raise InputRefused(
+            "several_patients",
+            "The series belong to different patients and are not analysed together. "
+            "Send each patient as a case of its own.",
+        )
+    progress(0.6, "choosing the pathway")
+    choice = choose([_facts(one) for one in loaded])
+    (folder / CHANNELS_FILE).write_text(json.dumps(choice.channels, sort_keys=True))
+    records = []
+    for done, one in enumerate(loaded):
+        progress(0.65 + 0.35 * done / len(loaded), f"storing {one.label}")
+        uid = one.input.series_instance_uid
+        name = hashlib.sha256(uid.encode()).hexdigest()[:16]
+        records.append(
+            write_volume(
+                folder / f"{name}.rfv",
+                one.volume,
+                key=uid,
+                label=one.label,
+                role=one.role,
+                run_dir=Path(request.run_dir),
+                series_instance_uid=uid,
+                frame_of_reference_uid=one.frame_of_reference_uid,
+                sop_instance_uids=one.sop_instance_uids,
+                source=one.source,
+                synthetic=one.synthetic,
+                lossy=one.lossy,
+            )
+        )
+    return AssembleResult(
+        pathway=choice.pathway,
+        pathway_reason=choice.reason,
+        reference_series_uid=choice.reference_uid,
+        volumes=tuple(records),
+        outlines=tuple(outlines),
+        notices=tuple(notices),
+    )
+
+
+# --- register -----------------------------------------------------------------------------------
+
+
+def _record_of(assembled: AssembleResult, uid: str) -> VolumeRecord:
+    return next(v for v in assembled.volumes if v.series_instance_uid == uid)
+
+
+def _register(request: StepRequest, folder: Path, progress: Progress) -> RegisterResult:
+    assembled = read_result(request.run_dir, AssembleResult)
+    reference_record = _record_of(assembled, assembled.reference_series_uid)
+    reference = read_volume(Path(request.run_dir), reference_record)
+    others = [v for v in assembled.volumes if v is not reference_record]
+    registrations: list[RegistrationRecord] = []
+    notices: list[Notice] = []
+    for done, record in enumerate(assembled.volumes):
+        moving = reference if record is reference_record else read_volume(Path(request.run_dir), record)
+        start, share = done / len(assembled.volumes), 1 / max(1, len(others) + 1)
+        registration = register_series(
+            moving,
+            reference,
+            moving_uid=record.series_instance_uid,
+            reference_uid=assembled.reference_series_uid,
+            same_frame=bool(record.frame_of_reference_uid)
+            and record.frame_of_reference_uid == reference_record.frame_of_reference_uid,
+            seed=request.seed,
+            threads=request.threads,
+            progress=lambda fraction, text="", start=start, share=share, label=record.label: (
+                progress(start + share * fraction, text or f"registering {label}")
+            ),
+        )
+        registrations.append(registration)
+        if not is_fused(registration):
+            notices.append(
+                Notice(
+                    f"registration_{registration.verdict}",
+                    f"{record.label} is not fused: {'; '.join(registration.reasons)}.",
+                    "warning",
+                    record.series_instance_uid,
+                )
+            )
+    return RegisterResult(tuple(registrations), tuple(notices))
+
+
+def is_fused(registration: RegistrationRecord) -> bool:
+    """Whether networks and measurements may use the series in the reference space."""
+    if registration.state == "registered":
+        return registration.verdict == "usable"
+    return registration.state in FUSED_STATES
+
+
+# --- infer --------------------------------------------------------------------------------------
+
+OUTPUTS_FILE = "outputs.json"
+"""VolumeRecords of every output map of the network, for the measure step."""
+
+
+def _infer(request: StepRequest, folder: Path, progress: Progress) -> InferResult:
+    assembled = read_result(request.run_dir, AssembleResult)
+    registered = {
+        r.series_instance_uid: r
+        for r in read_result(request.run_dir, RegisterResult).registrations
+    }
+    notices: list[Notice] = []
+    if assembled.pathway == "general":
+        notice = Notice(
+            "no_model_for_pathway",
+            "No network is fitted to the general pathway; there is no probability map.",
+            "info",
+        )
+        return InferResult(None, None, None, None, "", (notice,))
+    uids: dict[Role, str] = json.loads(
+        (folder.parent / "assemble" / CHANNELS_FILE).read_text(encoding="utf-8")
+    )
+    chosen = {role: _record_of(assembled, uid) for role, uid in uids.items()}
+    channels: dict[Role, tuple[Volume, Matrix]] = {}
+    for role, record in chosen.items():
+        registration = registered[record.series_instance_uid]
+        if is_fused(registration):
+            channels[role] = (read_volume(Path(request.run_dir), record), registration.matrix)
+        else:
+            notices.append(
+                Notice(
+                    "channel_left_out",
+                    f"{record.label} is not registered well enough and was not given to the "
+                    "network.",
+                    "warning",
+                    record.series_instance_uid,
+                )
+            )
+    reference = read_volume(
+        request.run_dir, _record_of(assembled, assembled.reference_series_uid)
+    )
+    try:
+        output = run_networks(
+            assembled.pathway,
+            channels,
+            reference.grid,
+            models_dir=request.models_dir,
+            device=request.device,
+            threads=request.threads,
+            progress=progress,
+        )
+    except ModelError as error:
+        notices.append(Notice(error.code, error.message, "warning"))
+        return InferResult(None, None, None, None, "", tuple(notices))
+    return _store_outputs(request, folder, output, assembled, notices)
+
+
+def _store_outputs(
+    request: StepRequest,
+    folder: Path,
+    output: FusionOutput,
+    assembled: AssembleResult,
+    notices: list[Notice],
+) -> InferResult:
+    run_dir = Path(request.run_dir)
+    frame = _record_of(assembled, assembled.reference_series_uid).frame_of_reference_uid
+    source = {"model": output.model.name, "version": output.model.version}
+    synthetic = any(v.synthetic for v in assembled.volumes)
+
+    def store(key: str, volume: Volume) -> VolumeRecord:
+        return write_volume(
+            folder / f"{key}.rfv",
+            volume,
+            run_dir=run_dir,
+            key=key,
+            label=f"AI: {key}",
+            quantise="probability",
+            frame_of_reference_uid=frame,
+            window=(1.0, 0.5),
+            source=source,
+            synthetic=synthetic,
+        )
+
+    records = {name: store(name, volume) for name, volume in output.outputs.items()}
+    listing = {name: json.loads(to_json(record)) for name, record in records.items()}
+    (folder / OUTPUTS_FILE).write_text(json.dumps(listing, sort_keys=True))
+    return InferResult(
+        heatmap=store("heatmap", output.heatmap),
+        segmentation_model=output.model,
+        classifier_model=output.classifier,
+        case_probability=output.probability,
+        case_label=output.label,
+        notices=(*notices, *output.notices),
+    )
+
+
+def _read_outputs(request: StepRequest) -> dict[str, Volume]:
+    path = Path(request.run_dir) / "infer" / OUTPUTS_FILE
+    if not path.is_file():
+        return {}
+    listing = json.loads(path.read_text(encoding="utf-8"))
+    return {
+        name: read_volume(Path(request.run_dir), from_json(VolumeRecord, json.dumps(record)))
+        for name, record in listing.items()
+    }
+
+
+# --- measure and draft --------------------------------------------------------------------------
+
+
+def _measure(request: StepRequest, folder: Path, progress: Progress) -> MeasureResult:
+    run_dir = Path(request.run_dir)
+    assembled = read_result(run_dir, AssembleResult)
+    registered = read_result(run_dir, RegisterResult).registrations
+    matrices = {r.series_instance_uid: r.matrix for r in registered if is_fused(r)}
+    uids: dict[Role, str] = json.loads((run_dir / "assemble" / CHANNELS_FILE).read_text("utf-8"))
+    layers = [
+        Layer(v.series_instance_uid, v.role, v.label, read_volume(run_dir, v), matrices[v.key])
+        for v in assembled.volumes
+        if v.key in matrices
+    ]
+    case = CaseImages(
+        pathway=assembled.pathway,
+        reference_uid=assembled.reference_series_uid,
+        layers=tuple(layers),
+        preferred=uids,
+        outputs=_read_outputs(request),
+        model=read_result(run_dir, InferResult).segmentation_model,
+        outlines=assembled.outlines,
+    )
+    measured = measure_case(case, progress)
+    record = None
+    if measured.findings:
+        reference = _record_of(assembled, assembled.reference_series_uid)
+        record = write_volume(
+            folder / "segmentation.rfv",
+            Volume(measured.labels, case.reference.volume.grid, "1", "SEG"),
+            run_dir=run_dir,
+            key="segmentation",
+            label="Segmentation",
+            quantise="labels",
+            frame_of_reference_uid=reference.frame_of_reference_uid,
+            sop_instance_uids=reference.sop_instance_uids,
+            source={"reference_series_uid": reference.series_instance_uid},
+            synthetic=reference.synthetic,
+        )
+    return MeasureResult(measured.findings, record, measured.notices)
+
+
+def _draft(request: StepRequest, folder: Path, progress: Progress) -> DraftResult:
+    run_dir = request.run_dir
+    return draft_report(
+        read_result(run_dir, AssembleResult),
+        read_result(run_dir, RegisterResult),
+        read_result(run_dir, InferResult),
+        read_result(run_dir, MeasureResult),
+    )
+
+
+_STEPS: dict[StepName, Callable[[StepRequest, Path, Progress], StepResult]] = {
+    "assemble": _assemble,
+    "register": _register,
+    "infer": _infer,
+    "measure": _measure,
+    "draft": _draft,
+}
