@@ -29,6 +29,8 @@ KINDS: dict[str, str] = {
 }
 KEPT = 2000
 """Notices kept per site for browsers that come back."""
+SEQ_KEY = "radfuse:live:seq"
+"""Redis counter: one numbering for all sites."""
 
 
 class Notice(TypedDict):
@@ -55,45 +57,67 @@ def publish(site_id: int, kind: str, case_id: int | None = None) -> None:
     transaction.on_commit(lambda: _send(site_id, kind, case_id))
 
 
+def last_seq() -> int:
+    """The number of the newest notice; a page is rendered with it and catches up from there."""
+    client = _redis()
+    if client is None:
+        return 0
+    try:
+        return int(client.get(SEQ_KEY) or 0)
+    except redis.RedisError as error:
+        log.warning("live numbers not readable: %s", type(error).__name__)
+        return 0
+
+
 def _send(site_id: int, kind: str, case_id: int | None) -> None:
     client = _redis()
     try:
         seq = 0
         if client is not None:
-            seq = int(client.incr(f"live:{site_id}:seq"))
+            seq = int(client.incr(SEQ_KEY))
             client.xadd(
-                f"live:{site_id}",
+                _stream(site_id),
                 {"kind": kind, "case": case_id or 0},
                 id=f"{seq}-0",
                 maxlen=KEPT,
-                approximate=True,
+                approximate=False,
             )
         layer = get_channel_layer()
         notice: Notice = {"seq": seq, "kind": kind, "case": case_id}
-        async_to_sync(layer.group_send)(
-            group_name(site_id), {"type": "live.notice", "site": site_id, **notice}
-        )
+        async_to_sync(layer.group_send)(group_name(site_id), {"type": "live.notice", **notice})
     except (redis.RedisError, OSError) as error:
         # A browser that misses a notice asks again when it reconnects; rows are the truth.
         log.warning("live notice not sent: %s", type(error).__name__)
 
 
-def missed(site_id: int, since: int) -> list[Notice] | None:
-    """Notices after number ``since``, or ``None`` if they are no longer known: refresh all."""
+def missed(site_ids: list[int], since: int) -> list[Notice] | None:
+    """Notices of the sites after number ``since``, oldest first, or ``None`` if some are no
+    longer known (too long away, or the broker lost its data): the page refreshes as a whole."""
     client = _redis()
     if client is None:
         return []
-    last = int(client.get(f"live:{site_id}:seq") or 0)
-    if since == last:
-        return []
-    entries: list[Any] = client.xrange(f"live:{site_id}", min=f"{since + 1}-0")
-    if since > last or len(entries) != last - since:
+    if since > int(client.get(SEQ_KEY) or 0):
         return None
-    return [
-        {
-            "seq": int(key.split(b"-")[0]),
-            "kind": fields[b"kind"].decode(),
-            "case": int(fields[b"case"]) or None,
-        }
-        for key, fields in entries
-    ]
+    found: list[Notice] = []
+    for site_id in site_ids:
+        stream = _stream(site_id)
+        oldest: list[Any] = client.xrange(stream, count=1)
+        if oldest and client.xlen(stream) >= KEPT and _number(oldest[0][0]) > since + 1:
+            return None
+        for key, fields in client.xrange(stream, min=f"{since + 1}-0"):
+            found.append(
+                {
+                    "seq": _number(key),
+                    "kind": fields[b"kind"].decode(),
+                    "case": int(fields[b"case"]) or None,
+                }
+            )
+    return sorted(found, key=lambda notice: notice["seq"])
+
+
+def _stream(site_id: int) -> str:
+    return f"radfuse:live:{site_id}"
+
+
+def _number(key: bytes) -> int:
+    return int(key.split(b"-")[0])

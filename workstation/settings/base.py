@@ -60,6 +60,7 @@ INSTALLED_APPS = [
     "drf_spectacular",
     "django_filters",
     "django_htmx",
+    "django_vite",
     "workstation.accounts",
     "workstation.receiving",
     "workstation.worklist",
@@ -133,6 +134,12 @@ STATIC_URL = "/static/"
 STATIC_ROOT = RADFUSE_HOME / "static"
 FRONTEND_DIST = BASE_DIR / "frontend" / "dist"
 STATICFILES_DIRS = [("viewer", FRONTEND_DIST)] if FRONTEND_DIST.is_dir() else []
+DJANGO_VITE = {
+    "default": {
+        "manifest_path": FRONTEND_DIST / "manifest.json",
+        "static_url_prefix": "viewer",
+    }
+}
 STORAGES = {
     "default": {"BACKEND": "django.core.files.storage.FileSystemStorage"},
     # Vite already hashes file names; WhiteNoise serves them compressed and cached for good.

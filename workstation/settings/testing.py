@@ -25,3 +25,6 @@ STORAGES = {
     "default": {"BACKEND": "django.core.files.storage.FileSystemStorage"},
     "staticfiles": {"BACKEND": "django.contrib.staticfiles.storage.StaticFilesStorage"},
 }
+if not (FRONTEND_DIST / "manifest.json").exists():  # noqa: F405
+    # Unit tests of pages run without a built frontend; the browser tests build it.
+    DJANGO_VITE = {"default": {"dev_mode": True}}

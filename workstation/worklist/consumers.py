@@ -17,8 +17,8 @@ FORBIDDEN = 4403
 class LiveConsumer(AsyncJsonWebsocketConsumer):
     """Tells a page that something of its user's sites changed; carries ids, never data.
 
-    Numbers count per site. The client sends ``{"since": {"<site>": n}}`` when it (re)connects
-    and gets what it missed, or ``{"kind": "refresh"}`` if that is no longer known.
+    The client sends ``{"since": n}`` when it (re)connects and gets what it missed, or
+    ``{"kind": "refresh"}`` if that is no longer known.
     """
 
     async def connect(self) -> None:
@@ -44,19 +44,15 @@ class LiveConsumer(AsyncJsonWebsocketConsumer):
 
     async def receive_json(self, content: Any, **kwargs: Any) -> None:
         since = content.get("since") if isinstance(content, dict) else None
-        if not isinstance(since, dict):
-            await self.send_json({"kind": "error", "detail": "send {\"since\": {site: number}}"})
+        if not isinstance(since, int):
+            await self.send_json({"kind": "error", "detail": 'send {"since": number}'})
             return
-        for site in self.sites:
-            number = since.get(str(site))
-            if not isinstance(number, int):
-                continue
-            notices = await database_sync_to_async(missed)(site, number)
-            if notices is None:
-                await self.send_json({"kind": "refresh"})
-                return
-            for notice in notices:
-                await self.send_json({"site": site, **notice})
+        notices = await database_sync_to_async(missed)(self.sites, since)
+        if notices is None:
+            await self.send_json({"kind": "refresh"})
+            return
+        for notice in notices:
+            await self.send_json(notice)
 
     async def live_notice(self, event: dict[str, Any]) -> None:
-        await self.send_json({key: event[key] for key in ("site", "seq", "kind", "case")})
+        await self.send_json({key: event[key] for key in ("seq", "kind", "case")})

@@ -38,6 +38,9 @@ class Case(SiteRow):
     title = models.CharField(max_length=200, blank=True)
     pathway = models.CharField(max_length=20, blank=True)
     modalities = models.CharField(max_length=80, blank=True, help_text="E.g. ``CT PT``.")
+    activity = models.CharField(
+        max_length=120, blank=True, help_text="What the analysis is doing now, for the list."
+    )
     problem = models.TextField(blank=True, help_text="Why the analysis did not finish, if so.")
     new_images = models.BooleanField(
         default=False, help_text="Images arrived after the reader opened the case."

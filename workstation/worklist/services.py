@@ -90,6 +90,16 @@ def study_completed(case: Case) -> Case:
 
 
 @transaction.atomic
+def note_activity(case_id: int, text: str) -> None:
+    """What the analysis is doing now, shown in the list beside the state."""
+    case = Case.objects.select_for_update().get(pk=case_id)
+    if case.activity != text[:120]:
+        case.activity = text[:120]
+        case.save(update_fields=["activity"])
+        publish(case.site_id, "case", case.pk)
+
+
+@transaction.atomic
 def finish_analysis(case_id: int, *, pathway: str, problem: str = "") -> Case | None:
     """The run ended. ``problem`` tells the reader why it did not succeed, if so.
 
@@ -97,11 +107,12 @@ def finish_analysis(case_id: int, *, pathway: str, problem: str = "") -> Case | 
     """
     case = Case.objects.select_for_update().get(pk=case_id)
     case.problem = problem
+    case.activity = ""
     if pathway:
         case.pathway = pathway
     if case.ready_at is None:
         case.ready_at = timezone.now()
-    case.save(update_fields=["problem", "pathway", "ready_at"])
+    case.save(update_fields=["problem", "activity", "pathway", "ready_at"])
     publish(case.site_id, "case", case.pk)
     if case.state != CaseState.ANALYSING:
         return None

@@ -25,6 +25,7 @@ class Migration(migrations.Migration):
                 ('title', models.CharField(blank=True, max_length=200)),
                 ('pathway', models.CharField(blank=True, max_length=20)),
                 ('modalities', models.CharField(blank=True, help_text='E.g. ``CT PT``.', max_length=80)),
+                ('activity', models.CharField(blank=True, help_text='What the analysis is doing now, for the list.', max_length=120)),
                 ('problem', models.TextField(blank=True, help_text='Why the analysis did not finish, if so.')),
                 ('new_images', models.BooleanField(default=False, help_text='Images arrived after the reader opened the case.')),
                 ('created_at', models.DateTimeField(auto_now_add=True)),

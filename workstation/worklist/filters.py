@@ -1,0 +1,89 @@
+"""Search, filters and order of the worklist, all answered by the database."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import django_filters
+from django import forms
+from django.db.models import Q, QuerySet
+
+from workstation.worklist.models import Case, CaseState, Priority
+
+S = CaseState
+TABS: dict[str, tuple[str, tuple[CaseState, ...]]] = {
+    "ready": ("Ready", (S.READY,)),
+    "reading": ("In reading", (S.READING, S.DRAFT)),
+    "not_ready": ("Not ready", (S.RECEIVING, S.ANALYSING)),
+    "signed": ("Signed", (S.SIGNED, S.ADDENDED)),
+    "all": ("All", tuple(S)),
+}
+"""Tab -> (text, states)."""
+
+ORDERS: dict[str, tuple[str, ...]] = {
+    "urgency": ("priority", "received_at", "pk"),
+    "patient": ("patient__name", "pk"),
+    "received": ("received_at", "pk"),
+    "state": ("state", "pk"),
+    "study": ("title", "pk"),
+}
+"""Column -> database order; a leading minus in the query turns it round."""
+
+MODALITIES = ("CT", "MR", "PT", "US")
+
+
+class CaseFilter(django_filters.FilterSet):
+    """Query string -> rows. Unknown values are refused by the form, not ignored."""
+
+    q = django_filters.CharFilter(
+        method="search",
+        label="Search",
+        widget=forms.TextInput(
+            attrs={
+                "class": "input",
+                "type": "search",
+                "placeholder": "Patient, ID, accession, study",
+                "autocomplete": "off",
+            }
+        ),
+    )
+    modality = django_filters.ChoiceFilter(
+        label="Modality",
+        choices=[(m, m) for m in MODALITIES],
+        field_name="modalities",
+        lookup_expr="contains",
+        empty_label="Any modality",
+    )
+    priority = django_filters.ChoiceFilter(
+        label="Priority", choices=Priority.choices, empty_label="Any priority"
+    )
+    mine = django_filters.BooleanFilter(
+        label="Held by me", method="held_by_me", widget=forms.CheckboxInput
+    )
+
+    class Meta:
+        model = Case
+        fields: list[str] = []
+
+    def search(self, rows: QuerySet[Case], name: str, value: str) -> QuerySet[Case]:
+        """Every word must occur somewhere: name, ID, accession number, title."""
+        for word in value.replace("^", " ").replace(",", " ").split():
+            rows = rows.filter(
+                Q(patient__name__icontains=word)
+                | Q(patient__patient_id__icontains=word)
+                | Q(title__icontains=word)
+                | Q(studies__accession_number__icontains=word)
+            )
+        return rows.distinct()
+
+    def held_by_me(self, rows: QuerySet[Case], name: str, value: Any) -> QuerySet[Case]:
+        return rows.filter(claim__user=self.request.user) if value else rows
+
+
+def ordering(value: str) -> tuple[str, ...]:
+    """The order named by ``column`` or ``-column``; the default is urgency."""
+    column = value.removeprefix("-")
+    keys = ORDERS.get(column, ORDERS["urgency"])
+    if not value.startswith("-"):
+        return keys
+    return tuple(key.removeprefix("-") if key.startswith("-") else f"-{key}" for key in keys)
