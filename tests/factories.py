@@ -64,13 +64,13 @@ class UserFactory(DjangoModelFactory):
     role = Role.RADIOLOGIST
 
     @factory.post_generation
-    def password(user: User, create: bool, value: str | None, **_: Any) -> None:  # noqa: N805
+    def password(user: User, create: bool, value: str | None, **_: Any) -> None:
         user.set_password(value or PASSWORD)
         if create:
             user.save(update_fields=["password"])
 
     @factory.post_generation
-    def sites(user: User, create: bool, value: list[Site] | None, **_: Any) -> None:  # noqa: N805
+    def sites(user: User, create: bool, value: list[Site] | None, **_: Any) -> None:
         if create and value:
             user.sites.set(value)
 
@@ -148,7 +148,7 @@ class CaseFactory(DjangoModelFactory):
     received_at = factory.LazyFunction(timezone.now)
 
     @factory.post_generation
-    def studies(case: Case, create: bool, value: list[Study] | None, **_: Any) -> None:  # noqa: N805
+    def studies(case: Case, create: bool, value: list[Study] | None, **_: Any) -> None:
         if not create:
             return
         if value is None:
@@ -179,7 +179,7 @@ class RunFactory(DjangoModelFactory):
     inputs_digest = factory.Sequence(lambda n: hashlib.sha256(str(n).encode()).hexdigest())
 
     @factory.post_generation
-    def state(run: Run, create: bool, value: str | None, **_: Any) -> None:  # noqa: N805
+    def state(run: Run, create: bool, value: str | None, **_: Any) -> None:
         if not create:
             return
         for position, (name, queue) in enumerate(STEP_QUEUES.items()):
