@@ -60,7 +60,7 @@ class Series(SiteRow):
     SITE_PATH = "study__site"
 
     study = models.ForeignKey(Study, on_delete=models.PROTECT, related_name="series")
-    series_instance_uid = models.CharField(max_length=64)
+    series_instance_uid = models.CharField(max_length=64, db_index=True)
     modality = models.CharField(max_length=16)
     series_number = models.IntegerField(null=True)
     description = models.CharField(max_length=128, blank=True)
@@ -82,6 +82,9 @@ class Instance(SiteRow):
     sop_instance_uid = models.CharField(max_length=64)
     sop_class_uid = models.CharField(max_length=64)
     transfer_syntax_uid = models.CharField(max_length=64)
+    is_image = models.BooleanField(
+        default=True, help_text="False: structure set, segmentation, report, ..."
+    )
     instance_number = models.IntegerField(null=True)
     sha256 = models.CharField(max_length=64, db_index=True)
     size = models.PositiveBigIntegerField()
@@ -92,6 +95,46 @@ class Instance(SiteRow):
         constraints = [
             models.UniqueConstraint(fields=["site", "sop_instance_uid"], name="instance_once")
         ]
+
+
+class NoticeLevel(models.TextChoices):
+    INFO = "info", "Information"
+    WARN = "warn", "Warning"
+
+
+class StudyNotice(SiteRow):
+    """Something the reader should know about how a study arrived; shown in the case."""
+
+    SITE_PATH = "study__site"
+
+    study = models.ForeignKey(Study, on_delete=models.CASCADE, related_name="notices")
+    code = models.CharField(max_length=60)
+    level = models.CharField(max_length=8, choices=NoticeLevel)
+    text = models.CharField(max_length=400)
+    created_at = models.DateTimeField(auto_now_add=True)
+
+    class Meta:
+        ordering = ["id"]
+        constraints = [
+            models.UniqueConstraint(fields=["study", "code", "text"], name="study_notice_once")
+        ]
+
+
+class Upload(SiteRow):
+    """One browser upload or folder import, with its count of what became of each file."""
+
+    site = models.ForeignKey(Site, on_delete=models.PROTECT)
+    user = models.ForeignKey(User, on_delete=models.PROTECT, null=True)
+    started_at = models.DateTimeField(auto_now_add=True)
+    finished_at = models.DateTimeField(null=True)
+    files = models.PositiveIntegerField(default=0)
+    stored = models.PositiveIntegerField(default=0)
+    repeated = models.PositiveIntegerField(default=0)
+    quarantined = models.PositiveIntegerField(default=0)
+    ignored = models.PositiveIntegerField(default=0)
+
+    class Meta:
+        ordering = ["-id"]
 
 
 class QuarantineState(models.TextChoices):
@@ -106,6 +149,9 @@ class Quarantined(SiteRow):
     site = models.ForeignKey(Site, on_delete=models.PROTECT)
     received_at = models.DateTimeField(auto_now_add=True, db_index=True)
     source = models.CharField(max_length=80)
+    upload = models.ForeignKey(
+        Upload, on_delete=models.PROTECT, null=True, related_name="refusals"
+    )
     filename = models.CharField(max_length=255, blank=True)
     code = models.CharField(max_length=60)
     reason = models.TextField()
@@ -117,22 +163,6 @@ class Quarantined(SiteRow):
     handled_by = models.ForeignKey(User, on_delete=models.PROTECT, null=True)
     handled_at = models.DateTimeField(null=True)
     handled_reason = models.CharField(max_length=255, blank=True)
-
-    class Meta:
-        ordering = ["-id"]
-
-
-class Upload(SiteRow):
-    """One browser upload or folder import, with its count of what became of each file."""
-
-    site = models.ForeignKey(Site, on_delete=models.PROTECT)
-    user = models.ForeignKey(User, on_delete=models.PROTECT, null=True)
-    started_at = models.DateTimeField(auto_now_add=True)
-    finished_at = models.DateTimeField(null=True)
-    files = models.PositiveIntegerField(default=0)
-    stored = models.PositiveIntegerField(default=0)
-    repeated = models.PositiveIntegerField(default=0)
-    quarantined = models.PositiveIntegerField(default=0)
 
     class Meta:
         ordering = ["-id"]

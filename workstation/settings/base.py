@@ -31,6 +31,8 @@ HTTPS = env.bool("RADFUSE_HTTPS", default=True)
 DICOM_AE_TITLE = env.str("RADFUSE_AE_TITLE", default="RADFUSE")
 DICOM_HOST = env.str("RADFUSE_DICOM_HOST", default="0.0.0.0")
 DICOM_PORT = env.int("RADFUSE_DICOM_PORT", default=11112)
+DICOM_DEFAULT_SITE = env.str("RADFUSE_DEFAULT_SITE", default="")
+"""Code of the site that gets what unknown callers send; empty: unknown callers are refused."""
 QUIET_SECONDS = env.int("RADFUSE_QUIET_SECONDS", default=60)
 """A study is complete when nothing arrived for it for this long."""
 MAX_UPLOAD_BYTES = env.int("RADFUSE_MAX_UPLOAD_BYTES", default=8 * 1024**3)
@@ -145,6 +147,8 @@ STORAGES = {
     # Vite already hashes file names; WhiteNoise serves them compressed and cached for good.
     "staticfiles": {"BACKEND": "whitenoise.storage.CompressedStaticFilesStorage"},
 }
+# Beside the archive, not in /tmp: a study can be larger than memory.
+FILE_UPLOAD_TEMP_DIR = UPLOADS_DIR
 FILE_UPLOAD_MAX_MEMORY_SIZE = 2 * 1024**2
 DATA_UPLOAD_MAX_NUMBER_FILES = 20_000
 DATA_UPLOAD_MAX_NUMBER_FIELDS = 40_000
