@@ -1,0 +1,251 @@
+"""Files to checked DICOM instances, and instances to pixels. Hostile bytes end in a refusal."""
+
+from __future__ import annotations
+
+import hashlib
+import struct
+from collections.abc import Sequence
+from pathlib import Path
+
+import numpy as np
+import numpy.typing as npt
+from pydicom import dcmread
+from pydicom.dataset import Dataset, FileDataset
+from pydicom.errors import InvalidDicomError
+from pydicom.uid import UID
+
+from analysis.contracts import Notice, SeriesInput
+from analysis.errors import InputRefused
+
+READ_ERRORS = (
+    InvalidDicomError,
+    OSError,
+    EOFError,
+    ValueError,
+    KeyError,
+    IndexError,
+    AttributeError,
+    TypeError,
+    NotImplementedError,
+    RuntimeError,  # RecursionError of nested sequences, decoders' own failures
+    struct.error,
+)
+"""What reading a damaged file may raise; anything else is a fault of ours."""
+
+NON_IMAGE: dict[str, str] = {
+    "RTSTRUCT": "a set of contours",
+    "RTPLAN": "a treatment plan",
+    "RTDOSE": "a dose map",
+    "SR": "a structured report",
+    "KO": "a key object selection",
+    "PR": "a presentation state",
+    "REG": "a registration",
+    "SEG": "a segmentation",
+    "RWV": "a real world value mapping",
+    "DOC": "a document",
+}
+"""Modalities that are never read as an image series."""
+
+MAX_VOXELS = 2**31
+"""Larger volumes (4 GiB as int16) are refused before any memory is taken."""
+
+SYNTHETIC_MARK = "SYNTHETIC"
+
+
+def read_instances(series: SeriesInput) -> tuple[list[Dataset], list[Notice]]:
+    """Every instance of one series, each once, checked to be single-frame grey images.
+
+    Raises ``InputRefused``: ``not_an_image``, ``unreadable_file``, ``mixed_series``,
+    ``several_patients``, ``enhanced_multiframe``, ``mosaic``, ``colour_image``,
+    ``instance_conflict``, ``truncated_pixel_data``.
+    """
+    if series.modality in NON_IMAGE:
+        raise InputRefused(
+            "not_an_image",
+            f"This series is {NON_IMAGE[series.modality]}, not an image; it is not read as one.",
+        )
+    found: dict[str, Dataset] = {}
+    repeated = 0
+    for path in series.paths:
+        ds = _read(path)
+        _check_kind(ds)
+        _check_pixels(ds)
+        if str(ds.get("SeriesInstanceUID", "")) != series.series_instance_uid:
+            raise InputRefused("mixed_series", "A file of another series lies among this series.")
+        uid = str(ds.get("SOPInstanceUID", ""))
+        if uid in found:
+            repeated += 1
+            if found[uid].PixelData != ds.PixelData:
+                raise InputRefused(
+                    "instance_conflict",
+                    "Two files carry the same instance UID but different pixels. Send the "
+                    "series again from its source.",
+                )
+            continue
+        found[uid] = ds
+    instances = list(found.values())
+    if not instances:
+        raise InputRefused("not_an_image", "The series holds no file.")
+    if len({patient_key(ds) for ds in instances}) > 1:
+        raise InputRefused(
+            "several_patients",
+            "The files of this series name different patients. It is not read; have the series "
+            "corrected at its source.",
+        )
+    notices = []
+    if repeated:
+        notices.append(
+            Notice(
+                "repeated_instance",
+                f"{repeated} of the files repeat an instance of the series; each was used once.",
+                "info",
+                series.series_instance_uid,
+            )
+        )
+    return instances, notices
+
+
+def patient_key(ds: Dataset) -> str:
+    """A hash that is equal for the same issuer and patient ID; the study stands in where there
+    is no ID, so that nameless studies are never taken for one patient. Not for storage as an
+    identifier: it only keeps patients apart within a run."""
+    issuer = str(ds.get("IssuerOfPatientID") or "").strip()
+    patient = str(ds.get("PatientID") or "").strip()
+    who = f"{issuer}|{patient}" if patient else f"study|{ds.get('StudyInstanceUID', '')}"
+    return hashlib.sha256(who.encode()).hexdigest()[:16]
+
+
+def is_synthetic(ds: Dataset) -> bool:
+    """Whether the instance says in the patient's name that it is synthetic."""
+    return SYNTHETIC_MARK in str(ds.get("PatientName") or "").upper()
+
+
+def lossy_text(ds: Dataset) -> str:
+    """E.g. ``J2K 20:1`` for an image that was ever compressed with loss, else empty."""
+    if str(ds.get("LossyImageCompression") or "") != "01":
+        return ""
+    method = _last(ds.get("LossyImageCompressionMethod"))
+    name = {
+        "ISO_10918_1": "JPEG",
+        "ISO_14495_1": "JPEG-LS",
+        "ISO_15444_1": "J2K",
+        "ISO_15444_15": "HTJ2K",
+        "ISO_13818_1": "MPEG-2",
+        "ISO_18181_1": "JPEG XL",
+    }.get(method, "")
+    if not name:
+        syntax = str(ds.file_meta.get("TransferSyntaxUID", ""))
+        name = "J2K" if syntax.startswith("1.2.840.10008.1.2.4.9") else "lossy"
+    try:
+        ratio = float(_last(ds.get("LossyImageCompressionRatio")))
+    except ValueError:
+        return name
+    return f"{name} {ratio:g}:1"
+
+
+def _last(value: object) -> str:
+    if value is None or value == "":
+        return ""
+    if isinstance(value, str | int | float):
+        return str(value)
+    items = list(value)  # type: ignore[call-overload]
+    return str(items[-1]) if items else ""
+
+
+def decode(ds: Dataset) -> npt.NDArray[np.generic]:
+    """The stored values of one instance, [rows, columns]; drops the encoded bytes after.
+
+    Raises ``InputRefused`` (``truncated_pixel_data``, ``undecodable_pixels``).
+    """
+    try:
+        pixels = np.asarray(ds.pixel_array)
+    except READ_ERRORS as error:
+        syntax = UID(str(ds.file_meta.get("TransferSyntaxUID", ""))).name
+        raise InputRefused(
+            "undecodable_pixels",
+            f"The image data of a slice cannot be decoded ({syntax}). The file is damaged; "
+            "send the series again.",
+        ) from error
+    if pixels.shape != (int(ds.Rows), int(ds.Columns)):
+        raise InputRefused(
+            "undecodable_pixels", "The image data of a slice has another size than its header says."
+        )
+    del ds.PixelData
+    return pixels
+
+
+def _read(path: str) -> FileDataset:
+    try:
+        ds = dcmread(Path(path))
+    except InvalidDicomError as error:
+        raise InputRefused(
+            "unreadable_file", "A file of this series is not a DICOM file."
+        ) from error
+    except READ_ERRORS as error:
+        raise InputRefused(
+            "unreadable_file", "A file of this series is damaged and cannot be read."
+        ) from error
+    if not ds.file_meta.get("TransferSyntaxUID"):
+        raise InputRefused("unreadable_file", "A file does not name its transfer syntax.")
+    return ds
+
+
+def _check_kind(ds: Dataset) -> None:
+    modality = str(ds.get("Modality") or "")
+    if modality in NON_IMAGE or "PixelData" not in ds:
+        what = NON_IMAGE.get(modality, "an object without image data")
+        raise InputRefused("not_an_image", f"This series is {what}, not an image.")
+    frames = str(ds.get("NumberOfFrames") or "1")
+    if frames != "1" or "SharedFunctionalGroupsSequence" in ds:
+        raise InputRefused(
+            "enhanced_multiframe",
+            "The series is an enhanced multi-frame object, which is not supported yet. Send it "
+            "as single-frame images.",
+        )
+    if "MOSAIC" in [str(v).upper() for v in _values(ds, "ImageType")]:
+        raise InputRefused(
+            "mosaic", "The series holds mosaic images (many slices tiled in one), not supported."
+        )
+    if str(ds.get("PhotometricInterpretation") or "") not in ("MONOCHROME1", "MONOCHROME2"):
+        raise InputRefused(
+            "colour_image",
+            "The series holds colour pictures (screen captures or fused views), not measured "
+            "values; it is not used.",
+        )
+
+
+def _values(ds: Dataset, keyword: str) -> Sequence[object]:
+    value = ds.get(keyword)
+    if value is None:
+        return ()
+    return (value,) if isinstance(value, str) else tuple(value)
+
+
+def _check_pixels(ds: Dataset) -> None:
+    """Rows, columns and bits make sense, and native pixel data has all its bytes."""
+    try:
+        rows, columns, bits = int(ds.Rows), int(ds.Columns), int(ds.BitsAllocated)
+        stored, _ = int(ds.BitsStored), int(ds.PixelRepresentation)
+    except READ_ERRORS as error:
+        raise InputRefused(
+            "unreadable_file", "A slice does not describe its image data (size or bits missing)."
+        ) from error
+    if rows < 1 or columns < 1 or bits not in (8, 16, 32) or not 1 <= stored <= bits:
+        raise InputRefused(
+            "unreadable_file",
+            f"A slice describes impossible image data ({columns} x {rows}, {stored} of {bits} "
+            "bits).",
+        )
+    if rows * columns > MAX_VOXELS:
+        raise InputRefused("volume_too_large", "The images are too large to be read.")
+    if ds.file_meta.TransferSyntaxUID.is_compressed:
+        if not ds.PixelData:
+            raise InputRefused("truncated_pixel_data", "A slice has no image data.")
+        return
+    expected, actual = rows * columns * bits // 8, len(ds.PixelData)
+    if actual < expected:
+        raise InputRefused(
+            "truncated_pixel_data",
+            f"A slice is cut off: it holds {actual} of {expected} bytes of image data. Send the "
+            "series again.",
+        )
