@@ -189,6 +189,7 @@ class RunFactory(DjangoModelFactory):
                 position=position,
                 queue=queue,
                 state=value or StepState.DONE,
+                token="held" if value == StepState.RUNNING else "",
                 progress=1.0 if value in (None, StepState.DONE) else 0.0,
             )
 

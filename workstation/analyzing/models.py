@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
-from django.db import models
+from typing import Self
 
-from workstation.accounts.models import SiteRow, User
+from django.db import models
+from django.db.models import Count, OuterRef, Q, Subquery
+
+from workstation.accounts.models import SiteQuerySet, SiteRow, User
 from workstation.receiving.models import Series
 from workstation.worklist.models import Case
 
@@ -18,10 +21,70 @@ class StepState(models.TextChoices):
     CANCELLED = "cancelled", "Cancelled"
 
 
+class StepTitle(models.TextChoices):
+    """The steps of ``analysis.contracts.STEPS`` in words; a test compares the two."""
+
+    ASSEMBLE = "assemble", "Volumes"
+    REGISTER = "register", "Registration"
+    INFER = "infer", "Fusion inference"
+    MEASURE = "measure", "Findings"
+    DRAFT = "draft", "Draft report"
+
+
+class RunState(models.TextChoices):
+    """Computed from the steps, stored nowhere."""
+
+    WAITING = "waiting", "Waiting"
+    RUNNING = "running", "Running"
+    DONE = "done", "Done"
+    FAILED = "failed", "Failed"
+    CANCELLED = "cancelled", "Cancelled"
+
+
+ENDED = frozenset({RunState.DONE, RunState.FAILED, RunState.CANCELLED})
+
+
+def state_of(steps: list[str]) -> RunState:
+    """The state of a run whose steps are in these states."""
+    states = set(steps)
+    if StepState.CANCELLED in states:
+        return RunState.CANCELLED
+    if StepState.FAILED in states:
+        return RunState.FAILED
+    if states == {StepState.DONE}:
+        return RunState.DONE
+    if states & {StepState.RUNNING, StepState.DONE}:
+        return RunState.RUNNING
+    return RunState.WAITING
+
+
+class RunQuerySet(SiteQuerySet):
+    def with_progress(self) -> Self:
+        """Annotate what a list shows, in one query: ``steps_total``, ``steps_done``,
+        ``steps_failed``, ``now_step`` and ``now_progress`` of the step in hand."""
+        in_hand = Step.objects.filter(
+            run=OuterRef("pk"),
+            state__in=[StepState.RUNNING, StepState.QUEUED, StepState.FAILED],
+        ).order_by("position")
+        return self.annotate(
+            steps_total=Count("steps"),
+            steps_done=Count("steps", filter=Q(steps__state=StepState.DONE)),
+            steps_failed=Count("steps", filter=Q(steps__state=StepState.FAILED)),
+            now_step=Subquery(in_hand.values("name")[:1]),
+            now_progress=Subquery(in_hand.values("progress")[:1]),
+        )
+
+    def latest_of_each_case(self) -> Self:
+        """One run per case: the newest."""
+        newest = Run.objects.filter(case=OuterRef("case")).order_by("-number").values("pk")[:1]
+        return self.filter(pk=Subquery(newest))
+
+
 class Run(SiteRow):
     """One analysis of a case's images. Its state is computed from its steps."""
 
     SITE_PATH = "case__site"
+    objects = RunQuerySet.as_manager()
 
     case = models.ForeignKey(Case, on_delete=models.CASCADE, related_name="runs")
     number = models.PositiveIntegerField()
@@ -37,24 +100,39 @@ class Run(SiteRow):
         ordering = ["number"]
         constraints = [models.UniqueConstraint(fields=["case", "number"], name="run_number")]
 
+    @property
+    def state(self) -> RunState:
+        """Uses prefetched steps if there are any."""
+        return state_of([step.state for step in self.steps.all()])
+
+    @property
+    def problem(self) -> str:
+        """Why the run failed, for the reader; empty if it did not."""
+        failed = next((s for s in self.steps.all() if s.state == StepState.FAILED), None)
+        return f"{failed.get_name_display()}: {failed.error}" if failed else ""
+
 
 class Step(SiteRow):
     """One step of a run. ``state`` is written only by ``analyzing.states.move``.
 
     ``attempts`` counts before work starts; ``token`` fences the commit of a worker that lost its
-    lease; ``heartbeat_at`` is renewed while the child process lives.
+    lease; ``heartbeat_at`` is renewed while the child process lives; a queued step is not begun
+    before ``due_at``; ``sent_at`` is when its last message went to the broker.
     """
 
     SITE_PATH = "run__case__site"
 
     run = models.ForeignKey(Run, on_delete=models.CASCADE, related_name="steps")
-    name = models.CharField(max_length=20)
+    name = models.CharField(max_length=20, choices=StepTitle)
     position = models.PositiveSmallIntegerField()
     queue = models.CharField(max_length=10)
     state = models.CharField(max_length=12, choices=StepState, default=StepState.WAITING)
     attempts = models.PositiveSmallIntegerField(default=0)
     token = models.CharField(max_length=32, blank=True)
+    worker = models.CharField(max_length=100, blank=True, help_text="Host and process.")
     queued_at = models.DateTimeField(null=True)
+    due_at = models.DateTimeField(null=True)
+    sent_at = models.DateTimeField(null=True)
     started_at = models.DateTimeField(null=True)
     heartbeat_at = models.DateTimeField(null=True, db_index=True)
     finished_at = models.DateTimeField(null=True)
@@ -66,7 +144,19 @@ class Step(SiteRow):
 
     class Meta:
         ordering = ["position"]
-        constraints = [models.UniqueConstraint(fields=["run", "name"], name="step_once")]
+        indexes = [
+            models.Index(
+                fields=["state", "due_at"],
+                name="step_open",
+                condition=Q(state__in=["queued", "running"]),
+            )
+        ]
+        constraints = [
+            models.UniqueConstraint(fields=["run", "name"], name="step_once"),
+            models.CheckConstraint(
+                condition=Q(state="running") ^ Q(token=""), name="step_token_while_running"
+            ),
+        ]
 
 
 class StepEvent(SiteRow):
@@ -155,6 +245,8 @@ class Finding(SiteRow):
     suv_max = models.FloatField(null=True)
     suv_peak = models.FloatField(null=True)
     suv_mean = models.FloatField(null=True)
+    mean_value = models.FloatField(null=True, help_text="Mean of the reference series inside.")
+    mean_unit = models.CharField(max_length=32, blank=True)
     method = models.CharField(max_length=300)
     evidence = models.JSONField(default=dict)
 
