@@ -1,0 +1,365 @@
+"""The head as a painting: T1, T2, FLAIR, gadolinium uptake and FDG uptake of one patient.
+
+Origin: the middle of the cerebrum. The layers are ``t1``, ``t2``, ``flair`` (arbitrary units),
+``gd`` (what contrast medium adds to T1) and ``pet`` (SUVbw). The values follow the usual order of
+grey levels of spin-echo images at 1.5 to 3 T and the usual FDG uptake (grey matter about two and
+a half times white matter).
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+from scipy.ndimage import map_coordinates
+
+from analysis.phantoms.canvas import Array, Box, Canvas, SmoothField, ellipsoid_distance
+
+LOWER, UPPER = (-92.0, -118.0, -92.0), (92.0, 112.0, 102.0)
+"""Corners of the reference field of view, LPS mm."""
+LAYERS = ("t1", "t2", "flair", "gd", "pet")
+
+
+def _m(t1: float, t2: float, flair: float, gd: float, pet: float) -> dict[str, float]:
+    return {"t1": t1, "t2": t2, "flair": flair, "gd": gd, "pet": pet}
+
+
+AIR = _m(4, 4, 4, 0, 0)
+SKIN = _m(380, 300, 300, 60, 0.7)
+FAT = _m(880, 560, 620, 10, 0.3)
+MUSCLE = _m(390, 190, 260, 60, 0.8)
+BONE = _m(55, 45, 45, 0, 0.3)
+MARROW = _m(520, 300, 320, 20, 0.9)
+CSF = _m(150, 980, 70, 0, 0.3)
+GREY = _m(470, 500, 500, 20, 8.6)
+WHITE = _m(660, 340, 390, 15, 3.4)
+NUCLEUS = _m(510, 430, 450, 20, 9.4)
+PALLIDUM = _m(590, 330, 380, 20, 5.5)
+BLOOD = _m(110, 60, 90, 900, 1.6)
+DURA = _m(240, 140, 200, 330, 1.0)
+MUCOSA = _m(400, 720, 620, 320, 1.8)
+VITREOUS = _m(150, 950, 80, 0, 0.3)
+PLEXUS = _m(350, 620, 420, 420, 1.5)
+GLAND = _m(480, 480, 470, 380, 2.0)
+
+
+@dataclass(frozen=True, eq=False)
+class Folding:
+    """Signed distance to the sulcal sheets over the convexity, in mm, on a lattice."""
+
+    distance: Array
+    origin: float
+    step: float
+
+    @classmethod
+    def draw(cls, rng: np.random.Generator) -> Folding:
+        origin, step, n = -102.0, 3.0, 69
+        axis = (origin + step * np.arange(n)).astype(np.float32)
+        field = SmoothField(rng, [origin] * 3, [-origin] * 3, 8.0).on(axis, axis, axis)
+        slopes = np.gradient(field, step)
+        steep = np.sqrt(sum(s**2 for s in slopes))
+        usual = float(np.sqrt(np.mean(steep**2)))
+        return cls((field / np.sqrt(steep**2 + (0.45 * usual) ** 2)).astype(np.float32),
+                   origin, step)
+
+    def at(self, x: Array, y: Array, z: Array) -> Array:
+        index = [(v - np.float32(self.origin)) / np.float32(self.step) for v in (z, y, x)]
+        return np.asarray(map_coordinates(
+            self.distance, index, order=1, mode="nearest", output=np.float32))
+
+
+@dataclass(frozen=True, eq=False)
+class Head:
+    """What differs between patients; drawn once, the same on every grid."""
+
+    size: tuple[float, float, float]
+    skull_mm: float
+    scalp_mm: float
+    atrophy_mm: float
+    ventricles: tuple[float, float]
+    """Scale of the right and the left lateral ventricle."""
+    grey_uptake: float
+    petalia: tuple[float, float]
+    folding: Folding
+    depth: SmoothField
+    warp: tuple[SmoothField, SmoothField, SmoothField]
+    texture: SmoothField
+
+    @classmethod
+    def draw(cls, rng: np.random.Generator) -> Head:
+        u = rng.uniform
+        return cls(
+            size=(u(0.95, 1.04), u(0.95, 1.04), u(0.96, 1.03)), skull_mm=u(5.5, 7.5),
+            scalp_mm=u(4.0, 6.5), atrophy_mm=u(0.0, 1.6),
+            ventricles=(u(0.8, 1.4), u(0.8, 1.4)), grey_uptake=u(0.8, 1.2),
+            petalia=(u(1.5, 4), u(1.5, 4)), folding=Folding.draw(rng),
+            depth=SmoothField(rng, LOWER, UPPER, 18.0),
+            warp=(SmoothField(rng, LOWER, UPPER, 42.0), SmoothField(rng, LOWER, UPPER, 42.0),
+                  SmoothField(rng, LOWER, UPPER, 42.0)),
+            texture=SmoothField(rng, LOWER, UPPER, 5.0),
+        )
+
+
+@dataclass(frozen=True, eq=False)
+class Painted:
+    """What the tumour needs to know of the anatomy, all [z, y, x] on the whole grid."""
+
+    pial: Array
+    """Distance below the pial surface of the cerebrum in mm, negative outside."""
+    brain: Array
+    """Share of brain (cerebrum, cerebellum, stem; with ventricles and sulci)."""
+
+
+def cranium(head: Head, x: Array, y: Array, z: Array) -> tuple[Array, Array, Array]:
+    """Signed distances: whole cranial cavity, its cerebral part, posterior fossa."""
+    sx, sy, sz = head.size
+    right, left = head.petalia
+    # Torque of the brain: the right frontal and the left occipital pole reach farther.
+    yy = y + np.where(y < 0, 1, 0) * np.where(x < 0, right, 0) * (-y / 85)
+    yy = yy - np.where(y > 0, 1, 0) * np.where(x > 0, left, 0) * (y / 85)
+    narrow = 1 + 0.0011 * (y - 5)
+    vault = ellipsoid_distance(
+        x / narrow, yy, z, (0, 2, 10), (68 * sx, 86 * sy, 66 * sz)).astype(np.float32)
+    knots = [-95.0, -50.0, -32.0, -24.0, 25.0, 45.0, 95.0]
+    level = np.interp(y.ravel(), knots, [-6, -13, -18, -38, -38, -32, -26])
+    floor = level.reshape(y.shape).astype(np.float32)
+    side = np.float32(5) * np.cos(x / np.float32(16))
+    upper = np.maximum(vault, (floor + side - z) * np.float32(0.85))
+    fossa = ellipsoid_distance(x, y, z, (0, 44 * sy, -34), (52 * sx, 38 * sy, 33))
+    canal = np.sqrt(x**2 + (y - 22) ** 2) - 12
+    canal = np.maximum(canal, z + 40)
+    cavity = np.minimum(np.minimum(upper, fossa), canal)
+    return cavity.astype(np.float32), upper.astype(np.float32), fossa.astype(np.float32)
+
+
+def paint(head: Head, canvas: Canvas) -> Painted:
+    """Paint all layers of the healthy head."""
+    x0, y0, z0 = canvas.x, canvas.y, canvas.z
+    warp = [w.on(x0, y0, z0) for w in head.warp]
+    x = x0 + np.float32(1.6) * warp[0]
+    y = y0 + np.float32(1.6) * warp[1]
+    z = z0 + np.float32(1.6) * warp[2]
+    cavity, upper, fossa = cranium(head, x, y, z)
+    _soft_and_bone(head, canvas, cavity)
+    brain, pial = _cerebrum(head, canvas, x, y, z, cavity, upper)
+    _hindbrain(head, canvas, x, y, z, fossa, brain)
+    _deep(head, canvas)
+    _vessels(head, canvas, cavity)
+    return Painted(pial, brain)
+
+
+def _soft_and_bone(head: Head, canvas: Canvas, cavity: Array) -> None:
+    x, y, z = canvas.x, canvas.y, canvas.z
+    skull = cavity - np.float32(head.skull_mm)
+    face = ellipsoid_distance(x, y, z, (0, -46, -48), (62, 50, 66))
+    neck = np.sqrt((x / 1.0) ** 2 + ((y - 18) / 1.05) ** 2) - 58
+    neck = np.maximum(neck, z + 35)
+    nose = ellipsoid_distance(x, y, z, (0, -96, -40), (15, 16, 22))
+    soft = skull - np.float32(head.scalp_mm)
+    for part, blend in ((face, 12.0), (neck, 14.0), (nose, 6.0)):
+        soft = _smooth_union(soft, part.astype(np.float32), blend)
+    canvas.paint(canvas.share(soft), **SKIN)
+    for side in (-1, 1):
+        canvas.ellipsoid((side * 83, 14, -22), (6, 15, 25), **SKIN)
+    canvas.paint(canvas.share(soft + 1.8), **FAT)
+    # Chewing, temporal and neck muscles.
+    canvas.paint(canvas.share(np.maximum(soft + 7, np.minimum(neck, face) + 2)), **MUSCLE)
+    for side in (-1, 1):
+        canvas.ellipsoid((side * 64, -22, -18), (12, 26, 38), **MUSCLE)
+        canvas.ellipsoid((side * 52, -28, -66), (11, 20, 30), **MUSCLE)
+        canvas.ellipsoid((side * 24, 66, -70), (24, 16, 40), **MUSCLE)
+    canvas.paint(canvas.share(skull), **BONE)
+    _face(canvas)
+    # Table, marrow, table; petrous bone and clivus are the skull between the fossae.
+    diploe = np.maximum(np.abs(cavity - np.float32(head.skull_mm / 2)) - 1.5, -(z + 12))
+    canvas.paint(canvas.share(diploe.astype(np.float32)), **MARROW)
+    canvas.paint(canvas.share(cavity), **DURA)
+    canvas.paint(canvas.share(cavity + np.float32(0.8)), **CSF)
+
+
+def _smooth_union(a: Array, b: Array, blend: float) -> Array:
+    h = np.clip(0.5 + (b - a) / np.float32(2 * blend), 0, 1)
+    return np.asarray(b + (a - b) * h - np.float32(blend) * h * (1 - h), dtype=np.float32)
+
+
+def _face(canvas: Canvas) -> None:
+    """Facial bones, sinuses, orbits, throat."""
+    canvas.ellipsoid((0, -68, -64), (30, 24, 15), **BONE)
+    canvas.ellipsoid((0, -62, -70), (24, 22, 16), **MUSCLE)
+    canvas.ellipsoid((0, -10, -34), (20, 24, 16), **BONE)
+    canvas.ellipsoid((0, -4, -33), (14, 16, 11), **MARROW)
+    canvas.tube([(0, 16, -74), (0, 18, -95)], [13, 13], **BONE)
+    canvas.tube([(0, 16, -76), (0, 18, -95)], [9, 9], **MARROW)
+    for side in (-1, 1):
+        canvas.ellipsoid((side * 46, 24, -36), (20, 18, 15), **BONE)
+        for k in range(7):
+            cell = (side * (46 + 7 * np.cos(2.4 * k)), 30 + 8 * np.sin(2.4 * k), -40 - 1.8 * k)
+            canvas.ellipsoid(cell, (3.8, 3.6, 4.2), **AIR)
+        canvas.tube([(side * 52, -52, -34), (side * 60, -34, -30), (side * 66, -8, -27)],
+                    [6, 4, 4], **BONE)
+        canvas.tube([(side * 49, -14, -30), (side * 49, -8, -90)], [6, 6], **BONE)
+        canvas.tube([(side * 49, -14, -34), (side * 49, -8, -90)], [3, 3], **MARROW)
+        canvas.ellipsoid((side * 24, -64, -44), (18, 20, 20), **BONE)
+        canvas.ellipsoid((side * 24, -64, -44), (15.5, 17.5, 17.5), **MUCOSA)
+        canvas.ellipsoid((side * 24, -64, -44), (14, 16, 16), **AIR)
+        canvas.ellipsoid((side * 31, -62, -15), (20, 29, 19), **BONE)
+        canvas.ellipsoid((side * 31, -64, -15), (18, 28, 17.5), **FAT)
+        for dx, dz in ((0, 11), (0, -11), (10, 0), (-10, 0)):
+            canvas.tube([(side * 31 + dx, -70, -15 + dz), (side * 20, -40, -12)], [2.4, 2],
+                        **MUSCLE)
+        canvas.tube([(side * 30, -62, -15), (side * 16, -34, -9)], [3.3, 3.3], **CSF)
+        canvas.tube([(side * 30, -62, -15), (side * 12, -26, -7)], [2, 2], **WHITE)
+        canvas.ellipsoid((side * 31, -76, -15), (13.2, 13.2, 13.2), **DURA)
+        canvas.ellipsoid((side * 31, -76, -15), (12.0, 12.0, 12.0), **VITREOUS)
+        canvas.ellipsoid((side * 31, -85.5, -15), (4.6, 2.2, 4.6), **_m(420, 90, 150, 0, 0.4))
+        canvas.ellipsoid((side * 8.5, -86, 12), (9, 5, 11), **AIR)
+        for k in range(4):
+            canvas.ellipsoid((side * 6.5, -76 + 11 * k, -15), (4.2, 5, 8), **AIR)
+    canvas.ellipsoid((0, -68, -40), (11, 26, 22), **MUCOSA)
+    for side in (-1, 1):
+        for level in (-52, -41, -30):
+            canvas.ellipsoid((side * 5.5, -68, level), (2.4, 24, 3.6), **AIR)
+    canvas.ellipsoid((0, -26, -27), (12, 12, 9), **AIR)
+    canvas.tube([(0, -34, -42), (0, -28, -60), (0, -24, -95)], [9, 8, 8], **AIR)
+
+
+def _cerebrum(
+    head: Head, canvas: Canvas, x: Array, y: Array, z: Array, cavity: Array, upper: Array
+) -> tuple[Array, Array]:
+    gap = np.float32(2.2 + head.atrophy_mm)
+    tent = np.where(y > 12, -12 - 0.22 * np.abs(x) + 0.10 * (y - 12), -99).astype(np.float32)
+    outline = np.maximum(upper + gap, tent + 1.5 - z)
+    # No cerebrum in the middle below the third ventricle: cisterns, brain stem.
+    cistern = np.maximum(np.abs(x) - 17, np.abs(y - 4) - 24)
+    outline = np.maximum(outline, -np.maximum(cistern, z + 10)).astype(np.float32)
+    callosum = ellipsoid_distance(np.zeros_like(x), y, z, (0, 2, 2), (1, 43, 27))
+    medial = np.where(callosum > 0, np.abs(x), np.hypot(x, callosum)) - 1.3
+    hull = np.minimum(-outline, medial).astype(np.float32)
+
+    scale = np.array([68, 86, 66]) * np.array(head.size)
+    rho = np.sqrt((x / scale[0]) ** 2 + ((y - 2) / scale[1]) ** 2 + ((z - 10) / scale[2]) ** 2)
+    pull = (np.maximum(rho, 0.05) ** np.float32(-0.8)).astype(np.float32)
+    sheet = np.abs(head.folding.at(x * pull, y * pull, z * pull))
+    deepest = 15 + 4.5 * head.depth.on(canvas.x, canvas.y, canvas.z)
+    beyond = np.maximum(hull - deepest, 0)
+    narrow = 0.25 + 0.5 * head.atrophy_mm
+    sulcus = sheet - narrow + 1.2 * beyond
+
+    lift = -5 + 0.30 * (y + 4)
+    cleft = np.maximum(np.maximum(np.abs(z - lift) - 1.0 - 0.3 * head.atrophy_mm,
+                                  36 - np.abs(x)), np.abs(y) - 29)
+    insula = np.maximum(np.maximum(np.abs(np.abs(x) - 37) - 0.8, np.abs(z - 4) - 11),
+                        np.abs(y + 3) - 20)
+    pial = np.minimum(np.minimum(hull, sulcus), np.minimum(cleft, insula)).astype(np.float32)
+
+    inside = canvas.share(outline)
+    # Dural fold between the hemispheres.
+    falx = np.maximum(np.abs(x) - 0.5, np.maximum(14 - callosum, cavity + 1))
+    canvas.paint(canvas.share(falx.astype(np.float32)), **DURA)
+    grey = dict(GREY, pet=GREY["pet"] * head.grey_uptake)
+    texture = head.texture.on(canvas.x, canvas.y, canvas.z)
+    cortex = np.float32(2.7)
+    canvas.paint(canvas.share(-pial), **grey)
+    white = {k: v * (1 + 0.012 * texture) for k, v in WHITE.items() if k != "gd"}
+    white["pet"] = white["pet"] * head.grey_uptake
+    canvas.paint(canvas.share(cortex - pial), gd=WHITE["gd"], **white)
+    return inside, pial
+
+
+def _hindbrain(
+    head: Head, canvas: Canvas, x: Array, y: Array, z: Array, fossa: Array, brain: Array
+) -> None:
+    sx, sy, _ = head.size
+    grey = dict(GREY, pet=GREY["pet"] * 0.85 * head.grey_uptake)
+    tent = -13 - 0.22 * np.abs(x) + 0.10 * (y - 12)
+    for side in (-1, 1):
+        lobe = ellipsoid_distance(x, y, z, (side * 23 * sx, 48 * sy, -37), (28, 29, 23))
+        lobe = np.maximum(np.maximum(lobe, z - tent + 3), fossa + 2.5).astype(np.float32)
+        share = canvas.share(lobe)
+        canvas.paint(share, **grey)
+        # Folia: fine furrows along the surface.
+        ripple = np.clip(np.sin((z + 0.5 * y) * np.float32(2 * np.pi / 4.2)) - 0.35, 0, 1)
+        furrow = share * ripple * (lobe > -9) * np.float32(0.55)
+        canvas.paint(furrow.astype(np.float32), **CSF)
+        core = ellipsoid_distance(x, y, z, (side * 19 * sx, 42 * sy, -35), (17, 15, 10))
+        core = np.maximum(core, lobe + 4) + 1.6 * np.sin((z + 0.5 * y) * 0.75)
+        canvas.paint(canvas.share(core.astype(np.float32)), **WHITE)
+        canvas.ellipsoid((side * 14, 38, -34), (6, 5, 5), **NUCLEUS)
+        np.maximum(brain, share, out=brain)
+    vermis = ellipsoid_distance(x, y, z, (0, 50 * sy, -32), (9, 25, 22))
+    vermis = np.maximum(np.maximum(vermis, z - tent + 2), fossa + 3).astype(np.float32)
+    canvas.paint(canvas.share(vermis), **grey)
+    np.maximum(brain, canvas.share(vermis), out=brain)
+    stem = [((0, 14, -6), (0, 10, -20), 15.0, 14.0), ((0, 6, -24), (0, 8, -38), 15.5, 15.0),
+            ((0, 12, -44), (0, 18, -66), 10.0, 7.5), ((0, 18, -66), (0, 22, -98), 6.5, 6.0)]
+    matter = {k: 0.75 * WHITE[k] + 0.25 * GREY[k] for k in LAYERS}
+    for a, b, r0, r1 in stem:
+        box, share = canvas.segment(a, b, r0, r1)
+        if box is not None:
+            canvas.paint(share, box, **matter)
+            np.maximum(brain[box], share, out=brain[box])
+    for side in (-1, 1):
+        canvas.tube([(side * 10, 8, -30), (side * 20, 32, -34)], [8, 7], **WHITE)
+        canvas.tube([(side * 9, 4, -18), (side * 17, 2, -2)], [7, 7], **WHITE)
+    canvas.ellipsoid((0, 27, -33), (8, 5, 11), **CSF)
+    canvas.tube([(0, 18, -4), (0, 23, -24)], [1.3, 1.5], **CSF)
+
+
+def _deep(head: Head, canvas: Canvas) -> None:
+    """Basal ganglia, thalamus, ventricles with choroid plexus, pituitary, pineal gland."""
+    hot = {"pet": NUCLEUS["pet"] * head.grey_uptake}
+    nucleus, pallidum = NUCLEUS | hot, dict(PALLIDUM)
+    canvas.ellipsoid((0, 2, 3), (15, 36, 14), **WHITE)
+    for side, scale in zip((-1, 1), head.ventricles, strict=True):
+        canvas.ellipsoid((side * 27, -4, 3), (7, 17, 11), **nucleus)
+        canvas.ellipsoid((side * 20.5, -2, 1), (5, 11, 7), **pallidum)
+        canvas.ellipsoid((side * 11.5, 12, 6), (9.5, 15, 9.5), **nucleus)
+        canvas.tube([(side * 14, -24, 6), (side * 15, -12, 16), (side * 17, 8, 20)],
+                    [6.5, 5, 3], **nucleus)
+        r = scale
+        body = [(side * 9, -33, 9), (side * 8, -20, 14), (side * 8.5, 4, 20),
+                (side * 14, 24, 18), (side * 24, 37, 10), (side * 20, 56, 6)]
+        canvas.tube(body, [4 * r, 5.2 * r, 4.6 * r, 5.4 * r, 6.4 * r, 2.6 * r], **CSF)
+        horn = [(side * 24, 37, 10), (side * 31, 24, -8), (side * 34, 2, -18)]
+        canvas.tube(horn, [6 * r, 3.6 * r, 2.6 * r], **CSF)
+        canvas.tube([(side * 13, 20, 15), (side * 22, 34, 10), (side * 28, 29, -2)],
+                    [1.6, 2.8, 1.6], **PLEXUS)
+        hippocampus = [(side * 28, 0, -21), (side * 27, 18, -15), (side * 20, 30, -4)]
+        canvas.tube(hippocampus, [5, 4.5, 3.5], **nucleus)
+    width = 1.6 * (sum(head.ventricles) / 2) ** 2
+    canvas.ellipsoid((0, 3, 2), (width + 0.6, 17, 11), **CSF)
+    canvas.tube([(0, -30, 8), (0, 6, 20)], [0.9, 0.9], **WHITE)
+    canvas.ellipsoid((0, -22, -17), (6, 4.5, 4), **GLAND)
+    canvas.ellipsoid((0, 25, 1), (3, 4, 3), **GLAND)
+
+
+def _vessels(head: Head, canvas: Canvas, cavity: Array) -> None:
+    """Dural sinuses and arteries: dark on T1 and T2 (flow), bright with contrast medium."""
+    sx, sy, sz = head.size
+    angles = np.radians(np.linspace(-15, 178, 26))
+    ring = [(0.0, 2 - np.cos(a) * 83.5 * sy, 10 + np.sin(a) * 63.5 * sz) for a in angles]
+    radii = list(np.linspace(1.5, 4.6, len(ring)))
+    canvas.tube(ring, radii, **BLOOD)
+    for side, r in ((-1, 4.8), (1, 3.6)):
+        canvas.tube([ring[-1], (side * 30 * sx, 74 * sy, -6), (side * 52 * sx, 46 * sy, -18),
+                     (side * 50 * sx, 26, -36)], [r, r, r, r], **BLOOD)
+        carotid = [(side * 22, -6, -92), (side * 24, -4, -46), (side * 14, -12, -32),
+                   (side * 12, -24, -22), (side * 13, -18, -9)]
+        canvas.tube(carotid, [3, 2.8, 2.8, 2.6, 2.4], **BLOOD)
+        middle = [(side * 13, -18, -9), (side * 28, -16, -8), (side * 38, -12, -6),
+                  (side * 44, 2, -2), (side * 48, 20, 6)]
+        canvas.tube(middle, [2.2, 2.0, 1.7, 1.4, 1.0], **BLOOD)
+        front = [(side * 13, -18, -9), (side * 2.0, -30, -6), (side * 2.0, -46, 4),
+                 (side * 2.0, -40, 26), (side * 2.0, -10, 36)]
+        canvas.tube(front, [1.7, 1.6, 1.4, 1.2, 0.9], **BLOOD)
+        canvas.tube([(0, -8, -14), (side * 16, 6, -12), (side * 20, 24, -8), (side * 12, 54, 0)],
+                    [1.8, 1.6, 1.4, 1.0], **BLOOD)
+        canvas.tube([(side * 6, 28, 6), (side * 5, 10, 15)], [1.1, 0.8], **BLOOD)
+    canvas.tube([(0, -10, -14), (0, -10, -34), (6, -4, -50), (12, 8, -92)],
+                [2, 2, 1.7, 1.6], **BLOOD)
+    canvas.tube([(0, 26, 6), (0, 34, 4), (0, 48, 2), (0, 74, -4)], [2.2, 2.2, 2.2, 2.6], **BLOOD)
+
+
+def whole_box(canvas: Canvas) -> Box:
+    nz, ny, nx = canvas.grid.shape
+    return slice(0, nz), slice(0, ny), slice(0, nx)
