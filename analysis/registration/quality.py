@@ -1,0 +1,296 @@
+"""How good a registration is: measured figures, an estimated error, and a verdict with reasons.
+
+No figure proves a registration right; each can prove one wrong. The verdict is therefore the
+worst that any figure allows, and the reasons name what the reader should look at.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+
+import numpy as np
+from scipy import ndimage
+
+from analysis.contracts import QualityFigure, Verdict
+from analysis.geometry import FloatArray
+from analysis.registration import thresholds as t
+from analysis.registration.preparation import Level, Pyramid
+from analysis.registration.rigid import angle_degrees, apply, distances, invert
+from analysis.registration.search import polish
+from analysis.registration.similarity import Comparison
+
+POINTS = 20_000
+PROBES = 2_000
+SHARPNESS_SHIFT_MM = 10.0
+
+
+@dataclass(frozen=True)
+class Figures:
+    """Everything the verdict rests on. Lengths in mm; the rest are shares or information."""
+
+    information_before: float
+    information_after: float
+    normalised_information: float
+    shared: float
+    sharpness: float
+    mirror_gain: float
+    overlap: float
+    agreement: float
+    consistency_mm: float
+    spread_mm: float
+    largest_voxel_mm: float
+    turned_degrees: float
+    moved_mm: float
+
+    @property
+    def estimated_error_mm(self) -> float:
+        """Root of the squared sum of round trip, spread of starts and a tenth of the voxel."""
+        parts = (self.consistency_mm, self.spread_mm, 0.1 * self.largest_voxel_mm)
+        return float(np.sqrt(np.sum(np.square(parts))))
+
+
+def overlap(reference: Level, moving: Level, pull: FloatArray) -> float:
+    """Share of the smaller body that lies in the other's field of view (the larger of the two)."""
+    there = _share_inside(apply(pull, reference.body_points(PROBES)), moving)
+    back = _share_inside(apply(invert(pull), moving.body_points(PROBES)), reference)
+    return max(there, back)
+
+
+def agreement(reference: Level, moving: Level, pull: FloatArray) -> float:
+    """Dice of the two bodies, counted in the part of space that both images show."""
+    nz, ny, nx = reference.body.shape
+    k, j, i = np.meshgrid(np.arange(nz), np.arange(ny), np.arange(nx), indexing="ij")
+    points = reference.grid.to_lps(np.stack([i.ravel(), j.ravel(), k.ravel()], axis=1))
+    index = moving.grid.to_index(apply(pull, points))
+    seen = _inside(index, moving)
+    first = reference.body.ravel()[seen]
+    second = (
+        ndimage.map_coordinates(
+            moving.body.astype(np.float32), index[seen][:, ::-1].T, order=1, mode="nearest"
+        )
+        > 0.5
+    )
+    total = int(first.sum() + second.sum())
+    return float(2 * np.sum(first & second) / total) if total else 0.0
+
+
+def sharpness(comparison: Comparison, pull: FloatArray, here: float) -> float:
+    """Relative loss of shared information when the moving image is shifted by 10 mm (mean over
+    six directions): near 0 when the images share nothing that depends on position."""
+    if here <= 0:
+        return 0.0
+    away = []
+    for axis in np.eye(3):
+        for sign in (-1.0, 1.0):
+            shifted = pull.copy()
+            shifted[:3, 3] += sign * SHARPNESS_SHIFT_MM * axis
+            away.append(max(0.0, comparison.score(shifted).nmi - 1.0))
+    return float(1.0 - np.mean(away) / here)
+
+
+def mirror_gain(
+    reference: Level, moving: Level, pull: FloatArray, *, seed: int, evaluations: int = 150
+) -> float:
+    """Relative change of shared information when the moving image is read left-right flipped.
+
+    Both senses get the same short improvement, on the same points.
+    """
+    best = []
+    for mirrored in (False, True):
+        compared = Comparison(
+            reference, moving, points=POINTS, seed=seed, body_only=True, mirrored=mirrored
+        )
+        cost: Callable[[FloatArray], float] = lambda m, c=compared: 1.0 - c.score(m).nmi  # noqa: E731
+        best.append(-polish(cost, pull, reference.centroid, evaluations, 4.0)[0])
+    straight, flipped = best
+    return float(flipped / straight - 1.0) if straight > 0 else 0.0
+
+
+def measure(
+    reference: Pyramid,
+    moving: Pyramid,
+    pull: FloatArray,
+    *,
+    before: FloatArray,
+    back: FloatArray,
+    others: list[FloatArray],
+    seed: int,
+) -> Figures:
+    """All figures of ``pull``. ``back`` is the independent solution moving -> reference (ITK's
+    sense with exchanged roles); ``others`` are solutions from perturbed starts."""
+    level, other = reference.middle, moving.middle
+    whole = Comparison(level, other, points=POINTS, seed=seed)
+    tissue = Comparison(level, other, points=POINTS, seed=seed, body_only=True)
+    probes = level.body_points(PROBES)
+    after = whole.score(pull)
+    shared = tissue.score(pull).nmi - 1.0
+    spread = [float(distances(pull, solution, probes).mean()) for solution in others]
+    round_trip = np.linalg.norm(apply(back, apply(pull, probes)) - probes, axis=1)
+    return Figures(
+        information_before=whole.score(before).mi,
+        information_after=after.mi,
+        normalised_information=after.nmi,
+        shared=shared,
+        sharpness=sharpness(tissue, pull, shared),
+        mirror_gain=mirror_gain(level, other, pull, seed=seed),
+        overlap=overlap(level, other, pull),
+        agreement=agreement(level, other, pull),
+        consistency_mm=float(round_trip.mean()),
+        spread_mm=max(spread, default=0.0),
+        largest_voxel_mm=max(reference.largest_voxel_mm, moving.largest_voxel_mm),
+        turned_degrees=angle_degrees(pull),
+        moved_mm=float(distances(pull, np.eye(4), probes).mean()),
+    )
+
+
+@dataclass(frozen=True)
+class _Rule:
+    """A limit pair on one figure. ``low_is_bad``: values below the limits fail, else above."""
+
+    value: float
+    doubtful: float
+    refused: float
+    low_is_bad: bool
+    reason: str
+
+    @property
+    def verdict(self) -> Verdict:
+        sign = 1.0 if self.low_is_bad else -1.0
+        # Written so that a NaN is refused.
+        if not sign * self.value >= sign * self.refused:
+            return "refused"
+        return "usable" if sign * self.value >= sign * self.doubtful else "doubtful"
+
+
+def _rules(f: Figures) -> dict[str, _Rule]:
+    voxel = 0.5 * f.largest_voxel_mm
+    gain = f.information_after - f.information_before
+    return {
+        "overlap": _Rule(
+            f.overlap, t.OVERLAP_DOUBTFUL, t.OVERLAP_REFUSED, True,
+            f"the two images show only {f.overlap:.0%} of the smaller body region in common",
+        ),
+        "agreement": _Rule(
+            f.agreement, t.AGREEMENT_DOUBTFUL, t.AGREEMENT_REFUSED, True,
+            f"the body outlines agree badly (Dice {f.agreement:.2f}); "
+            "different body parts or a moved patient",
+        ),
+        "gain": _Rule(
+            gain, 0.0, -0.01, True,
+            "the images match no better after registration than before",
+        ),
+        "shared": _Rule(
+            f.shared, t.SHARED_INFORMATION_DOUBTFUL, t.SHARED_INFORMATION_REFUSED, True,
+            f"inside the body the images share hardly any structure ({f.shared:.3f})",
+        ),
+        "sharpness": _Rule(
+            f.sharpness, t.SHARPNESS_DOUBTFUL, t.SHARPNESS_REFUSED, True,
+            "a shift of 10 mm hardly worsens the match, so the position is not determined "
+            f"(loss {f.sharpness:.0%})",
+        ),
+        "mirror": _Rule(
+            f.mirror_gain, t.MIRROR_DOUBTFUL, t.MIRROR_REFUSED, False,
+            "the match improves when left and right of one image are exchanged "
+            f"({f.mirror_gain:+.1%}): check the laterality of both series",
+        ),
+        "consistency": _Rule(
+            f.consistency_mm,
+            max(t.CONSISTENCY_DOUBTFUL_MM, voxel),
+            max(t.CONSISTENCY_REFUSED_MM, 2 * voxel),
+            False,
+            "registering forth and back does not return to the start "
+            f"({f.consistency_mm:.1f} mm away)",
+        ),
+        "spread": _Rule(
+            f.spread_mm,
+            max(t.SPREAD_DOUBTFUL_MM, voxel),
+            max(t.SPREAD_REFUSED_MM, 2 * voxel),
+            False,
+            f"slightly different starts end {f.spread_mm:.1f} mm apart",
+        ),
+        "error": _Rule(
+            f.estimated_error_mm, t.TARGET_ERROR_DOUBTFUL_MM, t.TARGET_ERROR_REFUSED_MM, False,
+            f"the estimated error is {f.estimated_error_mm:.1f} mm",
+        ),
+    }
+
+
+def judge(figures: Figures) -> tuple[Verdict, tuple[str, ...]]:
+    """The worst verdict of all rules, and the reasons of every rule that is not met."""
+    failed = [rule for rule in _rules(figures).values() if rule.verdict != "usable"]
+    reasons = tuple(rule.reason for rule in failed)
+    if any(rule.verdict == "refused" for rule in failed):
+        return "refused", reasons
+    return ("doubtful", reasons) if failed else ("usable", ())
+
+
+def as_quality(f: Figures) -> tuple[QualityFigure, ...]:
+    """The figures as records; ``passed`` is None where a figure only informs."""
+    rules = _rules(f)
+
+    def ok(name: str) -> bool:
+        return rules[name].verdict == "usable"
+
+    body = "20 000 random points of the reference body, 4 mm level"
+    return (
+        QualityFigure(
+            "estimated_error", f.estimated_error_mm, "mm",
+            "root of summed squares of round trip, spread of starts and a tenth of the largest "
+            "voxel; a lower bound: errors common to all runs do not show", ok("error"),
+        ),
+        QualityFigure(
+            "inverse_consistency", f.consistency_mm, "mm",
+            "mean round trip over body points, second registration with exchanged roles",
+            ok("consistency"),
+        ),
+        QualityFigure(
+            "start_spread", f.spread_mm, "mm",
+            "largest mean distance between solutions from perturbed starts, over body points",
+            ok("spread"),
+        ),
+        QualityFigure(
+            "mutual_information_gain", f.information_after - f.information_before, "1",
+            f"nats, after {f.information_after:.3f} minus before {f.information_before:.3f} "
+            "(as delivered), same points, body and 8 mm around", ok("gain"),
+        ),
+        QualityFigure(
+            "normalised_mutual_information", f.normalised_information, "1",
+            "(H(A)+H(B))/H(A,B), body and 8 mm around, 32 bins", None,
+        ),
+        QualityFigure(
+            "shared_information", f.shared, "1",
+            f"normalised mutual information minus 1, {body} that lie in both bodies",
+            ok("shared"),
+        ),
+        QualityFigure(
+            "sharpness", f.sharpness, "1",
+            "relative loss of shared information for 10 mm shifts, mean of six directions",
+            ok("sharpness"),
+        ),
+        QualityFigure(
+            "mirror_gain", f.mirror_gain, "1",
+            "relative change of shared information with left and right exchanged", ok("mirror"),
+        ),
+        QualityFigure(
+            "overlap", f.overlap, "1",
+            "share of the smaller body inside the other field of view", ok("overlap"),
+        ),
+        QualityFigure(
+            "body_agreement", f.agreement, "1",
+            "Dice of the body outlines where both fields of view overlap", ok("agreement"),
+        ),
+        QualityFigure("rotation", f.turned_degrees, "deg", "angle of the transform", None),
+        QualityFigure(
+            "displacement", f.moved_mm, "mm", "mean movement of body points", None
+        ),
+    )
+
+
+def _inside(index: FloatArray, level: Level) -> np.ndarray[tuple[int], np.dtype[np.bool_]]:
+    top = np.array(level.array.shape[::-1]) - 0.5
+    return np.asarray(np.all((index >= -0.5) & (index <= top), axis=1))
+
+
+def _share_inside(points: FloatArray, level: Level) -> float:
+    return float(_inside(level.grid.to_index(points), level).mean())

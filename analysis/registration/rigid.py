@@ -1,0 +1,58 @@
+"""Rigid 4x4 matrices: built, measured, compared. All map LPS mm to LPS mm."""
+
+from __future__ import annotations
+
+import numpy as np
+from scipy.spatial.transform import Rotation
+
+from analysis.geometry import FloatArray
+
+
+def rigid(rotation: Rotation, shift: FloatArray, centre: FloatArray) -> FloatArray:
+    """x -> R (x - centre) + centre + shift."""
+    matrix = np.eye(4)
+    matrix[:3, :3] = rotation.as_matrix()
+    matrix[:3, 3] = centre + shift - matrix[:3, :3] @ centre
+    return matrix
+
+
+def from_vector(vector: FloatArray, centre: FloatArray, base: FloatArray) -> FloatArray:
+    """A small motion after ``base``: ``vector`` = rotation vector (rad), then shift (mm).
+
+    ``centre`` is the turning point in the space that ``base`` maps into.
+    """
+    return rigid(Rotation.from_rotvec(vector[:3]), vector[3:], centre) @ base
+
+
+def invert(matrix: FloatArray) -> FloatArray:
+    """The inverse, kept exactly rigid (transposed rotation)."""
+    result = np.eye(4)
+    result[:3, :3] = matrix[:3, :3].T
+    result[:3, 3] = -matrix[:3, :3].T @ matrix[:3, 3]
+    return result
+
+
+def apply(matrix: FloatArray, points: FloatArray) -> FloatArray:
+    """Points (n, 3) mapped by a 4x4."""
+    return np.asarray(points @ matrix[:3, :3].T + matrix[:3, 3], dtype=np.float64)
+
+
+def distances(first: FloatArray, second: FloatArray, points: FloatArray) -> FloatArray:
+    """Distance in mm between the images of each point under two matrices."""
+    return np.asarray(
+        np.linalg.norm(apply(first, points) - apply(second, points), axis=1), dtype=np.float64
+    )
+
+
+def angle_degrees(matrix: FloatArray) -> float:
+    """Rotation angle of a rigid matrix."""
+    return float(np.degrees(Rotation.from_matrix(matrix[:3, :3]).magnitude()))
+
+
+def is_rigid(matrix: FloatArray, tolerance: float = 1e-6) -> bool:
+    rotation = matrix[:3, :3]
+    return bool(
+        np.allclose(rotation @ rotation.T, np.eye(3), atol=tolerance)
+        and np.linalg.det(rotation) > 0
+        and np.allclose(matrix[3], [0, 0, 0, 1], atol=tolerance)
+    )

@@ -1,0 +1,79 @@
+"""Every limit that decides a registration's verdict, in one place, each with its reason.
+
+"Measured" means: chosen so that the pairs of ``python -m tests.benchmarks.registration`` fall on
+the right side with room to spare; the measured values stand in this folder's README.
+"""
+
+from __future__ import annotations
+
+REGISTRATION_VERSION = "1.0"
+"""Version of this method, stored with each record. Raise it when results can change."""
+
+# --- Resolution and sampling -----------------------------------------------------------------
+
+LEVELS_MM = (8.0, 4.0, 2.0)
+"""Target voxel size of each level. 2 mm keeps a 1 mm head pair under 1.5 GB and within seconds;
+shrinking a CT to about 3 mm cost 0.1 mm of accuracy (measured, SimpleITK 2.5)."""
+
+SAMPLES = (12_000, 30_000, 50_000)
+"""Points per level. Below about 5 000-10 000 per level Mattes MI fails by centimetres."""
+
+CT_WINDOW = (-200.0, 1200.0)
+"""HU kept for registration: below is air and lung, above is metal."""
+
+# --- Can the pair be judged at all -----------------------------------------------------------
+
+MIN_FOREGROUND_ML = 60.0
+"""Less tissue than a 5 cm ball holds too little shape to fix six parameters."""
+
+MIN_EXTENT_MM = 20.0
+"""A slab thinner than this cannot fix rotations out of its plane."""
+
+# --- Rigid registration ----------------------------------------------------------------------
+
+OVERLAP_REFUSED = 0.30
+OVERLAP_DOUBTFUL = 0.60
+"""Share of the smaller body region that lies inside the other's field of view."""
+
+AGREEMENT_REFUSED = 0.60
+AGREEMENT_DOUBTFUL = 0.75
+"""Dice of the two body outlines where both fields of view overlap. Measured: true pairs of one
+body part exceed 0.85, head against thorax stays below 0.6 or fails on other figures."""
+
+SHARED_INFORMATION_REFUSED = 0.03
+SHARED_INFORMATION_DOUBTFUL = 0.06
+"""Normalised mutual information minus 1 inside the shared body (air left out, small-sample bias
+removed): 0 for unrelated images."""
+
+CONSISTENCY_DOUBTFUL_MM = 2.0
+CONSISTENCY_REFUSED_MM = 5.0
+"""Mean distance of the forward-backward round trip. AAPM TG-132: within the largest voxel
+dimension, 2-3 mm; the larger of this and half the largest voxel is used."""
+
+SPREAD_DOUBTFUL_MM = 2.0
+SPREAD_REFUSED_MM = 6.0
+"""Mean distance between solutions reached from perturbed starts: a wide spread means that the
+images do not determine the position."""
+
+SHARPNESS_REFUSED = 0.10
+SHARPNESS_DOUBTFUL = 0.20
+"""Relative loss of shared information for a 10 mm shift. A true pair loses most of it."""
+
+MIRROR_DOUBTFUL = 0.0
+MIRROR_REFUSED = 0.02
+"""Relative gain of shared information when the moving image is mirrored left-right: a real gain
+means that one of the two was stored flipped."""
+
+TARGET_ERROR_DOUBTFUL_MM = 4.0
+TARGET_ERROR_REFUSED_MM = 10.0
+"""Estimated error above which fused reading is not supported without a look. AAPM TG-132 asks
+for 2-3 mm on landmarks; PET voxels reach 4-5 mm."""
+
+# --- Same frame of reference -----------------------------------------------------------------
+
+SAME_FRAME_SHIFT_MM = 6.0
+"""Shift of the best match that counts as moved (plus half of the largest voxel): beyond what
+breathing, contrast and voxel size explain between the parts of one examination."""
+
+SAME_FRAME_GAIN = 0.10
+"""Relative gain of shared information at the shifted place that makes the shift credible."""
