@@ -35,6 +35,8 @@ DICOM_DEFAULT_SITE = env.str("RADFUSE_DEFAULT_SITE", default="")
 """Code of the site that gets what unknown callers send; empty: unknown callers are refused."""
 QUIET_SECONDS = env.int("RADFUSE_QUIET_SECONDS", default=60)
 """A study is complete when nothing arrived for it for this long."""
+DEMO_DESTINATION_PORT = env.int("RADFUSE_DEMO_DESTINATION_PORT", default=11113)
+"""Where the demo's stand-in for a hospital PACS listens (``deploy/run`` only)."""
 MAX_UPLOAD_BYTES = env.int("RADFUSE_MAX_UPLOAD_BYTES", default=8 * 1024**3)
 
 # --- analysis ---------------------------------------------------------------------------------
@@ -63,6 +65,7 @@ INSTALLED_APPS = [
     "django_filters",
     "django_htmx",
     "django_vite",
+    "workstation",
     "workstation.accounts",
     "workstation.receiving",
     "workstation.worklist",
