@@ -49,7 +49,7 @@ from analysis.fusion import infer as run_networks
 from analysis.geometry import Volume
 from analysis.outlines import read_outlines
 from analysis.pathways.choice import SeriesFacts, choose
-from analysis.pathways.content import lung_content
+from analysis.pathways.content import body_air
 from analysis.registration import register_series
 from analysis.volume_store import read_volume, write_volume
 from analysis.volumes import LoadedSeries, load_series
@@ -104,7 +104,7 @@ CHANNELS_FILE = "channels.json"
 
 def _facts(loaded: LoadedSeries) -> SeriesFacts:
     grid = loaded.volume.grid
-    fraction, lung_ml = lung_content(loaded.volume) if loaded.role == "CT" else (None, None)
+    air = body_air(loaded.volume) if loaded.role == "CT" else None
     voxels = int(np.prod(grid.shape))
     return SeriesFacts(
         uid=loaded.input.series_instance_uid,
@@ -115,8 +115,8 @@ def _facts(loaded: LoadedSeries) -> SeriesFacts:
         slice_spacing_mm=round(grid.spacing[2], 4),
         voxels=voxels,
         lossy=bool(loaded.lossy),
-        lung_fraction=fraction,
-        lung_ml=lung_ml,
+        lung_fraction=air.lung_fraction if air else None,
+        lung_ml=air.lung_ml if air else None,
     )
 
 

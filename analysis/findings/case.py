@@ -18,6 +18,7 @@ from analysis.contracts import (
     Role,
 )
 from analysis.geometry import Volume
+from analysis.suv import SUV_UNIT
 
 VERSION = "findings 1.0"
 """Stands in every finding's method; raised when a rule or threshold changes."""
@@ -61,6 +62,11 @@ class CaseImages:
         """The series that speaks for ``role``, if it is there and fused."""
         uid = self.preferred.get(role, "")
         return next((layer for layer in self.layers if layer.uid == uid), None)
+
+    def suv_layer(self) -> Layer | None:
+        """The PET, if its voxels are SUV by body weight; counts or activity are not measured."""
+        pet = self.layer("PET")
+        return pet if pet is not None and pet.volume.unit == SUV_UNIT else None
 
 
 @dataclass(frozen=True, eq=False)

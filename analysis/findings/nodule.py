@@ -65,7 +65,9 @@ def lung_field(hu: npt.NDArray[np.floating], grid: Grid) -> Mask:
     closed = distance_inside(dilated, grid) > CLOSING_MM
     nz, ny, nx = steps
     z, y, x = air.shape
-    return np.asarray(closed[nz : nz + z, ny : ny + y, nx : nx + x] | air)
+    field = closed[nz : nz + z, ny : ny + y, nx : nx + x] | air
+    # A mass wider than the ball leaves a hole where its middle is; lung all around makes it ours.
+    return np.asarray(ndi.binary_fill_holes(field))
 
 
 def _densities(
@@ -121,7 +123,6 @@ def _shares(
     # Beside a cut-off structure the density says nothing about the nodule: whole voxels there.
     beside = distance_outside(others, grid) <= border
     result[beside] = mask[beside]
-    # Background noise is clipped at zero from below; its mean in pure lung is taken off again.
     return np.asarray(result, dtype=np.float64)
 
 
@@ -155,4 +156,5 @@ def refine(ct: Volume, candidate: Mask) -> Nodule | None:
     others = (hu > threshold) & ~mask
     shares = _shares(hu, mask, others, grid, nodule, background)
     volume = float(shares.sum()) * grid.voxel_volume_ml
+    mask = largest_overlap(shares >= 0.5, mask)
     return Nodule(mask, shares, volume, nodule, background, threshold, ball)
