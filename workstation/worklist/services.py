@@ -120,6 +120,27 @@ def finish_analysis(case_id: int, *, pathway: str, problem: str = "") -> Case | 
 
 
 @transaction.atomic
+def analysis_retried(case_id: int, by: User) -> None:
+    """A person asked for the failed analysis to go on; a case being read stays with its reader."""
+    case = Case.objects.select_for_update().get(pk=case_id)
+    case.problem = ""
+    case.save(update_fields=["problem"])
+    publish(case.site_id, "case", case.pk)
+    if case.state == CaseState.READY:
+        move(case_id, "analysis_retried", by=by)
+
+
+@transaction.atomic
+def note_late_images(case_id: int) -> None:
+    """Images arrived after the report was signed: the reader is told, the report stands."""
+    case = Case.objects.select_for_update().get(pk=case_id)
+    if not case.new_images:
+        case.new_images = True
+        case.save(update_fields=["new_images"])
+        publish(case.site_id, "case", case.pk)
+
+
+@transaction.atomic
 def claim_case(case: Case, user: User, *, address: str = "") -> Claim:
     """Take the case for reading. A second reader is refused by the database's unique row.
 

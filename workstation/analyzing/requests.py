@@ -1,0 +1,81 @@
+"""What a step is asked to do: the contract's StepRequest, from received rows."""
+
+from __future__ import annotations
+
+import hashlib
+from pathlib import Path
+
+from django.conf import settings
+
+from analysis.contracts import SeriesInput, StepRequest
+from workstation.analyzing.models import Run, Step
+from workstation.broker import GPU_QUEUE
+from workstation.receiving.models import Instance, Series
+from workstation.receiving.storage import path_of
+from workstation.worklist.models import Case
+
+
+def run_folder(run: Run) -> Path:
+    """Where everything of a run lies; ``Layer.record`` paths are relative to it."""
+    return Path(settings.RUNS_DIR) / str(run.case_id) / str(run.number)
+
+
+def inputs_digest(case: Case) -> str:
+    """SHA-256 over the sorted SOP instance UIDs and file hashes of the case's complete studies.
+
+    Empty when nothing is complete yet. Two runs with one digest saw the same bytes.
+    """
+    rows = (
+        Instance.objects.filter(
+            series__study__cases=case, series__study__completed_at__isnull=False
+        )
+        .order_by("sop_instance_uid")
+        .values_list("sop_instance_uid", "sha256")
+    )
+    digest = hashlib.sha256()
+    count = 0
+    for uid, sha256 in rows.iterator():
+        digest.update(f"{uid} {sha256}\n".encode())
+        count += 1
+    return digest.hexdigest() if count else ""
+
+
+def series_inputs(case: Case) -> tuple[SeriesInput, ...]:
+    """Every series of the case's complete studies, RTSTRUCT included, with its archived files."""
+    rows = (
+        Series.objects.filter(study__cases=case, study__completed_at__isnull=False)
+        .select_related("study")
+        .prefetch_related("instances")
+        .order_by("series_instance_uid", "pk")
+    )
+    return tuple(
+        SeriesInput(
+            series_instance_uid=series.series_instance_uid,
+            study_instance_uid=series.study.study_instance_uid,
+            modality=series.modality,
+            description=series.description,
+            paths=tuple(
+                str(path_of(instance.sha256))
+                for instance in sorted(
+                    series.instances.all(), key=lambda i: (i.instance_number or 0, i.pk)
+                )
+            ),
+        )
+        for series in rows
+    )
+
+
+def step_request(step: Step) -> StepRequest:
+    """The request of one step. Only steps of the GPU queue use the configured device."""
+    run = step.run
+    folder = run_folder(run)
+    folder.mkdir(parents=True, exist_ok=True)
+    return StepRequest(
+        step=step.name,
+        run_dir=str(folder),
+        series=series_inputs(run.case),
+        seed=run.seed,
+        device=settings.ANALYSIS_DEVICE if step.queue == GPU_QUEUE else "cpu",
+        threads=settings.ANALYSIS_THREADS,
+        models_dir=settings.MODELS_DIR,
+    )
