@@ -13,7 +13,7 @@ from dataclasses import dataclass
 import numpy as np
 from scipy.ndimage import map_coordinates
 
-from analysis.phantoms.canvas import Array, Box, Canvas, SmoothField, ellipsoid_distance
+from analysis.phantoms.canvas import Array, Canvas, SmoothField, ellipsoid_distance
 
 LOWER, UPPER = (-92.0, -118.0, -92.0), (92.0, 112.0, 102.0)
 """Corners of the reference field of view, LPS mm."""
@@ -55,7 +55,7 @@ class Folding:
     def draw(cls, rng: np.random.Generator) -> Folding:
         origin, step, n = -102.0, 3.0, 69
         axis = (origin + step * np.arange(n)).astype(np.float32)
-        field = SmoothField(rng, [origin] * 3, [-origin] * 3, 8.0).on(axis, axis, axis)
+        field = SmoothField(rng, [origin] * 3, [-origin] * 3, 7.0).on(axis, axis, axis)
         slopes = np.gradient(field, step)
         steep = np.sqrt(sum(s**2 for s in slopes))
         usual = float(np.sqrt(np.mean(steep**2)))
@@ -82,6 +82,7 @@ class Head:
     petalia: tuple[float, float]
     folding: Folding
     depth: SmoothField
+    bend: SmoothField
     warp: tuple[SmoothField, SmoothField, SmoothField]
     texture: SmoothField
 
@@ -94,6 +95,7 @@ class Head:
             ventricles=(u(0.8, 1.4), u(0.8, 1.4)), grey_uptake=u(0.8, 1.2),
             petalia=(u(1.5, 4), u(1.5, 4)), folding=Folding.draw(rng),
             depth=SmoothField(rng, LOWER, UPPER, 18.0),
+            bend=SmoothField(rng, LOWER, UPPER, 14.0),
             warp=(SmoothField(rng, LOWER, UPPER, 42.0), SmoothField(rng, LOWER, UPPER, 42.0),
                   SmoothField(rng, LOWER, UPPER, 42.0)),
             texture=SmoothField(rng, LOWER, UPPER, 5.0),
@@ -115,21 +117,34 @@ def cranium(head: Head, x: Array, y: Array, z: Array) -> tuple[Array, Array, Arr
     sx, sy, sz = head.size
     right, left = head.petalia
     # Torque of the brain: the right frontal and the left occipital pole reach farther.
-    yy = y + np.where(y < 0, 1, 0) * np.where(x < 0, right, 0) * (-y / 85)
-    yy = yy - np.where(y > 0, 1, 0) * np.where(x > 0, left, 0) * (y / 85)
-    narrow = 1 + 0.0011 * (y - 5)
-    vault = ellipsoid_distance(
-        x / narrow, yy, z, (0, 2, 10), (68 * sx, 86 * sy, 66 * sz)).astype(np.float32)
+    side = np.tanh(x / np.float32(14))
+    yy = y + (np.float32(right / 170) * (1 - side) * np.maximum(-y, 0)
+              - np.float32(left / 170) * (1 + side) * np.maximum(y, 0))
+    narrow = 1 + np.float32(0.0009) * (y - 5)
+    vault = _vault(x / narrow, yy - 2, z - 10, (67 * sx, 85 * sy, 66 * sz))
     knots = [-95.0, -50.0, -32.0, -24.0, 25.0, 45.0, 95.0]
     level = np.interp(y.ravel(), knots, [-6, -13, -18, -38, -38, -32, -26])
     floor = level.reshape(y.shape).astype(np.float32)
-    side = np.float32(5) * np.cos(x / np.float32(16))
-    upper = np.maximum(vault, (floor + side - z) * np.float32(0.85))
+    ridge = np.float32(5) * np.cos(x / np.float32(16))
+    upper = np.maximum(vault, (floor + ridge - z) * np.float32(0.85))
     fossa = ellipsoid_distance(x, y, z, (0, 44 * sy, -34), (52 * sx, 38 * sy, 33))
     canal = np.sqrt(x**2 + (y - 22) ** 2) - 12
     canal = np.maximum(canal, z + 40)
     cavity = np.minimum(np.minimum(upper, fossa), canal)
     return cavity.astype(np.float32), upper.astype(np.float32), fossa.astype(np.float32)
+
+
+def _vault(x: Array, y: Array, z: Array, semi: tuple[float, float, float]) -> Array:
+    """Signed distance to a rounded box-like ellipsoid (power 2.4), squarer than an egg."""
+    power = np.float32(2.4)
+    parts = [np.abs(v / np.float32(s)) for v, s in zip((x, y, z), semi, strict=True)]
+    slopes = [p ** (power - 1) for p in parts]
+    total = sum(s * p for s, p in zip(slopes, parts, strict=True))
+    total = np.maximum(total, np.float32(1e-5))
+    rho = total ** (1 / power)
+    steep = np.sqrt(sum((s / np.float32(a)) ** 2 for s, a in zip(slopes, semi, strict=True)))
+    gradient = rho / total * steep
+    return np.asarray((rho - 1) / np.maximum(gradient, np.float32(1e-3)), dtype=np.float32)
 
 
 def paint(head: Head, canvas: Canvas) -> Painted:
@@ -151,7 +166,7 @@ def paint(head: Head, canvas: Canvas) -> Painted:
 def _soft_and_bone(head: Head, canvas: Canvas, cavity: Array) -> None:
     x, y, z = canvas.x, canvas.y, canvas.z
     skull = cavity - np.float32(head.skull_mm)
-    face = ellipsoid_distance(x, y, z, (0, -46, -48), (62, 50, 66))
+    face = ellipsoid_distance(x, y, z, (0, -46, -46), (66, 54, 66))
     neck = np.sqrt((x / 1.0) ** 2 + ((y - 18) / 1.05) ** 2) - 58
     neck = np.maximum(neck, z + 35)
     nose = ellipsoid_distance(x, y, z, (0, -96, -40), (15, 16, 22))
@@ -160,7 +175,7 @@ def _soft_and_bone(head: Head, canvas: Canvas, cavity: Array) -> None:
         soft = _smooth_union(soft, part.astype(np.float32), blend)
     canvas.paint(canvas.share(soft), **SKIN)
     for side in (-1, 1):
-        canvas.ellipsoid((side * 83, 14, -22), (6, 15, 25), **SKIN)
+        canvas.ellipsoid((side * 78, 14, -22), (7, 15, 25), **SKIN)
     canvas.paint(canvas.share(soft + 1.8), **FAT)
     # Chewing, temporal and neck muscles.
     canvas.paint(canvas.share(np.maximum(soft + 7, np.minimum(neck, face) + 2)), **MUSCLE)
@@ -207,18 +222,18 @@ def _face(canvas: Canvas) -> None:
         for dx, dz in ((0, 11), (0, -11), (10, 0), (-10, 0)):
             canvas.tube([(side * 31 + dx, -70, -15 + dz), (side * 20, -40, -12)], [2.4, 2],
                         **MUSCLE)
-        canvas.tube([(side * 30, -62, -15), (side * 16, -34, -9)], [3.3, 3.3], **CSF)
-        canvas.tube([(side * 30, -62, -15), (side * 12, -26, -7)], [2, 2], **WHITE)
-        canvas.ellipsoid((side * 31, -76, -15), (13.2, 13.2, 13.2), **DURA)
-        canvas.ellipsoid((side * 31, -76, -15), (12.0, 12.0, 12.0), **VITREOUS)
-        canvas.ellipsoid((side * 31, -85.5, -15), (4.6, 2.2, 4.6), **_m(420, 90, 150, 0, 0.4))
+        canvas.tube([(side * 30, -56, -15), (side * 16, -34, -9)], [3.3, 3.3], **CSF)
+        canvas.tube([(side * 30, -56, -15), (side * 12, -26, -7)], [2, 2], **WHITE)
+        canvas.ellipsoid((side * 31, -71, -15), (13.2, 13.2, 13.2), **DURA)
+        canvas.ellipsoid((side * 31, -71, -15), (12.0, 12.0, 12.0), **VITREOUS)
+        canvas.ellipsoid((side * 31, -80.5, -15), (4.6, 2.2, 4.6), **_m(420, 90, 150, 0, 0.4))
         canvas.ellipsoid((side * 8.5, -86, 12), (9, 5, 11), **AIR)
         for k in range(4):
             canvas.ellipsoid((side * 6.5, -76 + 11 * k, -15), (4.2, 5, 8), **AIR)
-    canvas.ellipsoid((0, -68, -40), (11, 26, 22), **MUCOSA)
+    canvas.ellipsoid((0, -64, -40), (11, 26, 21), **MUCOSA)
     for side in (-1, 1):
         for level in (-52, -41, -30):
-            canvas.ellipsoid((side * 5.5, -68, level), (2.4, 24, 3.6), **AIR)
+            canvas.ellipsoid((side * 5.5, -64 + level / 12, level), (2.2, 21, 3.0), **AIR)
     canvas.ellipsoid((0, -26, -27), (12, 12, 9), **AIR)
     canvas.tube([(0, -34, -42), (0, -28, -60), (0, -24, -95)], [9, 8, 8], **AIR)
 
@@ -227,7 +242,8 @@ def _cerebrum(
     head: Head, canvas: Canvas, x: Array, y: Array, z: Array, cavity: Array, upper: Array
 ) -> tuple[Array, Array]:
     gap = np.float32(2.2 + head.atrophy_mm)
-    tent = np.where(y > 12, -12 - 0.22 * np.abs(x) + 0.10 * (y - 12), -99).astype(np.float32)
+    tent = (np.interp(y.ravel(), [20, 36, 90], [-44, -12, -8]).reshape(y.shape)
+            - 0.20 * np.abs(x)).astype(np.float32)
     outline = np.maximum(upper + gap, tent + 1.5 - z)
     # No cerebrum in the middle below the third ventricle: cisterns, brain stem.
     cistern = np.maximum(np.abs(x) - 17, np.abs(y - 4) - 24)
@@ -238,9 +254,11 @@ def _cerebrum(
 
     scale = np.array([68, 86, 66]) * np.array(head.size)
     rho = np.sqrt((x / scale[0]) ** 2 + ((y - 2) / scale[1]) ** 2 + ((z - 10) / scale[2]) ** 2)
-    pull = (np.maximum(rho, 0.05) ** np.float32(-0.8)).astype(np.float32)
-    sheet = np.abs(head.folding.at(x * pull, y * pull, z * pull))
-    deepest = 15 + 4.5 * head.depth.on(canvas.x, canvas.y, canvas.z)
+    pull = (np.maximum(rho, 0.05) ** np.float32(-0.7)).astype(np.float32)
+    depth = head.depth.on(canvas.x, canvas.y, canvas.z)
+    bend = 3.5 * head.bend.on(canvas.x, canvas.y, canvas.z)
+    sheet = np.abs(head.folding.at(x * pull + bend, y * pull + 3 * depth, z * pull - bend))
+    deepest = 15 + 4.5 * depth
     beyond = np.maximum(hull - deepest, 0)
     narrow = 0.25 + 0.5 * head.atrophy_mm
     sulcus = sheet - narrow + 1.2 * beyond
@@ -248,8 +266,9 @@ def _cerebrum(
     lift = -5 + 0.30 * (y + 4)
     cleft = np.maximum(np.maximum(np.abs(z - lift) - 1.0 - 0.3 * head.atrophy_mm,
                                   36 - np.abs(x)), np.abs(y) - 29)
-    insula = np.maximum(np.maximum(np.abs(np.abs(x) - 37) - 0.8, np.abs(z - 4) - 11),
-                        np.abs(y + 3) - 20)
+    bulge = 38 - 0.009 * (y + 3) ** 2 - 0.012 * (z - 4) ** 2
+    insula = np.maximum(np.abs(np.abs(x) - bulge) - 0.6,
+                        np.hypot((z - 4) * 1.6, y + 3) - 20)
     pial = np.minimum(np.minimum(hull, sulcus), np.minimum(cleft, insula)).astype(np.float32)
 
     inside = canvas.share(outline)
@@ -258,7 +277,7 @@ def _cerebrum(
     canvas.paint(canvas.share(falx.astype(np.float32)), **DURA)
     grey = dict(GREY, pet=GREY["pet"] * head.grey_uptake)
     texture = head.texture.on(canvas.x, canvas.y, canvas.z)
-    cortex = np.float32(2.7)
+    cortex = np.float32(3.0)
     canvas.paint(canvas.share(-pial), **grey)
     white = {k: v * (1 + 0.012 * texture) for k, v in WHITE.items() if k != "gd"}
     white["pet"] = white["pet"] * head.grey_uptake
@@ -271,7 +290,7 @@ def _hindbrain(
 ) -> None:
     sx, sy, _ = head.size
     grey = dict(GREY, pet=GREY["pet"] * 0.85 * head.grey_uptake)
-    tent = -13 - 0.22 * np.abs(x) + 0.10 * (y - 12)
+    tent = -13 - 0.20 * np.abs(x) + 0.08 * (y - 36)
     for side in (-1, 1):
         lobe = ellipsoid_distance(x, y, z, (side * 23 * sx, 48 * sy, -37), (28, 29, 23))
         lobe = np.maximum(np.maximum(lobe, z - tent + 3), fossa + 2.5).astype(np.float32)
@@ -310,6 +329,12 @@ def _deep(head: Head, canvas: Canvas) -> None:
     hot = {"pet": NUCLEUS["pet"] * head.grey_uptake}
     nucleus, pallidum = NUCLEUS | hot, dict(PALLIDUM)
     canvas.ellipsoid((0, 2, 3), (15, 36, 14), **WHITE)
+    # Corpus callosum, a broad arch over the ventricles.
+    for offset in (-9, -4.5, 0, 4.5, 9):
+        arch = [(offset, -27, 0), (offset, -36, 5), (offset, -31, 17), (offset, -14, 25),
+                (offset, 10, 26), (offset, 28, 20), (offset, 37, 11)]
+        canvas.tube(arch, [2.5, 4.5, 4.2, 3.6, 3.4, 4.0, 5.0], **WHITE)
+    canvas.ellipsoid((0, -4, 12), (3.5, 23, 7.5), **CSF)
     for side, scale in zip((-1, 1), head.ventricles, strict=True):
         canvas.ellipsoid((side * 27, -4, 3), (7, 17, 11), **nucleus)
         canvas.ellipsoid((side * 20.5, -2, 1), (5, 11, 7), **pallidum)
@@ -328,7 +353,7 @@ def _deep(head: Head, canvas: Canvas) -> None:
         canvas.tube(hippocampus, [5, 4.5, 3.5], **nucleus)
     width = 1.6 * (sum(head.ventricles) / 2) ** 2
     canvas.ellipsoid((0, 3, 2), (width + 0.6, 17, 11), **CSF)
-    canvas.tube([(0, -30, 8), (0, 6, 20)], [0.9, 0.9], **WHITE)
+    canvas.tube([(0, -26, 6), (0, -6, 14), (0, 14, 18)], [1.5, 1.8, 2.0], **WHITE)
     canvas.ellipsoid((0, -22, -17), (6, 4.5, 4), **GLAND)
     canvas.ellipsoid((0, 25, 1), (3, 4, 3), **GLAND)
 
@@ -359,7 +384,3 @@ def _vessels(head: Head, canvas: Canvas, cavity: Array) -> None:
                 [2, 2, 1.7, 1.6], **BLOOD)
     canvas.tube([(0, 26, 6), (0, 34, 4), (0, 48, 2), (0, 74, -4)], [2.2, 2.2, 2.2, 2.6], **BLOOD)
 
-
-def whole_box(canvas: Canvas) -> Box:
-    nz, ny, nx = canvas.grid.shape
-    return slice(0, nz), slice(0, ny), slice(0, nx)

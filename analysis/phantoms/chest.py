@@ -24,13 +24,13 @@ LOWER, UPPER = (-180.0, -160.0, -140.0), (180.0, 170.0, 130.0)
 
 # Inner rib cage along z: half-width, half-depth, centre of depth (mm).
 _Z = np.array([-150, -100, -60, 0, 40, 70, 90, 105, 116, 124, 140], dtype=float)
-_WIDE = np.array([126, 128, 127, 120, 110, 95, 77, 58, 36, 12, 3], dtype=float)
-_DEEP = np.array([82, 85, 85, 79, 71, 61, 51, 41, 27, 10, 3], dtype=float)
+_WIDE = np.array([126, 129, 129, 125, 118, 106, 88, 64, 38, 12, 3], dtype=float)
+_DEEP = np.array([86, 90, 90, 85, 77, 66, 55, 43, 27, 10, 3], dtype=float)
 _BACK = np.array([0, 0, 0, 3, 8, 13, 17, 20, 22, 22, 22], dtype=float)
 # Outline of muscle along z.
 _ZM = np.array([-150, -60, 0, 50, 85, 110, 140], dtype=float)
-_MUSCLE_WIDE = np.array([138, 141, 145, 153, 160, 160, 140], dtype=float)
-_MUSCLE_DEEP = np.array([99, 101, 97, 91, 82, 70, 58], dtype=float)
+_MUSCLE_WIDE = np.array([138, 142, 145, 148, 152, 154, 140], dtype=float)
+_MUSCLE_DEEP = np.array([103, 105, 103, 97, 86, 72, 58], dtype=float)
 _MUSCLE_BACK = np.array([4, 4, 5, 9, 12, 14, 14], dtype=float)
 
 
@@ -108,8 +108,8 @@ class Chest:
     def heart(self) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
         """Centre, semi-axes, rotation."""
         tilt = np.array([0.0, 32.0, -38.0]) + np.array(self.heart_turn)
-        centre = np.array([20.0, -28.0, -44.0]) * self.size
-        return centre, np.array([56.0, 40.0, 40.0]) * self.heart_size, rotation_matrix(tilt)
+        centre = np.array([18.0, -27.0, -52.0]) * self.size
+        return centre, np.array([60.0, 43.0, 43.0]) * self.heart_size, rotation_matrix(tilt)
 
     def lungs(self, x: Array, y: Array, z: Array, cavity: Array) -> Array:
         """Signed distance to both lungs: rib cage less mediastinum, heart and abdomen."""
@@ -147,8 +147,10 @@ def paint(chest: Chest, canvas: Canvas) -> tuple[Array, Array]:
     # Muscle with fat between its layers.
     canvas.paint(canvas.share(muscle), hu=52 + 5 * fine, suv=0.62 + 0.05 * texture)
     cavity = chest.cavity(x, y, z)
-    streaks = np.clip(fine - 0.6, 0, 1) * (cavity > 11) * (muscle < -4)
-    canvas.paint(np.asarray(streaks, dtype=np.float32), hu=-95.0, suv=0.3)
+    # Fat planes between the layers of muscle, roughly parallel to the skin.
+    plane = np.abs((6 * texture - muscle) % 17 - 8) - 0.7
+    planes = canvas.share(np.maximum(plane, np.maximum(12 - cavity, muscle + 3)))
+    canvas.paint(planes * np.float32(0.7), hu=-90.0, suv=0.3)
     canvas.paint(canvas.share(cavity - 1), hu=-92 + 8 * fine, suv=0.5)
 
     _abdomen(chest, canvas, cavity, texture, fine)
@@ -226,8 +228,6 @@ def _great_vessels(chest: Chest, canvas: Canvas) -> None:
     dx, dy = 24 + shift, spine - 17
     ascending = [(2, -22, -30), (-12, -27, -5), (-13, -24, 18), (-2, -12, 33), (12, 8, 37)]
     arch = [(12, 8, 37), (20, 24, 33), (dx, dy, 18), (dx, dy + 2, -40), (dx - 6, dy, -150)]
-    for path, radii in ((ascending, [15, 15.5, 15, 14, 13]), (arch, [13, 12.5, 12, 11.5, 11])):
-        canvas.tube(path, [r + 2.0 for r in radii], hu=-85.0, suv=0.5)
     canvas.tube([(-24, -14, -20), (-25, -16, 30), (-16, -14, 60), (16, -16, 78)],
                 [10, 9.5, 8, 6.5], **blood)
     canvas.tube([(-16, -14, 60), (-34, -12, 82), (-50, -14, 100)], [7, 6.5, 6], **blood)
@@ -283,11 +283,12 @@ def _bones(
         # Arch around the canal, spinous and transverse processes.
         ring = np.abs(np.sqrt((bx / 1.15) ** 2 + (py - 21) ** 2) - 12) - 3
         arch = np.maximum(ring, np.abs(level) - 8)
-        spinous = np.maximum(np.maximum(np.abs(bx) - 3, np.abs(py - 42 + 0.5 * level) - 11),
+        spinous = np.maximum(np.maximum(np.abs(bx) - 3, np.abs(py - 38 + 0.5 * level) - 9),
                              np.abs(level) - 8)
         wings = np.maximum(np.maximum(np.abs(bx) - 34, np.abs(py - 19) - 4.5), np.abs(level) - 6)
         wings = np.maximum(wings, 12 - np.abs(bx))
         arches = np.minimum(np.minimum(arch, spinous), wings)
+        arches = np.maximum(arches, muscle[box] + 4)
         canvas.paint(canvas.share(arches), box, hu=430.0, suv=marrow * 0.7)
         canal = np.sqrt((bx / 1.15) ** 2 + (py - 21) ** 2) - 9.5
         canvas.paint(canvas.share(canal), box, hu=25.0, suv=1.0)

@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
 import numpy.typing as npt
 
-from analysis.phantoms.canvas import Array, Box, Canvas, Vector
+from analysis.phantoms.canvas import Array, Box, Canvas, Vector, length
 
 _DIRECTIONS = 4096
 
@@ -71,23 +72,41 @@ class Blob:
         unit = p / np.maximum(r, points.dtype.type(1e-6))[..., None]
         return r - points.dtype.type(self.scale) * self._ratio(unit)
 
+    def soft_shares(self, canvas: Canvas, edge_mm: float) -> tuple[Box | None, Array]:
+        """Box and voxel shares that fade over ``edge_mm`` across the surface (one half on it)."""
+        margin = self.reach_mm + edge_mm / 2
+        box = canvas.box(self.centre - margin, self.centre + margin)
+        if box is None:
+            return None, np.zeros(0, dtype=np.float32)
+        distance = self.distance(_points(canvas.axes(box)))
+        return box, np.clip(0.5 - distance / np.float32(edge_mm), 0, 1).astype(np.float32)
+
     def shares(self, canvas: Canvas, fine_mm: float = 0.4) -> tuple[Box | None, Array]:
-        """Box and exact voxel shares, by counting sub-voxels no larger than ``fine_mm``."""
+        """Box and voxel shares, by counting sub-voxels no larger than ``fine_mm``."""
         box = canvas.box(self.centre - self.reach_mm, self.centre + self.reach_mm)
         if box is None:
             return None, np.zeros(0, dtype=np.float32)
-        x, y, z = canvas.axes(box)
+        points = _points(canvas.axes(box))
+        distance = self.distance(points)
+        share = (distance < 0).astype(np.float32)
+        # Only voxels that the surface may cross need counting; 1.5 covers its slope.
+        edge = np.abs(distance) < 1.5 * length(canvas.step) / 2
         parts = np.maximum(1, np.ceil(canvas.step / fine_mm)).astype(int)
-        fine = []
-        for axis, n, step in zip((x, y, z), parts, canvas.step, strict=True):
-            offsets = (np.arange(n) + 0.5) / n - 0.5
-            fine.append((axis.ravel()[:, None] + offsets * step).ravel().astype(np.float32))
-        share = np.empty((z.size, y.size, x.size), dtype=np.float32)
-        for k in range(z.size):  # one slice at a time keeps the memory small
-            zz = fine[2][k * parts[2] : (k + 1) * parts[2]]
-            points = np.stack(np.broadcast_arrays(
-                fine[0][None, None, :], fine[1][None, :, None], zz[:, None, None]), axis=-1)
-            inside = self.distance(points) < 0
-            share[k] = inside.reshape(
-                parts[2], y.size, parts[1], x.size, parts[0]).mean(axis=(0, 2, 4))
+        offsets = _points([
+            (((np.arange(n) + 0.5) / n - 0.5) * step).astype(np.float32)
+            for n, step in zip(parts, canvas.step, strict=True)
+        ]).reshape(-1, 3)
+        centres = points[edge]
+        counted = np.zeros(len(centres), dtype=np.float32)
+        for offset in offsets:
+            counted += self.distance(centres + offset) < 0
+        share[edge] = counted / np.float32(len(offsets))
         return box, share
+
+
+def _points(axes: Sequence[Array]) -> Array:
+    """LPS of a rectilinear grid of x, y, z values: (nz, ny, nx, 3)."""
+    x, y, z = (a.ravel() for a in axes)
+    out = np.empty((z.size, y.size, x.size, 3), dtype=np.float32)
+    out[..., 0], out[..., 1], out[..., 2] = x, y[:, None], z[:, None, None]
+    return out

@@ -203,9 +203,9 @@ def _trees(
         inside = room.points(mask)
         hilum = HILA[side]
         plans = (
-            (vessel, 170, hilum, 0.62, 2.55, 0.0),
-            (vessel, 130, hilum + [0, 4.0, -14.0], 0.62, 2.55, 0.0),
-            (lumen, 34, hilum + [0, 6.0, -6.0], 0.8, 2.9, 1.0),
+            (vessel, 260, hilum, 0.78, 2.6, 0.0),
+            (vessel, 200, hilum + [0, 4.0, -14.0], 0.78, 2.6, 0.0),
+            (lumen, 34, hilum + [0, 6.0, -6.0], 0.8, 2.9, 0.7),
         )
         for layer, leaves, root, leaf_radius, exponent, shell in plans:
             chosen = inside[rng.choice(len(inside), size=leaves, replace=False)]
@@ -222,7 +222,7 @@ def _trees(
                     box, share = canvas.segment(a, b, r[0] + grow, r[1] + grow)
                     if box is not None:
                         np.maximum(target[box], share, out=target[box])
-    canvas.paint(wall * lung, hu=-60.0, suv=0.6)
+    canvas.paint(wall * lung, hu=-250.0, suv=0.6)
     canvas.paint(vessel * lung, hu=42.0, suv=1.3)
     canvas.paint(lumen * lung, hu=-980.0, suv=0.2)
 

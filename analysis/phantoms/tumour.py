@@ -65,7 +65,7 @@ def paint(
     core = np.zeros(canvas.grid.shape, dtype=np.float32)
     whole = np.zeros(canvas.grid.shape, dtype=np.float32)
     shade = rng.uniform(0.92, 1.08)
-    box, share = glioma.whole.shares(canvas, fine_mm=0.7)
+    box, share = glioma.whole.soft_shares(canvas, edge_mm=max(4.0, canvas.width))
     if box is None:
         return core, whole
     pial = anatomy.pial[box]
@@ -74,9 +74,9 @@ def paint(
     share = share * canvas.share(np.float32(limit) - pial)
     share *= (canvas.layers["t2"][box] < 800) | (pial < 3)  # not into the ventricles
     if glioma.high:
-        canvas.paint(share, box, t1=500.0, t2=690 * shade, flair=850 * shade, gd=10.0, pet=2.5)
+        canvas.paint(share, box, t1=500.0, t2=690 * shade, flair=700 * shade, gd=10.0, pet=2.6)
     else:
-        canvas.paint(share, box, t1=455.0, t2=700 * shade, flair=820 * shade, gd=15.0,
+        canvas.paint(share, box, t1=455.0, t2=700 * shade, flair=720 * shade, gd=15.0,
                      pet=glioma.uptake)
     whole[box] = share
     if glioma.core is None or glioma.necrosis is None:
@@ -84,7 +84,7 @@ def paint(
     box, share = glioma.core.shares(canvas, fine_mm=0.5)
     if box is not None:
         share = share * anatomy.brain[box]
-        canvas.paint(share, box, t1=420.0, t2=590 * shade, flair=640 * shade,
+        canvas.paint(share, box, t1=420.0, t2=570 * shade, flair=580 * shade,
                      gd=glioma.enhancement, pet=glioma.uptake)
         core[box] = share
         np.maximum(whole, core, out=whole)
@@ -112,17 +112,17 @@ def imitators(
     spots *= np.stack([rng.choice([-1, 1], burden), np.ones(burden), np.ones(burden)], axis=1)
     sizes = rng.uniform(1.4, 3.6, (burden, 3)) + (rng.random((burden, 1)) < 0.15) * 4
     for spot, size in zip(spots, sizes, strict=True):
-        canvas.ellipsoid(spot, size, clip=matter, t1=540.0, t2=640.0, flair=800.0)
+        canvas.ellipsoid(spot, size, clip=matter, t1=540.0, t2=640.0, flair=690.0)
     for side in (-1, 1):
         for place in ((side * 11, -38, 10), (side * 26, 46, 10)):
-            canvas.ellipsoid(place, rng.uniform(2.5, 6.5, 3), clip=matter, t2=600.0, flair=760.0)
+            canvas.ellipsoid(place, rng.uniform(2.5, 6.5, 3), clip=matter, t2=600.0, flair=660.0)
     chance = rng.random(2)
     for _ in range(3):  # draws stay the same in number whatever is accepted
         point = rng.uniform([18, -45, 0], [46, 50, 46]) * [rng.choice([-1, 1]), 1, 1]
         size = rng.uniform(4, 9, 3)
         strength, cold = rng.uniform(200, 480), rng.uniform(1.0, 2.2)
         if chance[0] < 0.45 and far(point, float(size.max())):
-            canvas.ellipsoid(point, size + 3, clip=matter, t1=520.0, t2=640.0, flair=770.0)
+            canvas.ellipsoid(point, size + 3, clip=matter, t1=520.0, t2=640.0, flair=680.0)
             canvas.ellipsoid(point, size, clip=anatomy.brain, t1=430.0, t2=660.0, flair=720.0,
                              gd=strength, pet=cold)
             break
