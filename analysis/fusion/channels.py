@@ -1,0 +1,123 @@
+"""From registered series to the network's input: one grid, one channel per modality.
+
+Training and inference both go through :func:`prepare`, so the network never meets voxels that
+were made in another way.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+
+import numpy as np
+import numpy.typing as npt
+
+from analysis.contracts import Matrix
+from analysis.errors import ModelError
+from analysis.fusion.bundle import Contract, Normalisation
+from analysis.geometry import Grid, Volume, axial_grid, resample, shrink, subgrid
+
+FloatArray = npt.NDArray[np.float32]
+
+BODY_ABOVE: dict[str, float] = {"CT": -500.0, "PET": 0.2}
+"""Body threshold by role, HU and SUV; MR has no scale and uses half of the volume's mean."""
+BODY_SHARE = 0.01
+"""A plane belongs to the body's box when this share of its voxels is above the threshold."""
+BODY_MARGIN = 2
+"""Voxels kept around the box."""
+
+
+@dataclass(frozen=True, eq=False)
+class Prepared:
+    """Network input. ``image`` is float32 [channel, z, y, x] on ``grid`` (reference LPS)."""
+
+    image: FloatArray
+    grid: Grid
+    present: tuple[str, ...]
+    missing: tuple[str, ...]
+
+
+def normalise(array: npt.NDArray[np.generic], rule: Normalisation) -> FloatArray:
+    """Physical values -> network input, as the rule says. A flat volume gives zeros by z-score."""
+    values = np.asarray(array, dtype=np.float32)
+    low, high = rule.clip
+    if rule.kind == "linear":
+        first, last = rule.output
+        scaled = (np.clip(values, low, high) - low) / (high - low)
+        return np.asarray(first + scaled * (last - first), dtype=np.float32)
+    foreground = values[values > _foreground_threshold(values)]
+    if foreground.size == 0 or float(foreground.std()) == 0.0:
+        return np.zeros_like(values)
+    scaled = (values - foreground.mean()) / foreground.std()
+    return np.asarray(np.clip(scaled, low, high), dtype=np.float32)
+
+
+def _foreground_threshold(values: npt.NDArray[np.float32]) -> float:
+    return 0.5 * float(values.mean())
+
+
+def _body_box(
+    volumes: Mapping[str, npt.NDArray[np.float32]],
+) -> tuple[tuple[int, int, int], tuple[int, int, int]] | None:
+    """(start, stop) in (z, y, x) of what any channel shows as body; None if nothing does."""
+    body = np.zeros(next(iter(volumes.values())).shape, dtype=bool)
+    for role, values in volumes.items():
+        body |= values > BODY_ABOVE.get(role, _foreground_threshold(values))
+    start, stop = [], []
+    for axis in range(3):
+        others = tuple(a for a in range(3) if a != axis)
+        filled = np.flatnonzero(body.mean(axis=others) >= BODY_SHARE)
+        if filled.size == 0:
+            return None
+        start.append(max(0, int(filled[0]) - BODY_MARGIN))
+        stop.append(min(body.shape[axis], int(filled[-1]) + 1 + BODY_MARGIN))
+    return (start[0], start[1], start[2]), (stop[0], stop[1], stop[2])
+
+
+def prepare(
+    channels: Mapping[str, tuple[Volume, Matrix]], reference: Grid, contract: Contract
+) -> Prepared:
+    """Resample, crop to the body, normalise, stack.
+
+    ``channels``: by role, the volume on its own grid and the matrix series LPS -> reference LPS.
+    A channel of the contract that is not given is zero everywhere after normalisation. Raises
+    ModelError ``wrong_unit`` for a channel in another unit than the model was trained on, and
+    ``nothing_in_view`` when no channel shows a body inside the reference's field of view.
+    """
+    present = contract.present(set(channels))
+    grid = axial_grid(reference, contract.spacing_mm)
+    sampled: dict[str, npt.NDArray[np.float32]] = {}
+    for role in present:
+        volume, matrix = channels[role]
+        unit = contract.normalisation[role].unit
+        if unit and volume.unit != unit:
+            raise ModelError(
+                "wrong_unit", f"The {role} series is in {volume.unit}; the model needs {unit}."
+            )
+        coarse = resample(shrink(volume, contract.spacing_mm), grid, matrix)
+        sampled[role] = np.asarray(coarse.array, dtype=np.float32)
+    box = _body_box(sampled) if sampled else None
+    if box is None:
+        raise ModelError(
+            "nothing_in_view", "No series shows anything inside the reference's field of view."
+        )
+    start, stop = box
+    grid = subgrid(grid, start, stop)
+    region = tuple(slice(a, b) for a, b in zip(start, stop, strict=True))
+    image = np.zeros((len(contract.channels), *grid.shape), dtype=np.float32)
+    for role, values in sampled.items():
+        rule = contract.normalisation[role]
+        image[contract.channels.index(role)] = normalise(values[region], rule)
+    missing = tuple(c for c in contract.channels if c not in present)
+    return Prepared(image, grid, present, missing)
+
+
+def crop_around(image: FloatArray, centre: tuple[int, int, int], window: tuple[int, ...]) -> FloatArray:
+    """A block of ``window`` voxels (z, y, x) of [channel, z, y, x] around voxel ``centre``.
+
+    Beyond the image its edge values go on, so that no false step appears at the border.
+    """
+    for axis, (middle, size) in enumerate(zip(centre, window, strict=True), start=1):
+        index = np.arange(size) + middle - size // 2
+        image = np.take(image, np.clip(index, 0, image.shape[axis] - 1), axis=axis)
+    return np.ascontiguousarray(image)

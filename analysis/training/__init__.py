@@ -1,0 +1,1 @@
+"""Scripts that train the shipped model bundles on synthetic patients. See README.md."""

@@ -1,0 +1,149 @@
+"""Random training windows: place, pose, intensity, and channels left out."""
+
+from __future__ import annotations
+
+import numpy as np
+import numpy.typing as npt
+import torch
+import torch.nn.functional as torch_f
+
+from analysis.training.patients import Patient
+from analysis.training.plans import Plan
+
+Rng = np.random.Generator
+FloatArray = npt.NDArray[np.float64]
+
+# Registration is good to about 1 mm between MR and 2 mm to PET; training sees a little worse.
+SHIFT_MM = 1.5
+TILT_DEG = 2.0
+POSE_DEG = 8.0
+POSE_SCALE = 0.08
+PLAIN_SHARE = 0.3
+"""Share of windows cut straight from the voxels, so that un-interpolated noise is seen too."""
+ALL_CHANNELS_SHARE = 0.5
+"""Share of windows with every channel; the others show what a case with fewer series shows."""
+
+
+def rotation(degrees: FloatArray) -> FloatArray:
+    """3x3 rotation by angles (degrees) about the three axes in turn."""
+    out = np.eye(3)
+    for axis, angle in enumerate(np.radians(degrees)):
+        turn = np.eye(3)
+        a, b = [i for i in range(3) if i != axis]
+        turn[a, a] = turn[b, b] = np.cos(angle)
+        turn[a, b], turn[b, a] = -np.sin(angle), np.sin(angle)
+        out = turn @ out
+    return out
+
+
+def _lattice(window: tuple[int, int, int]) -> torch.Tensor:
+    """Voxel offsets (z, y, x) from the window's middle, [z, y, x, 3]."""
+    axes = [torch.arange(n, dtype=torch.float32) - n // 2 for n in window]
+    return torch.stack(torch.meshgrid(*axes, indexing="ij"), dim=-1)
+
+
+def _sample(volume: torch.Tensor, points: torch.Tensor, padding: str) -> torch.Tensor:
+    """Linear interpolation of [c, z, y, x] at voxel ``points`` [z, y, x, 3] (z, y, x)."""
+    size = torch.tensor(volume.shape[1:], dtype=torch.float32)
+    unit = (2 * points / (size - 1) - 1).flip(-1)[None]
+    return torch_f.grid_sample(
+        volume[None], unit, mode="bilinear", padding_mode=padding, align_corners=True
+    )[0]
+
+
+def keep_channels(plan: Plan, rng: Rng) -> list[bool]:
+    """Which channels a training window has: all, all but one, one alone, or any subset."""
+    names = plan.channels
+    if rng.random() < ALL_CHANNELS_SHARE:
+        return [True] * len(names)
+    single = [n for n in names if n == "PET"]
+    others = [n for n in names if n != "PET"]
+    kind = rng.random()
+    if len(names) == 2 or kind < 0.4:  # MR or CT alone; PET alone
+        kept = set(single if rng.random() < 0.5 else others)
+    elif kind < 0.75:
+        kept = set(names) - {names[int(rng.integers(len(names)))]}
+    else:
+        kept = {n for n in names if rng.random() < 0.5} or {names[int(rng.integers(len(names)))]}
+    return [n in kept for n in names]
+
+
+def choose_centre(patient: Patient, plan: Plan, rng: Rng) -> FloatArray:
+    """The voxel (z, y, x) a segmentation window is laid around.
+
+    Half of the windows hold the primary target, some any lesion, some the hottest places that are
+    no lesion (heart, liver, vessels; grey matter), the rest lie anywhere.
+    """
+    shape = np.array(patient.labels.shape[1:])
+    primary = patient.labels[plan.outputs.index(plan.primary)]
+    kind = rng.random()
+    mask: npt.NDArray[np.bool_] | None = None
+    if kind < 0.45 and primary.any():
+        mask = primary > 0
+    elif kind < 0.65 and len(patient.centres):
+        chosen = patient.centres[int(rng.integers(len(patient.centres)))].astype(float)
+        return np.asarray(chosen + rng.uniform(-8, 8, 3))
+    elif kind < 0.8 and "PET" in plan.channels:
+        hot = patient.image[plan.channels.index("PET")]
+        mask = (hot > np.quantile(hot, 0.98)) & ~patient.labels.any(axis=0)
+    if mask is not None and mask.any():
+        voxels = np.argwhere(mask)
+        return np.asarray(voxels[int(rng.integers(len(voxels)))] + rng.uniform(-12, 12, 3))
+    return np.asarray(rng.uniform(0.15, 0.85, 3) * shape)
+
+
+def draw_window(
+    patient: Patient,
+    centre: FloatArray,
+    window: tuple[int, int, int],
+    plan: Plan,
+    rng: Rng,
+    *,
+    augment: bool = True,
+) -> tuple[torch.Tensor, torch.Tensor]:
+    """(image [channel, *window], labels [output, *window]), float32, all channels present."""
+    offsets = _lattice(window)
+    pose = np.eye(3)
+    moved = augment and rng.random() >= PLAIN_SHARE
+    if moved:
+        size = 1 + rng.uniform(-POSE_SCALE, POSE_SCALE)
+        pose = rotation(rng.uniform(-POSE_DEG, POSE_DEG, 3)) * size
+    if augment and plan.mirror and rng.random() < 0.5:
+        pose = pose @ np.diag([1.0, 1.0, -1.0])
+    middle = np.asarray(centre) if moved else np.rint(centre)
+    points = offsets @ torch.tensor(pose.T, dtype=torch.float32)
+    place = torch.tensor(middle, dtype=torch.float32)
+    image = torch.from_numpy(patient.image)
+    channels = []
+    for c in range(image.shape[0]):
+        own, shift = points, place
+        if moved and c > 0:  # each further channel a little off, as registration leaves it
+            tilt = rotation(rng.uniform(-TILT_DEG, TILT_DEG, 3))
+            own = points @ torch.tensor(tilt.T, dtype=torch.float32)
+            drift = rng.uniform(-SHIFT_MM, SHIFT_MM, 3) / plan.spacing_mm
+            shift = place + torch.tensor(drift, dtype=torch.float32)
+        channels.append(_sample(image[c : c + 1], own + shift, "border"))
+    labels = _sample(torch.from_numpy(patient.labels.astype(np.float32)), points + place, "zeros")
+    return torch.cat(channels), (labels >= 0.5).float()
+
+
+def vary(image: torch.Tensor, plan: Plan, rng: Rng) -> torch.Tensor:
+    """Other scanners: gain, offset and noise, channel by channel."""
+    out = image.clone()
+    for c, name in enumerate(plan.channels):
+        if plan.normalisation[name].kind == "zscore":
+            gain, offset, noise = rng.uniform(0.85, 1.15), rng.uniform(-0.15, 0.15), 0.12
+        elif name == "PET":
+            gain, offset, noise = rng.uniform(0.92, 1.08), 0.0, 0.03
+        else:
+            gain, offset, noise = 1.0, rng.uniform(-0.02, 0.02), 0.05
+        spread = float(rng.uniform(0, noise))
+        grain = rng.standard_normal(tuple(out[c].shape), dtype=np.float32)
+        out[c] = out[c] * float(gain) + float(offset) + spread * torch.from_numpy(grain)
+    return out
+
+
+def drop_channels(image: torch.Tensor, kept: list[bool]) -> torch.Tensor:
+    """Zero the channels that are not kept: how inference gives a missing series."""
+    mask = torch.tensor(kept, dtype=image.dtype)
+    return image * mask[:, None, None, None]
