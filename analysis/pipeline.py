@@ -13,6 +13,7 @@ import json
 import os
 import shutil
 from collections.abc import Callable, Sequence
+from dataclasses import asdict
 from pathlib import Path
 from typing import TypeVar
 
@@ -20,6 +21,7 @@ import numpy as np
 import SimpleITK as sitk
 
 from analysis.contracts import (
+    IDENTITY,
     RESULT_TYPES,
     AssembleResult,
     DraftResult,
@@ -50,7 +52,7 @@ from analysis.geometry import Volume
 from analysis.outlines import read_outlines
 from analysis.pathways.choice import SeriesFacts, choose
 from analysis.pathways.content import body_air
-from analysis.registration import register_series
+from analysis.registration import REGISTRATION_VERSION, register_series
 from analysis.volume_store import read_volume, write_volume
 from analysis.volumes import LoadedSeries, load_series
 
@@ -172,7 +174,7 @@ def _assemble(request: StepRequest, folder: Path, progress: Progress) -> Assembl
                 series_instance_uid=uid,
                 frame_of_reference_uid=one.frame_of_reference_uid,
                 sop_instance_uids=one.sop_instance_uids,
-                source=one.source,
+                source={**one.source, "header": asdict(one.header)},
                 synthetic=one.synthetic,
                 lossy=one.lossy,
             )
@@ -197,37 +199,56 @@ def _record_of(assembled: AssembleResult, uid: str) -> VolumeRecord:
 def _register(request: StepRequest, folder: Path, progress: Progress) -> RegisterResult:
     assembled = read_result(request.run_dir, AssembleResult)
     reference_record = _record_of(assembled, assembled.reference_series_uid)
-    reference = read_volume(Path(request.run_dir), reference_record)
+    run_dir = Path(request.run_dir)
+    reference = read_volume(run_dir, reference_record)
     others = [v for v in assembled.volumes if v is not reference_record]
-    registrations: list[RegistrationRecord] = []
-    notices: list[Notice] = []
-    for done, record in enumerate(assembled.volumes):
-        moving = reference if record is reference_record else read_volume(Path(request.run_dir), record)
-        start, share = done / len(assembled.volumes), 1 / max(1, len(others) + 1)
-        registration = register_series(
-            moving,
-            reference,
-            moving_uid=record.series_instance_uid,
-            reference_uid=assembled.reference_series_uid,
-            same_frame=bool(record.frame_of_reference_uid)
-            and record.frame_of_reference_uid == reference_record.frame_of_reference_uid,
-            seed=request.seed,
-            threads=request.threads,
-            progress=lambda fraction, text="", start=start, share=share, label=record.label: (
-                progress(start + share * fraction, text or f"registering {label}")
-            ),
+    registrations = [
+        RegistrationRecord(
+            assembled.reference_series_uid,
+            assembled.reference_series_uid,
+            "reference",
+            IDENTITY,
+            "reference series",
+            REGISTRATION_VERSION,
+            "usable",
         )
-        registrations.append(registration)
-        if not is_fused(registration):
-            notices.append(
-                Notice(
-                    f"registration_{registration.verdict}",
-                    f"{record.label} is not fused: {'; '.join(registration.reasons)}.",
-                    "warning",
-                    record.series_instance_uid,
-                )
+    ]
+    for done, record in enumerate(others):
+
+        def show(fraction: float, text: str, done: int = done, label: str = record.label) -> None:
+            progress((done + fraction) / len(others), f"{label}: {text}")
+
+        same_frame = record.frame_of_reference_uid == reference_record.frame_of_reference_uid
+        registrations.append(
+            register_series(
+                read_volume(run_dir, record),
+                reference,
+                moving_uid=record.series_instance_uid,
+                reference_uid=assembled.reference_series_uid,
+                same_frame=same_frame and bool(record.frame_of_reference_uid),
+                seed=request.seed,
+                threads=request.threads,
+                progress=show,
             )
+        )
+    labels = {v.series_instance_uid: v.label for v in others}
+    notices = [
+        _doubt(r, labels[r.series_instance_uid])
+        for r in registrations
+        if r.state != "reference" and r.verdict != "usable"
+    ]
     return RegisterResult(tuple(registrations), tuple(notices))
+
+
+def _doubt(registration: RegistrationRecord, label: str) -> Notice:
+    fused = "is fused but doubtful" if is_fused(registration) else "is not used in fusion"
+    why = f": {'; '.join(registration.reasons)}" if registration.reasons else ""
+    return Notice(
+        f"registration_{registration.verdict}",
+        f"{label} {fused}{why}.",
+        "warning",
+        registration.series_instance_uid,
+    )
 
 
 def is_fused(registration: RegistrationRecord) -> bool:
@@ -355,7 +376,14 @@ def _measure(request: StepRequest, folder: Path, progress: Progress) -> MeasureR
     matrices = {r.series_instance_uid: r.matrix for r in registered if is_fused(r)}
     uids: dict[Role, str] = json.loads((run_dir / "assemble" / CHANNELS_FILE).read_text("utf-8"))
     layers = [
-        Layer(v.series_instance_uid, v.role, v.label, read_volume(run_dir, v), matrices[v.key])
+        Layer(
+            v.series_instance_uid,
+            v.role,
+            v.label,
+            v.frame_of_reference_uid,
+            read_volume(run_dir, v),
+            matrices[v.key],
+        )
         for v in assembled.volumes
         if v.key in matrices
     ]
@@ -380,7 +408,6 @@ def _measure(request: StepRequest, folder: Path, progress: Progress) -> MeasureR
             label="Segmentation",
             quantise="labels",
             frame_of_reference_uid=reference.frame_of_reference_uid,
-            sop_instance_uids=reference.sop_instance_uids,
             source={"reference_series_uid": reference.series_instance_uid},
             synthetic=reference.synthetic,
         )
