@@ -19,7 +19,8 @@ import zstandard
 
 from analysis.errors import StepFailed
 
-Stored = npt.NDArray[np.int16] | npt.NDArray[np.uint8]
+Stored = npt.NDArray[Any]
+"""int16 or uint8."""
 
 _BITS = {1: np.uint16, 2: np.uint8}
 

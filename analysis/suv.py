@@ -12,7 +12,6 @@ subtracted unless the site recorded the net dose.
 
 from __future__ import annotations
 
-import math
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from typing import Any

@@ -254,7 +254,7 @@ def _from_dt(value: Any, ds: Dataset) -> datetime | None:
     if moment is None:
         return None
     if moment.tzinfo and local is not None and local.tzinfo:
-        return moment.astimezone(local.tzinfo).replace(tzinfo=None)
+        moment = moment.astimezone(local.tzinfo)
     return datetime(
         moment.year, moment.month, moment.day,
         moment.hour, moment.minute, moment.second, moment.microsecond,

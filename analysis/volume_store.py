@@ -40,7 +40,7 @@ class _Quantised:
 
 
 def _quantise(array: npt.NDArray[np.generic], how: Quantise) -> _Quantised:
-    if not np.all(np.isfinite(array)):
+    if np.issubdtype(array.dtype, np.floating) and not np.all(np.isfinite(array)):
         raise StepFailed("not_finite", "The volume holds values that are not numbers.")
     low, high = float(array.min()), float(array.max())
     if how == "labels":
@@ -61,7 +61,8 @@ def _quantise(array: npt.NDArray[np.generic], how: Quantise) -> _Quantised:
     # A scale without offset keeps zero exactly zero, which SUV and masks of background need.
     slope = max(abs(low), abs(high)) / 32767
     stored = np.rint(array.astype(np.float32) / np.float32(slope)).astype(np.int16)
-    return _Quantised(stored, slope, 0.0, slope / 2)
+    back = stored.astype(np.float32) * np.float32(slope)
+    return _Quantised(stored, slope, 0.0, float(np.abs(back - array.astype(np.float32)).max()))
 
 
 def _coarse_factors(grid: Grid) -> tuple[int, int, int]:
@@ -75,19 +76,16 @@ def _coarse_factors(grid: Grid) -> tuple[int, int, int]:
 
 def _coarsen(array: Stored, factors: tuple[int, int, int], labels: bool) -> Stored:
     """Block means (labels: block maximum, so that a small finding stays visible)."""
-    starts = [np.arange(0, n, f) for n, f in zip(array.shape, factors, strict=True)]
-    if labels:
-        result: npt.NDArray[Any] = array
-        for axis, at in enumerate(starts):
-            result = np.maximum.reduceat(result, at, axis=axis)
-        return np.asarray(result)
-    total: npt.NDArray[Any] = array
-    count = np.ones((1, 1, 1), dtype=np.float32)
-    for axis, (at, n) in enumerate(zip(starts, array.shape, strict=True)):
-        total = np.add.reduceat(total, at, axis=axis, dtype=np.int32)
-        lengths = np.diff(np.append(at, n)).astype(np.float32)
-        count = count * lengths.reshape([-1 if a == axis else 1 for a in range(3)])
-    return np.asarray(np.rint(total / count).astype(array.dtype))
+    (fz, fy, fx), (nz, ny, nx) = factors, array.shape
+    rows, columns = np.arange(0, ny, fy), np.arange(0, nx, fx)
+    reduce = np.maximum if labels else np.add
+    area = np.outer(np.diff(np.append(rows, ny)), np.diff(np.append(columns, nx)))
+    result = []
+    for z in range(0, nz, fz):  # slab by slab: whole volumes would need twice the memory as int32
+        slab = array[z : z + fz].astype(np.int32)
+        block = reduce.reduceat(reduce.reduceat(reduce.reduce(slab, axis=0), rows), columns, axis=1)
+        result.append(block if labels else np.rint(block / (area * len(slab))))
+    return np.stack(result).astype(array.dtype)
 
 
 def default_window(volume: Volume) -> tuple[float, float]:
@@ -97,7 +95,7 @@ def default_window(volume: Volume) -> tuple[float, float]:
         return 400.0, 40.0
     if volume.unit.startswith("g/ml"):
         return 5.0, 2.5
-    if volume.array.dtype == np.uint8 or volume.unit == "1" and volume.array.max() <= 1:
+    if volume.array.dtype == np.uint8 or (volume.unit == "1" and volume.array.max() <= 1):
         high = max(1.0, float(volume.array.max()))
         return high, high / 2
     sample = volume.array[:: max(1, volume.array.shape[0] // 64), ::2, ::2]

@@ -6,6 +6,7 @@ import hashlib
 import struct
 from collections.abc import Sequence
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import numpy.typing as npt
@@ -140,7 +141,7 @@ def lossy_text(ds: Dataset) -> str:
         ratio = float(_last(ds.get("LossyImageCompressionRatio")))
     except ValueError:
         return name
-    return f"{name} {ratio:g}:1"
+    return f"{name} {ratio:.0f}:1" if ratio >= 10 else f"{name} {ratio:.1f}:1"
 
 
 def _last(value: object) -> str:
@@ -152,7 +153,7 @@ def _last(value: object) -> str:
     return str(items[-1]) if items else ""
 
 
-def decode(ds: Dataset) -> npt.NDArray[np.generic]:
+def decode(ds: Dataset) -> npt.NDArray[Any]:
     """The stored values of one instance, [rows, columns]; drops the encoded bytes after.
 
     Raises ``InputRefused`` (``truncated_pixel_data``, ``undecodable_pixels``).

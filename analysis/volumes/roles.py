@@ -94,9 +94,7 @@ def _by_words(text: str) -> Role | None:
 
 
 def _by_timing(ds: Dataset) -> Role | None:
-    tr, te, ti = (
-        _milliseconds(ds, k) for k in ("RepetitionTime", "EchoTime", "InversionTime")
-    )
+    tr, te, ti = (_milliseconds(ds, k) for k in ("RepetitionTime", "EchoTime", "InversionTime"))
     if tr is None or te is None:
         return None
     for rule in TIMING:

@@ -144,9 +144,7 @@ def _unit(stacked: Stack) -> tuple[str, float, dict[str, Any], tuple[Notice, ...
     kind = str(first.get("RescaleType") or "HU").strip().upper()
     if has_rescale(stacked.instances) and kind in ("HU", "US"):
         return HU_UNIT, 1.0, {}, ()
-    reason = (
-        f"the values are of type {kind}" if kind not in ("HU", "US") else "no rescale is given"
-    )
+    reason = f"the values are of type {kind}" if kind not in ("HU", "US") else "no rescale is given"
     notice = Notice(
         "ct_no_hu",
         f"HU refused: {reason}. The images are shown; no density is measured on them.",
@@ -166,8 +164,8 @@ def _pet_unit(stacked: Stack) -> tuple[str, float, dict[str, Any], tuple[Notice,
         )  # fmt: skip
         evidence = {"suv_refused": refusal.code, "units": units}
         return NATIVE_UNITS.get(units, ARBITRARY_UNIT), 1.0, evidence, (notice,)
-    evidence = {"suv": {"branch": suv.branch, "factor": suv.factor, **suv.evidence}}
-    return SUV_UNIT, suv.factor, evidence, suv.notices
+    found: dict[str, Any] = {"suv": {"branch": suv.branch, "factor": suv.factor, **suv.evidence}}
+    return SUV_UNIT, suv.factor, found, suv.notices
 
 
 def _header(ds: Dataset) -> SeriesHeader:

@@ -31,6 +31,8 @@ SPACING_TOLERANCE_MM = 0.06
 """... or this far, whichever is more: headers round positions to 0.1 mm."""
 TILT_TOLERANCE_MM = 0.01
 """Sideways step per slice above which the stack is sheared (gantry tilt)."""
+DRIFT_TOLERANCE = 0.25
+"""Part of the spacing that slices may drift off their places along the stack, summed up."""
 DRIFT_TOLERANCE_MM = 0.1
 """A slice may lie this far beside the straight line through all slices."""
 HEADER_SPACING_TOLERANCE = 0.1
@@ -73,8 +75,7 @@ def stack(instances: Sequence[Dataset]) -> Stack:
     along = along[order]
     _check_distinct(along)
     count = len(instances)
-    spacing = _spacing(along)
-    _check_line(along, spacing)
+    _check_line(along)
     ordered = positions[order]
     step = (ordered[-1] - ordered[0]) / (count - 1)
     _check_straight(ordered, step)
@@ -200,28 +201,37 @@ def _check_distinct(along: FloatArray) -> None:
     )
 
 
-def _spacing(along: FloatArray) -> float:
-    """The step of the lattice: gaps count as whole steps, so one gap does not blur it."""
-    steps = np.diff(along)
-    small = steps[steps < 1.5 * steps.min()]
-    return float(np.median(small))
+def _lattice(steps: FloatArray) -> tuple[float, npt.NDArray[np.int_]] | None:
+    """The spacing and each step as whole multiples of it, or None if there is no such spacing.
+
+    Tried with the usual step first, then with the smallest (few slices, large gaps). At least
+    half of the steps must be single, or a lucky divisor would explain anything.
+    """
+    for guess in (float(np.median(steps)), float(steps.min())):
+        whole = np.rint(steps / guess).astype(int)
+        if whole.min() < 1 or 2 * int((whole == 1).sum()) < len(steps):
+            continue
+        spacing = float(steps.sum() / whole.sum())
+        tolerance = max(SPACING_TOLERANCE * spacing, SPACING_TOLERANCE_MM)
+        if float(np.abs(steps - whole * spacing).max()) <= 2 * tolerance:  # both ends rounded
+            return spacing, whole
+    return None
 
 
-def _check_line(along: FloatArray, spacing: float) -> None:
+def _check_line(along: FloatArray) -> None:
     """Every slice on its place of the lattice; a whole step too many is a missing slice."""
-    tolerance = max(SPACING_TOLERANCE * spacing, SPACING_TOLERANCE_MM)
     steps = np.diff(along)
-    whole = np.rint(steps / spacing).astype(int)
-    off = np.abs(steps - whole * spacing)
-    # Two rounded positions make a step: twice the tolerance; a gap's own whole steps blur it more.
-    if np.any(off > 2 * tolerance * np.maximum(whole, 1)) or np.any(whole < 1):
-        worst = int(np.argmax(off))
+    found = _lattice(steps)
+    if found is None:
+        usual = float(np.median(steps))
+        worst = int(np.argmax(np.abs(steps - usual)))
         raise InputRefused(
             "uneven_spacing",
-            f"The slices are not evenly spaced: mostly {spacing:.2f} mm, but "
+            f"The slices are not evenly spaced: mostly {usual:.2f} mm, but "
             f"{steps[worst]:.2f} mm between slices {worst + 1} and {worst + 2}. "
             "Send the complete, evenly reconstructed series.",
         )
+    spacing, whole = found
     gaps = np.flatnonzero(whole > 1)
     if gaps.size:
         missing = int((whole[gaps] - 1).sum())
@@ -238,9 +248,9 @@ def _check_line(along: FloatArray, spacing: float) -> None:
             f"missing ({where} along the slice axis{more}). Send the missing "
             f"slice{'' if missing == 1 else 's'} and the series is read again.",
         )
-    line = along[0] + np.arange(len(along)) * (along[-1] - along[0]) / (len(along) - 1)
+    line = along[0] + np.arange(len(along)) * spacing
     drift = float(np.abs(along - line).max())
-    if drift > max(2 * tolerance, 0.5 * spacing):
+    if drift > max(2 * SPACING_TOLERANCE_MM, DRIFT_TOLERANCE * spacing):
         raise InputRefused(
             "uneven_spacing",
             f"The slices are not evenly spaced: they drift up to {drift:.2f} mm from even places.",

@@ -23,7 +23,7 @@ MAX_PADDING_HU = -500.0
 class Values:
     """Rescaled voxels [z, y, x]: int16 where that is exact (CT), else float32."""
 
-    array: npt.NDArray[np.generic]
+    array: npt.NDArray[Any]
     evidence: dict[str, Any] = field(default_factory=dict)
     notices: tuple[Notice, ...] = ()
 
@@ -125,9 +125,7 @@ def _stored_range_ok(ds: Dataset, intercept: float) -> bool:
         return False  # not decoded yet: float32 holds every int16 exactly anyway
     order = "<i2" if ds.file_meta.TransferSyntaxUID.is_little_endian else ">i2"
     stored = np.frombuffer(ds.PixelData[: int(ds.Rows) * int(ds.Columns) * 2], dtype=order)
-    return bool(
-        int(stored.min()) + intercept >= -32768 and int(stored.max()) + intercept <= 32767
-    )
+    return bool(int(stored.min()) + intercept >= -32768 and int(stored.max()) + intercept <= 32767)
 
 
 def _padding(ds: Dataset) -> tuple[int, int] | None:
