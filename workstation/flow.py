@@ -1,1 +1,111 @@
-"""The story of a case."""
+"""The story of a case, in one screen.
+
+``advance`` looks at what is true in the database and starts what is due. It may be called at any
+time, by anybody, as often as one likes: a nudge that is lost, late or doubled changes nothing,
+because ``sweep`` (``manage.py clock``) looks again every few seconds.
+"""
+
+from __future__ import annotations
+
+import dramatiq
+from django.db import transaction
+from django.db.models import Exists, OuterRef, Q
+from django.utils import timezone
+
+from workstation.analyzing.models import ENDED, Run
+from workstation.analyzing.requests import inputs_digest
+from workstation.analyzing.services import (
+    facts_of,
+    latest_run,
+    return_orphans,
+    send_due_steps,
+    start_run,
+)
+from workstation.broker import ADVANCE_ACTOR, FLOW_QUEUE
+from workstation.receiving.models import Study
+from workstation.receiving.services import complete_quiet_studies
+from workstation.worklist.models import Case, CaseState
+from workstation.worklist.services import (
+    OPEN_STATES,
+    finish_analysis,
+    join_study_to_case,
+    note_activity,
+    note_late_images,
+    study_completed,
+)
+
+
+@transaction.atomic
+def advance(case_id: int) -> None:
+    """Studies quiet → case joined → run started → analysis finished → (signed: results sent)."""
+    case = Case.objects.select_for_update().filter(pk=case_id).first()
+    if case is None:
+        return
+    run = latest_run(case)
+    images_are_new = _has_unseen_images(case, run)
+    if case.state not in OPEN_STATES:
+        if images_are_new:
+            note_late_images(case.pk)
+        return
+    if images_are_new:
+        study_completed(case)
+        start_run(case, "first images" if run is None else "new images")
+        note_activity(case.pk, "Queued")
+    elif run is not None and run.state in ENDED:
+        _close_analysis(case, run)
+
+
+def _has_unseen_images(case: Case, run: Run | None) -> bool:
+    """Whether every study is complete and the newest run did not see exactly these bytes."""
+    if case.studies.filter(completed_at__isnull=True).exists():
+        return False  # more is arriving; one run over everything beats two
+    digest = inputs_digest(case)
+    return bool(digest) and (run is None or run.inputs_digest != digest)
+
+
+def _close_analysis(case: Case, run: Run) -> None:
+    """Tell the case how its newest run ended, once."""
+    pathway, problem = str(facts_of(run).get("pathway", "")), run.problem
+    told = case.problem == problem and pathway in ("", case.pathway)
+    if case.state == CaseState.ANALYSING or case.activity or not told:
+        finish_analysis(case.pk, pathway=pathway, problem=problem)
+
+
+def sweep() -> None:
+    """Everything that waits for time to pass, or whose message was lost."""
+    with transaction.atomic():  # a study is complete and its case knows, or neither
+        complete_quiet_studies(timezone.now())
+        # Also a study that still arrives: the list shows its case as "Receiving".
+        for study in Study.objects.filter(cases=None).order_by("pk"):
+            join_study_to_case(study)
+    return_orphans()
+    send_due_steps()
+    for case_id in waiting_cases():
+        advance(case_id)
+
+
+def waiting_cases() -> list[int]:
+    """Cases that may have something due: in analysis, or with images newer than their run."""
+    newest_run = Run.objects.filter(case=OuterRef("pk")).order_by("-number")
+    newer_study = Study.objects.filter(
+        cases=OuterRef("pk"), completed_at__gt=OuterRef("newest_run_at")
+    )
+    is_open = Q(state__in=OPEN_STATES)
+    return list(
+        Case.objects.annotate(newest_run_at=newest_run.values("created_at")[:1])
+        .annotate(has_newer_study=Exists(newer_study))
+        .filter(
+            Q(state__in=[CaseState.RECEIVING, CaseState.ANALYSING])
+            | (is_open & ~Q(activity=""))
+            | (is_open & Q(has_newer_study=True))
+            | (~is_open & Q(has_newer_study=True, new_images=False))
+        )
+        .order_by("pk")
+        .values_list("pk", flat=True)
+    )
+
+
+@dramatiq.actor(actor_name=ADVANCE_ACTOR, queue_name=FLOW_QUEUE, max_retries=0, time_limit=60_000)
+def advance_case(case_id: int) -> None:
+    """Message: look at this case."""
+    advance(case_id)

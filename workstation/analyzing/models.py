@@ -107,7 +107,9 @@ class Run(SiteRow):
 
     @property
     def problem(self) -> str:
-        """Why the run failed, for the reader; empty if it did not."""
+        """Why the run has no result, for the reader; empty if it has, or may still have."""
+        if self.state == RunState.CANCELLED:
+            return "The analysis was cancelled."
         failed = next((s for s in self.steps.all() if s.state == StepState.FAILED), None)
         return f"{failed.get_name_display()}: {failed.error}" if failed else ""
 
@@ -157,6 +159,13 @@ class Step(SiteRow):
                 condition=Q(state="running") ^ Q(token=""), name="step_token_while_running"
             ),
         ]
+
+    @property
+    def seconds(self) -> float | None:
+        """How long the last attempt took; None unless it ended."""
+        if self.started_at is None or self.finished_at is None:
+            return None
+        return (self.finished_at - self.started_at).total_seconds()
 
 
 class StepEvent(SiteRow):

@@ -5,6 +5,7 @@ Each variable read here is described in ``deploy/env.example``; a test compares 
 
 from __future__ import annotations
 
+import sys
 from pathlib import Path
 
 import environ
@@ -44,6 +45,12 @@ ANALYSIS_DEVICE = env.str("RADFUSE_DEVICE", default="cpu")
 ANALYSIS_THREADS = env.int("RADFUSE_THREADS", default=2)
 MODELS_DIR = env.str("RADFUSE_MODELS_DIR", default="")
 STEP_DEADLINE_SECONDS = env.int("RADFUSE_STEP_DEADLINE_SECONDS", default=1800)
+STEP_MEMORY_LIMIT_MB = env.int("RADFUSE_STEP_MEMORY_LIMIT_MB", default=0)
+"""A step using more is stopped and tried again; 0 leaves it to the operating system."""
+STEP_COMMAND = env.list(
+    "RADFUSE_STEP_COMMAND", default=[sys.executable, "-m", "analysis", "serve"]
+)
+"""The child process that does steps (comma-separated words)."""
 STEP_MAX_ATTEMPTS = env.int("RADFUSE_STEP_MAX_ATTEMPTS", default=3)
 HEARTBEAT_SECONDS = env.int("RADFUSE_HEARTBEAT_SECONDS", default=5)
 ORPHAN_SECONDS = env.int("RADFUSE_ORPHAN_SECONDS", default=25)

@@ -1,0 +1,42 @@
+"""``manage.py clock``: runs the flow's sweep every few seconds, until it is told to stop."""
+
+from __future__ import annotations
+
+import logging
+import signal
+import threading
+import time
+from typing import Any
+
+from django.conf import settings
+from django.core.management.base import BaseCommand, CommandParser
+from django.db import OperationalError, close_old_connections
+
+from workstation.flow import sweep
+
+log = logging.getLogger(__name__)
+
+
+class Command(BaseCommand):
+    """One clock is enough; a second one does no harm."""
+
+    help = "Complete quiet studies, return orphaned steps, resend lost messages, advance cases."
+
+    def add_arguments(self, parser: CommandParser) -> None:
+        parser.add_argument("--once", action="store_true", help="sweep once and stop")
+
+    def handle(self, *args: Any, **options: Any) -> None:
+        stop = threading.Event()
+        for number in (signal.SIGTERM, signal.SIGINT):
+            signal.signal(number, lambda *_: stop.set())
+        while not stop.is_set():
+            started = time.monotonic()
+            close_old_connections()
+            try:
+                sweep()
+            except OperationalError as error:
+                # The database is away or locked; the next turn sees the same rows.
+                log.warning("sweep put off: %s", type(error).__name__)
+            if options["once"]:
+                return
+            stop.wait(max(0.5, settings.SWEEP_SECONDS - (time.monotonic() - started)))
