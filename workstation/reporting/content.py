@@ -1,0 +1,145 @@
+"""What a signature covers: one canonical JSON text and its SHA-256.
+
+The text holds the report, every finding with the reader's judgement, the measurements, the
+decisions on registrations, the models used and the UIDs of the images read; a later version names
+the hash of the one before (21 CFR 11.70: a signature cannot be cut off its record).
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from collections.abc import Mapping
+from datetime import datetime
+from typing import Any
+
+from workstation.accounts.models import User
+from workstation.analyzing.models import Finding
+from workstation.reading.models import FindingReview, Measurement
+from workstation.receiving.models import Series
+from workstation.reporting.models import Report, Version
+
+FORMAT = 1
+
+
+def canonical(content: Mapping[str, Any]) -> str:
+    """The same content always gives the same text: sorted keys, no spaces, UTF-8 kept."""
+    return json.dumps(content, sort_keys=True, separators=(",", ":"), ensure_ascii=False)
+
+
+def digest(text: str) -> str:
+    return hashlib.sha256(text.encode()).hexdigest()
+
+
+def report_content(
+    report: Report,
+    *,
+    kind: str,
+    number: int,
+    sections: Mapping[str, list[str]],
+    signer: User,
+    meaning: str,
+    signed_at: datetime,
+    previous: Version | None,
+) -> dict[str, Any]:
+    """Everything a version states, as plain JSON values."""
+    case = report.case
+    patient = case.patient
+    run = report.run
+    return {
+        "format": FORMAT,
+        "kind": kind,
+        "number": number,
+        "previous_sha256": previous.sha256 if previous else "",
+        "case": case.pk,
+        "site": {"code": case.site.code, "name": case.site.name},
+        "patient": {
+            "name": patient.name,
+            "patient_id": patient.patient_id,
+            "issuer": patient.issuer,
+            "birth_date": patient.birth_date.isoformat() if patient.birth_date else "",
+            "sex": patient.sex,
+            "synthetic": patient.synthetic,
+        },
+        "studies": [
+            {
+                "study_instance_uid": study.study_instance_uid,
+                "accession_number": study.accession_number,
+                "date": study.study_date.isoformat() if study.study_date else "",
+                "description": study.description,
+            }
+            for study in case.studies.order_by("study_date", "pk")
+        ],
+        "series": sorted(
+            Series.objects.filter(study__cases=case).values_list("series_instance_uid", flat=True)
+        ),
+        "sections": {name: list(texts) for name, texts in sections.items()},
+        "findings": [_finding(f) for f in run.findings.order_by("number")] if run else [],
+        "measurements": [_measurement(m) for m in case.measurements.order_by("pk")],
+        "registrations": _registrations(report),
+        "facts": {fact.name: fact.value for fact in run.facts.all()} if run else {},
+        "run": {"number": run.number, "inputs_digest": run.inputs_digest} if run else None,
+        "signature": {
+            "name": ", ".join(part for part in (signer.display_name, signer.title) if part),
+            "username": signer.username,
+            "meaning": meaning,
+            "at": signed_at.isoformat(),
+        },
+    }
+
+
+def _finding(finding: Finding) -> dict[str, Any]:
+    review = FindingReview.objects.filter(finding=finding).select_related("by").first()
+    edited = review is not None and review.state == "edited"
+    return {
+        "number": finding.number,
+        "tracking_uid": finding.tracking_uid,
+        "label": (review.label if edited and review.label else finding.label),
+        "location": (review.location if edited and review.location else finding.location),
+        "laterality": finding.laterality,
+        "state": review.state if review else "pending",
+        "comment": review.comment if review else "",
+        "by": review.by.username if review else "",
+        "position_lps_mm": [finding.x_mm, finding.y_mm, finding.z_mm],
+        "long_axis_mm": finding.long_axis_mm,
+        "short_axis_mm": finding.short_axis_mm,
+        "volume_ml": finding.volume_ml,
+        "suv_max": finding.suv_max,
+        "suv_peak": finding.suv_peak,
+        "suv_mean": finding.suv_mean,
+        "probability": finding.probability,
+        "method": finding.method,
+    }
+
+
+def _measurement(measurement: Measurement) -> dict[str, Any]:
+    return {
+        "tool": measurement.tool,
+        "points_lps_mm": measurement.points,
+        "value": measurement.value,
+        "unit": measurement.unit,
+        "text": measurement.text,
+        "by": measurement.by.username,
+    }
+
+
+def _registrations(report: Report) -> list[dict[str, Any]]:
+    if report.run is None:
+        return []
+    rows = []
+    for registration in report.run.registrations.select_related("series").order_by("pk"):
+        decision = registration.decisions.select_related("by").last()
+        rows.append(
+            {
+                "series_instance_uid": registration.series.series_instance_uid,
+                "state": registration.state,
+                "verdict": registration.verdict,
+                "method": registration.method,
+                "version": registration.version,
+                "decision": decision.decision if decision else "",
+                "decided_by": decision.by.username if decision else "",
+                "matrix": (decision.matrix if decision and decision.matrix else None)
+                or registration.matrix,
+            }
+        )
+    return rows

@@ -1,0 +1,264 @@
+"""What happens to a report: prepared from the analysis, edited, signed, amended."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+
+from django.contrib.auth import authenticate
+from django.db import transaction
+from django.http import HttpRequest
+from django.utils import timezone
+
+from workstation.accounts.models import User
+from workstation.accounts.services import address_of, record
+from workstation.analyzing.models import Run
+from workstation.live import publish
+from workstation.reading.models import FindingReview, ReviewState
+from workstation.reporting.content import canonical, digest, report_content
+from workstation.reporting.models import (
+    Origin,
+    Report,
+    ReportSection,
+    Sentence,
+    Version,
+    VersionKind,
+)
+from workstation.worklist.models import Case, CaseState
+from workstation.worklist.services import holds, note_addended, note_draft_saved, note_signed
+
+MEANINGS = (
+    "I have read the images and this report is my own.",
+    "I have reviewed and approve this report.",
+)
+"""What a signature may mean (21 CFR 11.50)."""
+
+
+class ReportRefused(Exception):
+    """The report cannot be changed this way; the message says why and what to do."""
+
+
+class StaleRevision(ReportRefused):
+    """Another tab or browser saved in between."""
+
+
+class WrongPassword(ReportRefused):
+    """The person signing could not be verified."""
+
+
+@transaction.atomic
+def prepare_report(run: Run) -> Report:
+    """Lay the run's draft out as the case's working report. Idempotent.
+
+    A report that a reader has touched is left alone: the reader decides what to take over.
+    """
+    report, created = Report.objects.select_for_update().get_or_create(
+        case=run.case, defaults={"run": run}
+    )
+    untouched = report.revision == 0 and not report.versions.exists()
+    if not created and (not untouched or report.run_id == run.pk):
+        return report
+    report.run = run
+    report.save(update_fields=["run"])
+    report.sentences.all().delete()
+    drafted = [
+        Sentence(
+            report=report,
+            section=sentence.section,
+            position=sentence.position,
+            text=sentence.text,
+            original=sentence.text,
+            origin=Origin.AI,
+            finding=sentence.finding,
+        )
+        for sentence in run.sentences.all()
+    ]
+    # Each section ends with the reader's own, still empty, words.
+    own = [
+        Sentence(report=report, section=section, position=10_000, text="", origin=Origin.READER)
+        for section in ReportSection.values
+    ]
+    Sentence.objects.bulk_create(drafted + own)
+    publish(run.case.site_id, "report", run.case_id)
+    return report
+
+
+@transaction.atomic
+def save_draft(
+    report: Report, user: User, *, revision: int, texts: Mapping[int, str], address: str = ""
+) -> Report:
+    """Keep the reader's words: sentence id -> text. An emptied AI sentence counts as removed.
+
+    ``revision`` is the one the reader's page was made from; raises :class:`StaleRevision` if the
+    report has moved on since, so that two tabs never overwrite each other silently.
+    """
+    locked = _lock_for_writing(report, user)
+    if revision != locked.revision:
+        who = locked.saved_by.display_name if locked.saved_by else "another page"
+        raise StaleRevision(
+            f"This draft was changed elsewhere ({who}). Reload the page to see that text; "
+            "yours stays in this browser until then."
+        )
+    changed = []
+    for sentence in locked.sentences.select_for_update():
+        text = texts.get(sentence.pk)
+        if text is None or text.strip() == sentence.text:
+            continue
+        sentence.text = text.strip()
+        if sentence.origin != Origin.READER:
+            sentence.origin = Origin.AI if sentence.text == sentence.original else Origin.EDITED
+            sentence.removed = not sentence.text
+        changed.append(sentence)
+    if not changed:
+        return locked
+    Sentence.objects.bulk_update(changed, ["text", "origin", "removed"])
+    locked.revision += 1
+    locked.saved_at = timezone.now()
+    locked.saved_by = user
+    locked.save(update_fields=["revision", "saved_at", "saved_by"])
+    note_draft_saved(locked.case_id, user)
+    record(
+        "edit", user=user, site=locked.case.site, obj=locked, case_id=locked.case_id,
+        remote_address=address,
+        detail={"revision": locked.revision, "sentences": [s.pk for s in changed]},
+    )  # fmt: skip
+    publish(locked.case.site_id, "report", locked.case_id)
+    return locked
+
+
+@transaction.atomic
+def restore_sentence(report: Report, user: User, sentence_id: int, *, address: str = "") -> Report:
+    """Put the AI's own words of one sentence back: the undo of an edit or a removal."""
+    locked = _lock_for_writing(report, user)
+    sentence = locked.sentences.get(pk=sentence_id)
+    return save_draft(
+        locked, user, revision=locked.revision, texts={sentence.pk: sentence.original},
+        address=address,
+    )  # fmt: skip
+
+
+def obstacles(report: Report) -> list[str]:
+    """What still forbids signing, in the reader's words; empty when nothing does."""
+    found = []
+    pending: list[int] = []
+    if report.run:
+        unjudged = report.run.findings.filter(review=None).order_by("number")
+        pending = list(unjudged.values_list("number", flat=True))
+    if pending:
+        numbers = ", ".join(str(n) for n in pending)
+        found.append(f"Accept, edit or reject finding {numbers}.")
+    if not any(s.section == ReportSection.IMPRESSION for s in included_sentences(report)):
+        found.append("The impression is empty.")
+    return found
+
+
+def included_sentences(report: Report) -> list[Sentence]:
+    """The sentences that would be signed now, in reading order.
+
+    Left out: removed ones, empty ones, and AI sentences of a rejected finding.
+    """
+    rejected = set(
+        FindingReview.objects.filter(
+            finding__run=report.run, state=ReviewState.REJECTED
+        ).values_list("finding_id", flat=True)
+    )
+    order = list(ReportSection.values)
+    rows = [
+        s
+        for s in report.sentences.select_related("finding")
+        if s.text and not s.removed and s.finding_id not in rejected
+    ]
+    return sorted(rows, key=lambda s: (order.index(s.section), s.position, s.pk))
+
+
+@transaction.atomic
+def sign_report(
+    report: Report, user: User, request: HttpRequest, *, password: str, meaning: str
+) -> Version:
+    """Sign what stands there now. The password is asked again: session age is not enough.
+
+    Raises :class:`WrongPassword`, or :class:`ReportRefused` naming what is missing.
+    """
+    locked = _lock_for_writing(report, user)
+    if meaning not in MEANINGS:
+        raise ReportRefused("Choose what your signature means.")
+    missing = obstacles(locked)
+    if missing:
+        raise ReportRefused(" ".join(missing))
+    _verify(request, user, password)
+    sections = {
+        section: [s.text for s in included_sentences(locked) if s.section == section]
+        for section in ReportSection.values
+    }
+    version = _write_version(locked, user, VersionKind.FINAL, meaning, sections)
+    note_signed(locked.case_id, user)
+    record(
+        "sign", user=user, site=locked.case.site, obj=version, case_id=locked.case_id,
+        remote_address=address_of(request),
+        detail={"version": version.number, "sha256": version.sha256},
+    )  # fmt: skip
+    publish(locked.case.site_id, "report", locked.case_id)
+    return version
+
+
+@transaction.atomic
+def addend_report(
+    report: Report, user: User, request: HttpRequest, *, text: str, password: str, meaning: str
+) -> Version:
+    """Add a signed addendum. The signed text before it is never touched."""
+    locked = Report.objects.select_for_update().select_related("case__site").get(pk=report.pk)
+    if locked.case.state not in (CaseState.SIGNED, CaseState.ADDENDED):
+        raise ReportRefused("Only a signed report takes an addendum.")
+    if not text.strip():
+        raise ReportRefused("The addendum is empty.")
+    if meaning not in MEANINGS:
+        raise ReportRefused("Choose what your signature means.")
+    _verify(request, user, password)
+    version = _write_version(
+        locked, user, VersionKind.ADDENDUM, meaning, {"addendum": [text.strip()]}
+    )
+    note_addended(locked.case_id, user)
+    record(
+        "addend", user=user, site=locked.case.site, obj=version, case_id=locked.case_id,
+        remote_address=address_of(request),
+        detail={"version": version.number, "sha256": version.sha256},
+    )  # fmt: skip
+    publish(locked.case.site_id, "report", locked.case_id)
+    return version
+
+
+def _lock_for_writing(report: Report, user: User) -> Report:
+    locked = Report.objects.select_for_update().select_related("case__site").get(pk=report.pk)
+    case: Case = locked.case
+    if case.state in (CaseState.SIGNED, CaseState.ADDENDED):
+        raise ReportRefused("This report is signed. It can only be amended by an addendum.")
+    if not holds(case, user):
+        raise ReportRefused("You do not hold this case. Claim it from the worklist to write.")
+    return locked
+
+
+def _verify(request: HttpRequest, user: User, password: str) -> None:
+    # authenticate() rather than check_password(): wrong attempts count towards the lock-out.
+    if authenticate(request, username=user.username, password=password) != user:
+        raise WrongPassword("The password is not right. Nothing was signed.")
+
+
+def _write_version(
+    report: Report,
+    user: User,
+    kind: VersionKind,
+    meaning: str,
+    sections: Mapping[str, list[str]],
+) -> Version:
+    before = report.versions.order_by("-number").first()
+    number = before.number + 1 if before else 1
+    signed_at = timezone.now()
+    content = report_content(
+        report, kind=kind, number=number, sections=sections, signer=user,
+        meaning=meaning, signed_at=signed_at, previous=before,
+    )  # fmt: skip
+    text = canonical(content)
+    return Version.objects.create(
+        report=report, number=number, kind=kind, content=text, sha256=digest(text),
+        previous_sha256=before.sha256 if before else "", signed_by=user,
+        signer_name=content["signature"]["name"], meaning=meaning, signed_at=signed_at,
+    )  # fmt: skip
