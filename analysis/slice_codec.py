@@ -42,9 +42,8 @@ def encode_slice(pixels: Stored) -> bytes:
     r = a.copy()
     r[:, 1:] -= a[:, :-1]
     r[1:] -= r[:-1].copy()
-    sign = np.right_shift(r.view(pixels.dtype), 15) if unsigned is np.uint16 else None
-    if sign is None:
-        sign = np.right_shift(r.view(np.int8), 7)
+    signed = r.view(np.int16 if unsigned is np.uint16 else np.int8)
+    sign = np.right_shift(signed, 8 * r.itemsize - 1)  # all ones where negative
     z = np.left_shift(r, 1) ^ sign.view(unsigned)
     if unsigned is np.uint16:
         planes = z.astype("<u2").view(np.uint8).reshape(-1, 2).T.tobytes()
@@ -71,5 +70,4 @@ def decode_slice(payload: bytes, shape: tuple[int, int], codec: int) -> Stored:
         z = raw.reshape(shape)
     r = np.right_shift(z, 1) ^ (0 - (z & 1)).astype(unsigned)
     a = np.cumsum(np.cumsum(r, axis=0, dtype=unsigned), axis=1, dtype=unsigned)
-    signed: type[np.generic] = np.int16 if codec == 1 else np.uint8
-    return np.asarray(a.view(signed))
+    return a.view(np.int16 if codec == 1 else np.uint8)

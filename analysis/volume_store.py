@@ -53,7 +53,7 @@ def _quantise(array: npt.NDArray[np.generic], how: Quantise) -> _Quantised:
         stored8 = np.rint(array.astype(np.float32) * 255).clip(0, 255).astype(np.uint8)
         return _Quantised(stored8, 1 / 255, 0.0, 0.5 / 255)
     whole = np.issubdtype(array.dtype, np.integer) or bool(np.all(array == np.rint(array)))
-    if whole and -32768 <= low and high <= 32767:
+    if whole and low >= -32768 and high <= 32767:
         return _Quantised(array.astype(np.int16), 1.0, 0.0, 0.0)
     if whole and low >= 0 and high <= 65535:
         shifted = (array.astype(np.int32) - 32768).astype(np.int16)
