@@ -112,7 +112,9 @@ def prepare(
     return Prepared(image, grid, present, missing)
 
 
-def crop_around(image: FloatArray, centre: tuple[int, int, int], window: tuple[int, ...]) -> FloatArray:
+def crop_around(
+    image: FloatArray, centre: tuple[int, int, int], window: tuple[int, int, int]
+) -> FloatArray:
     """A block of ``window`` voxels (z, y, x) of [channel, z, y, x] around voxel ``centre``.
 
     Beyond the image its edge values go on, so that no false step appears at the border.

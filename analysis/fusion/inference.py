@@ -104,38 +104,40 @@ def infer(
     ``altered_weights``, ``bad_bundle``, ``unsafe_bundle``, ``wrong_unit``, ``nothing_in_view``.
     The same input, device and thread count give the same output.
     """
+    series: dict[str, tuple[Volume, Matrix]] = {str(role): v for role, v in channels.items()}
     folder = Path(models_dir) if str(models_dir) else SHIPPED
     bundle = find_bundle(folder, pathway, "segmentation")
     if bundle is None:
         raise ModelError("no_model", f"No model is installed for the {pathway} pathway.")
-    if not bundle.contract.present(set(channels)):
+    if not bundle.contract.present(set(series)):
         needed = " or ".join(bundle.contract.minimum or bundle.contract.channels)
         raise ModelError("no_model", f"{bundle.name} needs a registered {needed} series.")
     torch.set_num_threads(max(1, threads))
 
     progress(0.05, "preparing the channels")
-    prepared = prepare(dict(channels), reference, bundle.contract)
+    prepared = prepare(series, reference, bundle.contract)
     progress(0.25, f"running {bundle.name}")
     maps = segment(load_network(bundle, device), bundle, prepared.image, device)
     outputs = {
         name: Volume(maps[i], prepared.grid, "1", role="OTHER")
         for i, name in enumerate(bundle.contract.outputs)
     }
+    primary = bundle.contract.outputs.index(bundle.contract.primary)
     heatmap = outputs[bundle.contract.primary]
     notices = _notices(bundle, prepared)
 
     progress(0.8, "classifying")
     probability, classifier, label = None, None, bundle.contract.label
     judge = find_bundle(folder, pathway, "classification")
-    if judge is None or not judge.contract.present(set(channels)):
+    if judge is None or not judge.contract.present(set(series)):
         notices.append(
             Notice("no_classifier", "No case probability: no classifier fits this case.", "info")
         )
     else:
         seen = prepared
         if not _same_input(judge, bundle):
-            seen = prepare(dict(channels), reference, judge.contract)
-        place = seen.grid.to_index(prepared.grid.to_lps(peak(heatmap.array)[::-1]))
+            seen = prepare(series, reference, judge.contract)
+        place = seen.grid.to_index(prepared.grid.to_lps(peak(maps[primary])[::-1]))
         x, y, z = (int(v) for v in np.rint(place))
         network = load_network(judge, device)
         probability = classify(network, judge, seen.image, (z, y, x), device)
@@ -150,4 +152,5 @@ def infer(
 
 def _same_input(one: Bundle, other: Bundle) -> bool:
     a, b = one.contract, other.contract
-    return (a.channels, a.spacing_mm, a.normalisation) == (b.channels, b.spacing_mm, b.normalisation)
+    mine, theirs = (a.channels, a.spacing_mm), (b.channels, b.spacing_mm)
+    return mine == theirs and a.normalisation == b.normalisation

@@ -146,7 +146,8 @@ def train(plan: Plan, options: argparse.Namespace) -> None:
     network = DenseNet121(**{k: v for k, v in plan.classifier().items() if k != "_target_"})
     optimiser = torch.optim.AdamW(network.parameters(), lr=options.rate, weight_decay=1e-3)
     loss_of = torch.nn.BCEWithLogitsLoss()
-    started, best, losses, step = time.monotonic(), np.inf, [], 0
+    started, best, step = time.monotonic(), np.inf, 0
+    losses: list[float] = []
     while True:
         minutes = (time.monotonic() - started) / 60
         done = max(step / options.iterations, minutes / options.minutes)

@@ -74,9 +74,9 @@ def phantom_channels(phantom: Phantom) -> dict[str, tuple[Volume, Matrix]]:
 
 def on_grid(label: Volume, grid: Grid) -> npt.NDArray[np.uint8]:
     """A binary label on the model grid: voxels of which at least half is inside."""
-    share = label.with_array(np.asarray(label.array > 0, dtype=np.float32))
+    share = label.with_array(np.asarray(label.array, dtype=bool).astype(np.float32))
     coarse = resample(shrink(share, grid.spacing[0]), grid, outside=0.0)
-    return np.asarray(coarse.array >= 0.5, dtype=np.uint8)
+    return np.asarray(np.asarray(coarse.array, dtype=np.float32) >= 0.5, dtype=np.uint8)
 
 
 def make_patient(plan: Plan, seed: int) -> Patient:

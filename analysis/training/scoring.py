@@ -110,7 +110,7 @@ class Detection:
 def detect(
     predicted: npt.NDArray[np.bool_], truth: npt.NDArray[np.bool_], smallest: int = 2
 ) -> Detection:
-    """Compare components (26-neighbourhood); predicted ones below ``smallest`` voxels are dropped."""
+    """Compare components (26-neighbourhood); predicted ones below ``smallest`` voxels drop out."""
     around = np.ones((3, 3, 3), dtype=bool)
     guesses, guess_count = ndimage.label(predicted, structure=around)
     lesions, lesion_count = ndimage.label(truth, structure=around)

@@ -24,6 +24,7 @@ from monai.inferers import SlidingWindowInferer
 from monai.losses import DiceCELoss
 from monai.networks.nets import UNet
 
+from analysis.fusion.channels import FloatArray
 from analysis.phantoms.model import VERSION as PHANTOM_VERSION
 from analysis.training.patients import Patient, draft_contract, load_part
 from analysis.training.plans import PLANS, Plan
@@ -42,7 +43,7 @@ EMA = 0.99
 
 
 def say(text: str) -> None:
-    print(f"{dt.datetime.now():%H:%M:%S} {text}", file=sys.stderr, flush=True)
+    print(time.strftime("%H:%M:%S"), text, file=sys.stderr, flush=True)
 
 
 def draw_batch(
@@ -59,12 +60,12 @@ def draw_batch(
     return torch.stack(images), torch.stack(labels)
 
 
-def predict(network: torch.nn.Module, image: np.ndarray, plan: Plan) -> np.ndarray:
+def predict(network: torch.nn.Module, image: FloatArray, plan: Plan) -> FloatArray:
     """Probabilities [output, z, y, x] of a prepared image, as inference gives them."""
     inferer = SlidingWindowInferer(plan.patch, sw_batch_size=1, overlap=0.5, mode="gaussian")
     with torch.inference_mode():
         logits = inferer(torch.from_numpy(image)[None], network)
-    return np.asarray(torch.sigmoid(logits[0]).numpy())
+    return np.asarray(torch.sigmoid(logits[0]).numpy(), dtype=np.float32)
 
 
 def validate(network: torch.nn.Module, patients: list[Patient], plan: Plan) -> list[float]:
@@ -94,8 +95,8 @@ def train(plan: Plan, options: argparse.Namespace) -> None:
     kept = copy.deepcopy(network)
     loss_of = DiceCELoss(sigmoid=True, batch=True)
     optimiser = torch.optim.AdamW(network.parameters(), lr=options.rate, weight_decay=1e-4)
-    started, best, losses = time.monotonic(), -1.0, []
-    step = 0
+    started, best, step = time.monotonic(), -1.0, 0
+    losses: list[float] = []
     while True:
         minutes = (time.monotonic() - started) / 60
         done = max(step / options.iterations, minutes / options.minutes)

@@ -1,0 +1,159 @@
+"""The bundles that ship: complete, unaltered, small, and right on patients never trained on."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from analysis.contracts import Matrix
+from analysis.errors import ModelError
+from analysis.fusion import FusionOutput, infer
+from analysis.fusion.bundle import SHIPPED, build, find_bundle, read_bundle
+from analysis.geometry import Volume
+from analysis.phantoms.head import make_head
+from analysis.phantoms.model import Phantom
+from analysis.phantoms.thorax import make_thorax
+from analysis.training.card import NOT_MEASURED, SECTIONS
+
+BUNDLES = ("glioma_fusion_cls", "glioma_fusion_seg", "lung_fusion_cls", "lung_fusion_seg")
+TEN_MB = 10_000_000
+
+
+@pytest.mark.parametrize("name", BUNDLES)
+def test_bundle_is_complete_and_unaltered(name: str) -> None:
+    folder = SHIPPED / name
+    metadata = json.loads((folder / "configs" / "metadata.json").read_text("utf-8"))
+    bundle = read_bundle(folder)
+    weights = (folder / "models" / "model.pt").read_bytes()
+    assert hashlib.sha256(weights).hexdigest() == bundle.contract.weights_sha256
+    assert sum(f.stat().st_size for f in folder.rglob("*") if f.is_file()) < TEN_MB
+    assert bundle.name == name
+    assert "Apache License" in (folder / "LICENSE").read_text("utf-8")
+    for key in ("version", "monai_version", "pytorch_version", "network_data_format", "task"):
+        assert metadata[key], key
+    assert metadata["radfuse"]["training_data"].startswith("Trained only on synthetic patients")
+    assert bundle.contract.training["iterations_done"] > 500
+    inputs = metadata["network_data_format"]["inputs"]["image"]
+    assert tuple(inputs["channel_def"].values()) == bundle.contract.channels
+    assert build(folder, "network_def") is not None
+
+
+@pytest.mark.parametrize("name", BUNDLES)
+def test_card_names_its_weights_and_measured_them(name: str) -> None:
+    bundle = read_bundle(SHIPPED / name)
+    card = (SHIPPED / name / "docs" / "README.md").read_text("utf-8")
+    for section in SECTIONS:
+        assert f"\n## {section}\n" in card, section
+    assert "NOT FOR DIAGNOSTIC USE" in card
+    assert NOT_MEASURED not in card
+    # Once where the weights are named, once in the table that was measured with them.
+    assert bundle.contract.weights_sha256 in card
+    assert card.count(bundle.contract.weights_sha256[:12]) >= 2
+
+
+def channels(phantom: Phantom, *roles: str) -> dict[str, tuple[Volume, Matrix]]:
+    return {r: (s.volume, s.to_reference) for r, s in phantom.series.items() if r in roles}
+
+
+def value_at(volume: Volume, lps: np.ndarray) -> float:
+    i, j, k = np.rint(volume.grid.to_index(lps)).astype(int)
+    return float(volume.array[k, j, i])
+
+
+def peak_place(output: FusionOutput) -> np.ndarray:
+    array = output.heatmap.array
+    k, j, i = np.unravel_index(int(np.argmax(array)), array.shape)
+    return output.heatmap.grid.to_lps([i, j, k])
+
+
+def inside(label: Volume, lps: np.ndarray) -> bool:
+    i, j, k = np.rint(label.grid.to_index(lps)).astype(int)
+    return bool(label.array[k, j, i])
+
+
+@pytest.fixture(scope="module")
+def thorax() -> Phantom:
+    return make_thorax(7, spacing_mm=(2.0, 2.0, 3.0), positive=True)
+
+
+@pytest.fixture(scope="module")
+def both(thorax: Phantom) -> FusionOutput:
+    return infer("lung", channels(thorax, "CT", "PET"), thorax.labels["nodule"].grid)
+
+
+def test_lung_peak_lies_in_the_avid_lesion(thorax: Phantom, both: FusionOutput) -> None:
+    assert inside(thorax.labels["suspicious"], peak_place(both))
+    assert float(both.heatmap.array.max()) > 0.8
+    assert both.probability is not None
+    assert both.probability > 0.5
+    assert both.heatmap.unit == "1"
+    assert both.heatmap.array.dtype == np.float32
+    assert set(both.outputs) == {"nodule", "suspicious"}
+    assert both.model.present == ("CT", "PET")
+    assert not [n for n in both.notices if n.code == "missing_channel"]
+
+
+def test_heart_and_liver_stay_dark(thorax: Phantom, both: FusionOutput) -> None:
+    """Physiological uptake is far below the lesion: nothing is marked away from every lesion."""
+    marked = np.argwhere(both.heatmap.array >= 0.5)[:, ::-1]
+    places = both.heatmap.grid.to_lps(marked)
+    gaps = [
+        np.linalg.norm(places - np.array(t.centre), axis=1) - t.diameter_mm
+        for t in thorax.lesions
+        if t.suspicious
+    ]
+    assert float(np.min(gaps, axis=0).max()) < 10.0
+
+
+def test_missing_channel_is_accepted_and_named(thorax: Phantom, both: FusionOutput) -> None:
+    output = infer("lung", channels(thorax, "CT"), thorax.labels["nodule"].grid)
+    assert output.model.present == ("CT",)
+    assert output.model.channels == ("CT", "PET")
+    (notice,) = [n for n in output.notices if n.code == "missing_channel"]
+    assert "PET" in notice.message
+    assert not np.array_equal(output.heatmap.array, both.heatmap.array)
+
+
+def test_the_same_case_gives_the_same_answer(thorax: Phantom, both: FusionOutput) -> None:
+    again = infer("lung", channels(thorax, "CT", "PET"), thorax.labels["nodule"].grid)
+    assert np.array_equal(again.heatmap.array, both.heatmap.array)
+    assert again.probability == both.probability
+
+
+def test_glioma_is_found_through_the_series_own_frames() -> None:
+    """Every series lies in a frame of its own: only the matrices bring them together."""
+    head = make_head(7, spacing_mm=(2.0, 2.0, 2.0), positive=True)
+    roles = ("T1", "T1c", "T2", "FLAIR", "PET")
+    output = infer("glioma", channels(head, *roles), head.labels["whole"].grid)
+    assert inside(head.labels["whole"], peak_place(output))
+    assert value_at(output.outputs["core"], np.array(head.lesions[0].centre)) > 0.0
+    assert output.label == "high-grade glioma"
+    assert output.probability is not None
+    assert output.probability > 0.5
+
+
+def test_no_model_for_a_pathway_or_its_channels(thorax: Phantom) -> None:
+    grid = thorax.labels["nodule"].grid
+    with pytest.raises(ModelError) as refused:
+        infer("general", channels(thorax, "CT", "PET"), grid)
+    assert refused.value.code == "no_model"
+    with pytest.raises(ModelError) as refused:
+        infer("lung", {"MR": (thorax.series["CT"].volume, thorax.series["CT"].to_reference)}, grid)
+    assert refused.value.code == "no_model"
+    assert "CT or PET" in refused.value.message
+
+
+def test_a_pet_that_is_not_in_suv_is_refused(thorax: Phantom) -> None:
+    pet = thorax.series["PET"]
+    counts = Volume(pet.volume.array, pet.volume.grid, "Bq/ml", "PT", "PET")
+    with pytest.raises(ModelError) as refused:
+        infer("lung", {"PET": (counts, pet.to_reference)}, thorax.labels["nodule"].grid)
+    assert refused.value.code == "wrong_unit"
+
+
+def test_folder_without_bundles_has_no_model(tmp_path: Path) -> None:
+    assert find_bundle(tmp_path, "lung", "segmentation") is None
