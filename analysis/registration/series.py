@@ -28,8 +28,8 @@ Progress = Callable[[float, str], None]
 METHOD = "rigid, Mattes mutual information, multi-start, multi-resolution"
 
 KEPT_STARTS = 3
-DESCENT = ((60, 4.0), (60, 1.0))
-"""(iterations, first step in mm) on the 4 mm and the 2 mm level."""
+DESCENT = {1: (60, 4.0), 2: (60, 1.0)}
+"""Level -> (iterations, first step in mm). The coarsest level is searched without gradients."""
 
 PERTURBED_STARTS = 3
 PERTURB_DEGREES = 4.0
@@ -160,9 +160,9 @@ def _solve(
     with ThreadPoolExecutor(max(1, threads)) as pool:
         part = gate.part(0.30, 0.60, len(starts), "Aligning")
         reached = list(
-            pool.map(lambda start: _descend(fixed, mobile, start[1], seed, part), starts)
+            pool.map(lambda start: _descend(fixed, mobile, start[1], seed, part, (1,)), starts)
         )
-        best = min(reached, key=cost)
+        best = _descend(fixed, mobile, min(reached, key=cost), seed, part, (2,))
         part = gate.part(0.60, 0.90, PERTURBED_STARTS + 1, "Checking from other starts")
         perturbed = [best @ nudged(1.0, fixed.middle.centroid) for _ in range(PERTURBED_STARTS)]
         others = pool.map(
@@ -175,11 +175,17 @@ def _solve(
 
 
 def _descend(
-    fixed: Pyramid, mobile: Pyramid, start: FloatArray, seed: int, part: _Part
+    fixed: Pyramid,
+    mobile: Pyramid,
+    start: FloatArray,
+    seed: int,
+    part: _Part,
+    levels: tuple[int, ...] = (1, 2),
 ) -> FloatArray:
-    """Gradient descent from ``start`` through the levels after the coarsest."""
+    """Gradient descent from ``start`` through ``levels`` (0 is the coarsest)."""
     pull = start
-    for level, (iterations, step) in enumerate(DESCENT, start=1):
+    for level in levels:
+        iterations, step = DESCENT[level]
         pull = refine(
             fixed.levels[level], mobile.levels[level], pull,
             samples=t.SAMPLES[level], iterations=iterations, step_mm=step, seed=seed,
@@ -203,7 +209,7 @@ class _Gate:
                 self._progress(share, text)
 
     def part(self, begin: float, end: float, runs: int, text: str) -> _Part:
-        return _Part(self, begin, end, runs * sum(iterations for iterations, _ in DESCENT), text)
+        return _Part(self, begin, end, runs * sum(n for n, _ in DESCENT.values()), text)
 
 
 class _Part:

@@ -35,7 +35,6 @@ class Comparison:
 
     ``body_only`` takes points inside the reference body only and counts those that also fall
     into the moving body: what remains is information shared by tissue, not by outline and air.
-    ``mirrored`` reads the moving image with its left and right exchanged.
     """
 
     def __init__(
@@ -46,7 +45,6 @@ class Comparison:
         points: int,
         seed: int,
         body_only: bool = False,
-        mirrored: bool = False,
     ) -> None:
         rng = np.random.default_rng(seed)
         chosen = np.flatnonzero(reference.body if body_only else reference.region)
@@ -64,8 +62,6 @@ class Comparison:
         self._array = moving.array
         self._body = moving.body.astype(np.float32)
         self._to_index = np.linalg.inv(moving.grid.affine)
-        if mirrored:
-            self._to_index = self._to_index @ mirror(moving)
 
     def score(self, pull: FloatArray) -> Score:
         """Similarity when reference point x shows the moving value at ``pull @ x``."""
@@ -85,13 +81,6 @@ class Comparison:
         other = _binned(_sample(self._array, index), self._moving.limits)
         joint = np.bincount(bins * BINS + other, minlength=BINS * BINS).reshape(BINS, BINS)
         return _from_joint(joint, inside)
-
-
-def mirror(level: Level) -> FloatArray:
-    """4x4 that exchanges left and right of a level about its body's middle, LPS -> LPS."""
-    flip = np.diag([-1.0, 1.0, 1.0, 1.0])
-    flip[0, 3] = 2 * level.centroid[0]
-    return flip
 
 
 def _from_joint(joint: npt.NDArray[np.int64], inside: float) -> Score:
