@@ -1,0 +1,194 @@
+"""The viewer's JSON API. Each view only translates; the services decide."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from django.http import HttpRequest, HttpResponse
+from django.shortcuts import get_object_or_404
+from django.views.decorators.http import require_GET
+from drf_spectacular.utils import OpenApiTypes, extend_schema
+from rest_framework import serializers, status
+from rest_framework.request import Request
+from rest_framework.response import Response
+from rest_framework.views import APIView
+
+from workstation.accounts.permissions import requires
+from workstation.accounts.services import address_of, record
+from workstation.analyzing.models import Finding, Registration
+from workstation.analyzing.volume_files import VolumeUnreadable
+from workstation.reading.case_view import case_view, finding_json, measurement_json
+from workstation.reading.models import Measurement
+from workstation.reading.services import (
+    ReviewRefused,
+    check_points,
+    decide_registration,
+    delete_measurement,
+    make_measurement,
+    probe,
+    review_finding,
+)
+from workstation.reading.thumbnails import NoPicture, thumbnail_png
+from workstation.worklist.models import Case
+
+NO_STORE = {"Cache-Control": "no-store"}
+
+
+class ReviewInput(serializers.Serializer[dict[str, Any]]):
+    state = serializers.ChoiceField(["accepted", "edited", "rejected", "pending"])
+    label = serializers.CharField(max_length=100, allow_blank=True, default="")
+    location = serializers.CharField(max_length=100, allow_blank=True, default="")
+    comment = serializers.CharField(max_length=500, allow_blank=True, default="")
+
+
+class DecisionInput(serializers.Serializer[dict[str, Any]]):
+    decision = serializers.ChoiceField(["accepted", "nudged", "rejected"])
+    reason = serializers.CharField(max_length=500, allow_blank=True, default="")
+    matrix = serializers.JSONField(default=None, allow_null=True)
+
+
+class MeasurementInput(serializers.Serializer[dict[str, Any]]):
+    tool = serializers.ChoiceField(["length", "probe"])
+    points = serializers.JSONField()
+
+
+class ProbeInput(serializers.Serializer[dict[str, Any]]):
+    point = serializers.JSONField()
+
+
+def case_for(request: HttpRequest | Request, case_id: int) -> Case:
+    """The case if it belongs to one of the user's sites, else 404."""
+    rows = Case.objects.for_user(request.user).select_related("patient", "site", "claim__user")
+    return get_object_or_404(rows, pk=case_id)
+
+
+def _conflict(reason: Exception) -> Response:
+    return Response({"detail": str(reason)}, status=status.HTTP_409_CONFLICT)
+
+
+def _checked(form: type[serializers.Serializer[dict[str, Any]]], request: Request) -> Any:
+    filled = form(data=request.data)
+    if not filled.is_valid():
+        field, errors = next(iter(filled.errors.items()))
+        raise serializers.ValidationError({"detail": f"{field}: {errors[0]}"})
+    return filled.validated_data
+
+
+class CaseView(APIView):
+    """GET: everything a viewer needs before the first slice."""
+
+    permission = "case.view"
+
+    @extend_schema(responses=OpenApiTypes.OBJECT)
+    def get(self, request: Request, case_id: int) -> Response:
+        case = case_for(request, case_id)
+        record(
+            "view", user=request.user, site=case.site, obj=case, case_id=case.pk,
+            remote_address=address_of(request), detail={"what": "images"},
+        )  # fmt: skip
+        return Response(case_view(case, request.user), headers=NO_STORE)
+
+
+class MeasurementsView(APIView):
+    """POST: a length or probe, computed on the server."""
+
+    permission = "measurement.make"
+
+    @extend_schema(request=MeasurementInput, responses=OpenApiTypes.OBJECT)
+    def post(self, request: Request, case_id: int) -> Response:
+        case = case_for(request, case_id)
+        data = _checked(MeasurementInput, request)
+        try:
+            made = make_measurement(
+                case, request.user, tool=data["tool"], points=data["points"],
+                address=address_of(request),
+            )  # fmt: skip
+        except (ReviewRefused, VolumeUnreadable) as reason:
+            return _conflict(reason)
+        return Response(measurement_json(made), status=status.HTTP_201_CREATED)
+
+
+class MeasurementView(APIView):
+    """DELETE: take one measurement away."""
+
+    permission = "measurement.make"
+
+    @extend_schema(responses=None)
+    def delete(self, request: Request, measurement_id: int) -> Response:
+        rows = Measurement.objects.for_user(request.user)
+        measurement = get_object_or_404(rows, pk=measurement_id)
+        try:
+            delete_measurement(measurement, request.user, address=address_of(request))
+        except ReviewRefused as reason:
+            return _conflict(reason)
+        return Response(status=status.HTTP_204_NO_CONTENT)
+
+
+class ProbeView(APIView):
+    """POST: the value of every fused layer at a point; nothing is stored."""
+
+    permission = "case.view"
+
+    @extend_schema(request=ProbeInput, responses=OpenApiTypes.OBJECT)
+    def post(self, request: Request, case_id: int) -> Response:
+        case = case_for(request, case_id)
+        data = _checked(ProbeInput, request)
+        try:
+            [point] = check_points([data["point"]], 1)
+            values = probe(case, point)
+        except (ReviewRefused, VolumeUnreadable) as reason:
+            return _conflict(reason)
+        return Response({"point": point, "values": values}, headers=NO_STORE)
+
+
+class FindingReviewView(APIView):
+    """POST: accept, edit, reject a finding, or take the judgement back."""
+
+    permission = "finding.review"
+
+    @extend_schema(request=ReviewInput, responses=OpenApiTypes.OBJECT)
+    def post(self, request: Request, finding_id: int) -> Response:
+        rows = Finding.objects.for_user(request.user).select_related("run__case")
+        finding = get_object_or_404(rows, pk=finding_id)
+        data = _checked(ReviewInput, request)
+        try:
+            review_finding(finding, request.user, **data, address=address_of(request))
+        except ReviewRefused as reason:
+            return _conflict(reason)
+        fresh = Finding.objects.select_related("review__by").get(pk=finding.pk)
+        return Response(finding_json(fresh))
+
+
+class RegistrationDecisionView(APIView):
+    """POST: accept, nudge or reject a registration."""
+
+    permission = "registration.decide"
+
+    @extend_schema(request=DecisionInput, responses=OpenApiTypes.OBJECT)
+    def post(self, request: Request, registration_id: int) -> Response:
+        rows = Registration.objects.for_user(request.user).select_related("run__case")
+        registration = get_object_or_404(rows, pk=registration_id)
+        data = _checked(DecisionInput, request)
+        try:
+            new = decide_registration(
+                registration, request.user, **data, address=address_of(request)
+            )
+        except ReviewRefused as reason:
+            return _conflict(reason)
+        return Response({"matrix": new.matrix, "fusion": new.as_json()})
+
+
+@require_GET
+@requires("case.view")
+def thumbnail(request: HttpRequest, case_id: int) -> HttpResponse:
+    """The middle slice of the reference series as PNG."""
+    case = case_for(request, case_id)
+    try:
+        png = thumbnail_png(case)
+    except NoPicture:
+        return HttpResponse("No image has been assembled yet.", status=404)
+    record(
+        "view", user=request.user, site=case.site, obj=case, case_id=case.pk,
+        remote_address=address_of(request), detail={"what": "thumbnail"},
+    )  # fmt: skip
+    return HttpResponse(png, content_type="image/png", headers=NO_STORE)

@@ -1,0 +1,235 @@
+"""The JSON a viewer starts from: patient, layers, fusion states, findings, outlines.
+
+Its shape is written down in this room's README; ``frontend/src/viewer/api.ts`` mirrors it.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+
+from workstation.accounts.models import User
+from workstation.accounts.permissions import allowed
+from workstation.analyzing.models import Finding, Layer, Registration, Run
+from workstation.analyzing.recording import ResultInvalid, outlines_of
+from workstation.analyzing.services import run_summary
+from workstation.reading.fusion_state import FusionStatus, layer_statuses
+from workstation.reading.models import FindingReview, Measurement
+from workstation.reading.services import current_run
+from workstation.worklist.models import Case, CaseState
+from workstation.worklist.services import holds
+
+STREAM_VERSION = 1
+CODECS = {"int16": 1, "uint8": 2}
+
+
+def case_view(case: Case, user: User) -> dict[str, Any]:
+    """Everything the viewer needs before the first slice arrives."""
+    run = current_run(case)
+    statuses = layer_statuses(run) if run else []
+    reference = next((layer.pk for layer, _, _ in statuses if layer.is_reference), None)
+    notices = list(run.notices.select_related("series")) if run else []
+    by_series: dict[int, list[dict[str, str]]] = {}
+    for notice in notices:
+        if notice.series_id:
+            by_series.setdefault(notice.series_id, []).append(_notice(notice))
+    return {
+        "case": _case(case, user),
+        "patient": _patient(case),
+        "studies": _studies(case),
+        "run": run_summary(run),
+        "reference": reference,
+        "layers": [
+            _layer(layer, status, registration, by_series.get(layer.series_id or 0, []))
+            for layer, status, registration in statuses
+        ],
+        "outlines": _outlines(run, statuses) if run else [],
+        "findings": [finding_json(f) for f in _findings(run)] if run else [],
+        "measurements": [
+            measurement_json(m) for m in case.measurements.select_related("by")
+        ],
+        "notices": [_notice(notice) for notice in notices],
+        "stream": {"path": f"/ws/cases/{case.pk}/slices/", "version": STREAM_VERSION},
+    }
+
+
+def _case(case: Case, user: User) -> dict[str, Any]:
+    mine = holds(case, user)
+    writing = mine and case.state in (CaseState.READING, CaseState.DRAFT)
+    claim = getattr(case, "claim", None)
+    return {
+        "id": case.pk,
+        "title": case.title,
+        "state": case.state,
+        "priority": case.get_priority_display().lower(),
+        "pathway": case.pathway,
+        "problem": case.problem,
+        "new_images": case.new_images,
+        "held_by": claim.user.display_name if claim else "",
+        "held_by_me": mine,
+        "can": {
+            "review": writing and allowed(user, "finding.review"),
+            "measure": writing and allowed(user, "measurement.make"),
+            "decide_registration": writing and allowed(user, "registration.decide"),
+            "report": writing and allowed(user, "report.edit"),
+            "sign": writing and allowed(user, "report.sign"),
+        },
+    }
+
+
+def _patient(case: Case) -> dict[str, Any]:
+    patient = case.patient
+    ages = [age for age in case.studies.values_list("patient_age", flat=True) if age]
+    return {
+        "name": patient.display_name,
+        "patient_id": patient.patient_id,
+        "issuer": patient.issuer,
+        "sex": patient.sex,
+        "birth_date": patient.birth_date.isoformat() if patient.birth_date else "",
+        "age": ages[-1] if ages else "",
+        "site": case.site.name,
+        "synthetic": patient.synthetic,
+    }
+
+
+def _studies(case: Case) -> list[dict[str, Any]]:
+    return [
+        {
+            "id": study.pk,
+            "date": study.study_date.isoformat() if study.study_date else "",
+            "description": study.description,
+            "accession": study.accession_number,
+            "modalities": sorted({series.modality for series in study.series.all()}),
+        }
+        for study in case.studies.order_by("study_date", "pk").prefetch_related("series")
+    ]
+
+
+def _layer(
+    layer: Layer,
+    status: FusionStatus,
+    registration: Registration | None,
+    notices: list[dict[str, str]],
+) -> dict[str, Any]:
+    record = layer.record
+    return {
+        "id": layer.pk,
+        "key": layer.key,
+        "kind": layer.kind,
+        "label": layer.label,
+        "role": layer.role,
+        "modality": record["modality"],
+        "unit": layer.unit,
+        "shape": record["levels"][0]["shape"],
+        "affine": record["affine"],
+        "dtype": record["dtype"],
+        "codec": CODECS[record["dtype"]],
+        "slope": record["slope"],
+        "intercept": record["intercept"],
+        "levels": [{"shape": v["shape"], "factors": v["factors"]} for v in record["levels"]],
+        "value_range": record["value_range"],
+        "window": record["window"],
+        "synthetic": record["synthetic"],
+        "lossy": record["lossy"],
+        "matrix": status.matrix,
+        "registration_id": registration.pk if registration else None,
+        "fusion": status.as_json(),
+        "notices": notices,
+    }
+
+
+def _outlines(
+    run: Run, statuses: list[tuple[Layer, FusionStatus, Registration | None]]
+) -> list[dict[str, Any]]:
+    """Delivered contours in the reference space; those of a series that is not fused are listed
+    without being drawn."""
+    by_series = {layer.key: (layer, status) for layer, status, _ in statuses}
+    by_frame = {
+        layer.record["frame_of_reference_uid"]: (layer, status)
+        for layer, status, _ in reversed(statuses)
+        if layer.record["frame_of_reference_uid"]
+    }
+    try:
+        outlines = outlines_of(run)
+    except ResultInvalid:
+        # The run is being done again; the outlines come back with it.
+        return []
+    found = []
+    for outline in outlines:
+        place = by_series.get(outline.series_instance_uid) or by_frame.get(
+            outline.frame_of_reference_uid
+        )
+        if place is None:
+            continue
+        layer, status = place
+        matrix = np.array(status.matrix)
+        found.append(
+            {
+                "number": outline.number,
+                "name": outline.name,
+                "color": outline.color,
+                "layer": layer.pk,
+                "fused": status.fused,
+                "polygons": [
+                    (np.array(polygon) @ matrix[:3, :3].T + matrix[:3, 3]).round(3).tolist()
+                    for polygon in outline.polygons
+                ],
+            }
+        )
+    return found
+
+
+def _findings(run: Run) -> list[Finding]:
+    return list(run.findings.select_related("review__by").order_by("number"))
+
+
+def finding_json(finding: Finding) -> dict[str, Any]:
+    """A finding with the reader's judgement."""
+    review: FindingReview | None = getattr(finding, "review", None)
+    return {
+        "id": finding.pk,
+        "number": finding.number,
+        "label": finding.label,
+        "location": finding.location,
+        "laterality": finding.laterality,
+        "probability": finding.probability,
+        "position": [finding.x_mm, finding.y_mm, finding.z_mm],
+        "long_axis_mm": finding.long_axis_mm,
+        "short_axis_mm": finding.short_axis_mm,
+        "volume_ml": finding.volume_ml,
+        "suv_max": finding.suv_max,
+        "suv_peak": finding.suv_peak,
+        "suv_mean": finding.suv_mean,
+        "method": finding.method,
+        "review": {
+            "state": review.state if review else "pending",
+            "by": review.by.display_name if review else "",
+            "at": review.at.isoformat() if review else None,
+            "comment": review.comment if review else "",
+            "label": review.label if review else "",
+            "location": review.location if review else "",
+        },
+    }
+
+
+def measurement_json(measurement: Measurement) -> dict[str, Any]:
+    return {
+        "id": measurement.pk,
+        "tool": measurement.tool,
+        "points": measurement.points,
+        "value": measurement.value,
+        "unit": measurement.unit,
+        "text": measurement.text,
+        "by": measurement.by.display_name,
+        "at": measurement.at.isoformat(),
+    }
+
+
+def _notice(notice: Any) -> dict[str, str]:
+    return {
+        "code": notice.code,
+        "message": notice.message,
+        "severity": notice.severity,
+        "subject": notice.series.series_instance_uid if notice.series else "",
+    }
