@@ -107,7 +107,10 @@ def _tracer(volume: VolumeRecord) -> str:
 
 
 def _registration(record: RegistrationRecord, label: str, reference: str) -> str:
-    checks = [f"{q.name} {q.value:.3g} {q.unit}".rstrip(" 1").rstrip() for q in record.quality[:2]]
+    checks = [
+        f"{q.name.replace('_', ' ')} {q.value:.3g}" + ("" if q.unit == "1" else f" {q.unit}")
+        for q in record.quality[:2]
+    ]
     quality = f" ({'; '.join(checks)})" if checks else ""
     if record.state == "same_frame":
         text = f"{label} lies in the frame of reference of {reference}{quality}"
@@ -163,6 +166,8 @@ def _describe(finding: FindingRecord) -> str:
     ratio = finding.evidence.get("tumour_to_contralateral")
     if ratio:
         parts.append(f"tumour to contralateral uptake {suv(ratio)}")
+    if finding.evidence.get("touches_edge"):
+        parts.append("cut off by the edge of the image")
     if finding.probability is not None:
         parts.append(f"AI probability {probability(finding.probability)}")
     return sentence("; ".join(parts))

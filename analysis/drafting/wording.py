@@ -1,4 +1,7 @@
-"""Numbers and findings as words. Rounding: sizes 1 mm, volumes 0.1 ml, SUV 0.1, probability 0.01."""
+"""Numbers and findings as words.
+
+Rounding: sizes 1 mm, volumes 0.1 ml, SUV 0.1, probability 0.01.
+"""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""PET-avid places by threshold alone, where no network speaks.
+"""PET-avid foci by threshold alone, where no network speaks.
 
 A place is avid when its hottest voxel reaches SUV 2.5 and twice the median of the body in view;
 voxels that touch at SUV 2.5 are one place. Its region is the 26-connected part at or above 41 %
@@ -11,7 +11,7 @@ import numpy as np
 import scipy.ndimage as ndi
 
 from analysis.contracts import FindingRecord, Notice
-from analysis.findings.case import VERSION, Candidate, CaseImages
+from analysis.findings.case import VERSION, Candidate, CaseImages, Mask
 from analysis.findings.pet import GROW_SHARE, PEAK_RADIUS_MM, grow, suv_peak
 from analysis.findings.shape import (
     NEIGHBOURS_26,
@@ -64,7 +64,7 @@ def find_avid(case: CaseImages) -> tuple[list[Candidate], list[Notice]]:
         notices.append(
             Notice(
                 "more_avid_places",
-                f"{len(places) - LIMIT} more PET-avid place(s) are not listed; the {LIMIT} "
+                f"{len(places) - LIMIT} more PET-avid foci are not listed; the {LIMIT} "
                 "largest by volume times SUVmax are.",
             )
         )
@@ -72,7 +72,7 @@ def find_avid(case: CaseImages) -> tuple[list[Candidate], list[Notice]]:
         notices.append(
             Notice(
                 "physiological_uptake",
-                "PET-avid places are found by threshold alone; physiological uptake is not "
+                "PET-avid foci are found by threshold alone; physiological uptake is not "
                 "taken out.",
             )
         )
@@ -107,7 +107,7 @@ def _measure(
     record = FindingRecord(
         number=0,
         tracking_uid="",
-        label="PET-avid lesion",
+        label="PET-avid focus",
         location="",
         laterality="",
         probability=None,
@@ -130,6 +130,14 @@ def _measure(
             "background_suv": round(background, 4),
             "voxels": int(region.sum()),
             "suv_peak_radius_mm": PEAK_RADIUS_MM,
+            "touches_edge": _touches_edge(region),
         },
     )
     return Candidate(record, mask, box[0])
+
+
+def _touches_edge(region: Mask) -> bool:
+    """Whether the region reaches the border of the PET, so that part of it may be missing."""
+    return any(
+        bool(region.take(end, axis=axis).any()) for axis in range(3) for end in (0, -1)
+    )

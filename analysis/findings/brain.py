@@ -30,13 +30,15 @@ from analysis.geometry import Volume, resample
 
 MIN_VOLUME_ML = 0.3
 MARGIN_MM = 25.0
-REACH_MM = 4.0
+REACH_MM = 3.0
 """The border may move this far from the network's."""
 SHELL_MM = (6.0, 16.0)
 """Shell of brain around the lesion that stands for normal tissue."""
-MIN_CONTRAST = 4.0
+MIN_CONTRAST = 2.5
 """Lesion over surroundings, in robust standard deviations, below which no border is refined and
 no enhancement is measured."""
+WHITE_MATTER = 90
+"""Percentile of the shell that stands for white matter on T1c, the brightest normal tissue."""
 MIDLINE_MM = 5.0
 
 
@@ -85,7 +87,9 @@ def _tissue(values: npt.NDArray[np.floating]) -> Mask:
     return np.asarray(values > 0.5 * np.median(bright))
 
 
-def _refined(seed: Mask, values: npt.NDArray[np.floating] | None, box: Volume) -> tuple[Mask, Level | None]:
+def _refined(
+    seed: Mask, values: npt.NDArray[np.floating] | None, box: Volume
+) -> tuple[Mask, Level | None]:
     """``seed`` with its border moved to the half-maximum of ``values`` within ``REACH_MM``."""
     if values is None:
         return seed, None
@@ -142,18 +146,38 @@ def _core(
     if "core" in case.outputs:
         soft = resample(case.outputs["core"], part.grid, outside=0.0)
         core = (np.asarray(soft.array) >= MIN_PROBABILITY) & whole
-    values = _sampled(case.layer("T1c"), part)
-    if values is None:
-        return core, None, None
     inner = core if core is not None and core.any() else whole
-    level = _level(values, inner, _shell(whole, part, _tissue(values)), 90)
-    if level is None:
+    values, level = _enhancement(case, part, whole, inner)
+    if values is None or level is None:
         return core, None, None
     near = distance_outside(inner, part.grid) <= REACH_MM
     enhancing = near & whole & (values > level.threshold)
     enhancing = largest_overlap(enhancing, inner) if (enhancing & inner).any() else enhancing
     filled = np.stack([ndi.binary_fill_holes(plane) for plane in enhancing])
     return np.asarray(filled), np.asarray(enhancing), level
+
+
+def _enhancement(
+    case: CaseImages, part: Volume, whole: Mask, inner: Mask
+) -> tuple[npt.NDArray[np.float64] | None, Level | None]:
+    """(map, level) of contrast uptake: T1c minus T1 brought to the same scale around the lesion;
+    without T1, T1c above white matter."""
+    after, before = _sampled(case.layer("T1c"), part), _sampled(case.layer("T1"), part)
+    if after is None:
+        return None, None
+    shell = _shell(whole, part, _tissue(after))
+    if not shell.any():
+        return None, None
+    if before is None or float(np.median(before[shell])) <= 0.0:
+        white = float(np.percentile(after[shell], WHITE_MATTER))
+        values = np.maximum(after - white, 0.0)
+        noise = 1.4826 * float(np.median(np.abs(after - ndi.uniform_filter(after, 3))[shell]))
+        top = float(np.percentile(values[inner], 90))
+        enough = top > 2 * MIN_CONTRAST * noise
+        return values, Level(0.5 * top, top, 0.0, noise) if enough else None
+    scale = float(np.median(after[shell]) / np.median(before[shell]))
+    values = after - scale * before
+    return values, _level(values, inner, shell, 90)
 
 
 def _lesion(

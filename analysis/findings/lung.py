@@ -26,7 +26,7 @@ from analysis.pathways.content import body_air
 
 MIN_PROBABILITY = 0.5
 MIN_DIAMETER_MM = 4.0
-"""Smaller spots are noise on most scans and need no follow-up (Fleischner 2017: none below 6 mm)."""
+"""Smaller spots are noise on most scans; Fleischner 2017 follows none up below 6 mm."""
 MARGIN_MM = 30.0
 """Box around a candidate: background shell, lung closing and PET growing need so much."""
 MIDLINE_MM = 8.0

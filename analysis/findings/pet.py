@@ -76,7 +76,7 @@ def _peak_weights(spacing: tuple[float, float, float]) -> npt.NDArray[np.float64
 
 
 def suv_peak(pet: Volume, centres: Mask) -> tuple[float, tuple[int, int, int]] | None:
-    """(highest 1 ml mean, its (z, y, x)) over spheres centred on ``centres``, fully in the image."""
+    """(highest 1 ml mean, its (z, y, x)) over spheres centred on ``centres`` and in the image."""
     sx, sy, sz = pet.grid.spacing
     weights = _peak_weights((round(sx, 4), round(sy, 4), round(sz, 4)))
     half = [n // 2 for n in weights.shape]

@@ -24,7 +24,7 @@ SLICE_SHARE = 0.5
 
 
 def points_box(points_lps: npt.NDArray[np.float64], grid: Grid, margin_mm: float) -> Box | None:
-    """The voxels of ``grid`` around LPS points (n, 3), widened by ``margin_mm``; None if outside."""
+    """The voxels of ``grid`` around LPS points (n, 3) and ``margin_mm`` more; None if outside."""
     index = grid.to_index(points_lps)
     margin = margin_mm / np.asarray(grid.spacing)
     low = np.floor(index.min(axis=0) - margin).astype(int)[::-1]
@@ -116,7 +116,9 @@ def _hull(points: npt.NDArray[np.float64]) -> npt.NDArray[np.float64]:
         return points
 
 
-def _slice_axes(shares: npt.NDArray[np.float64], spacing: tuple[float, float]) -> tuple[float, float]:
+def _slice_axes(
+    shares: npt.NDArray[np.float64], spacing: tuple[float, float]
+) -> tuple[float, float]:
     """(long, short) in mm of one slice [y, x] of voxel shares (0..1), outline at one half."""
     contours = find_contours(np.pad(shares, 1), 0.5)
     if not contours:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 from dataclasses import dataclass
 
 import numpy as np
@@ -64,7 +65,7 @@ def mirror_plane(head: Volume) -> MirrorPlane | None:
         return -float(np.corrcoef(values, mirrored)[0, 1])
 
     start = min(
-        ([s, y, r] for s in (-8.0, 0.0, 8.0) for y in (-12.0, 0.0, 12.0) for r in (-12.0, 0.0, 12.0)),
+        itertools.product((-8.0, 0.0, 8.0), (-12.0, 0.0, 12.0), (-12.0, 0.0, 12.0)),
         key=lambda p: loss(np.array(p)),
     )
     best = minimize(loss, np.array(start), method="Nelder-Mead", options={"xatol": 0.2})
