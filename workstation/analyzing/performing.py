@@ -41,7 +41,13 @@ def _child() -> Child:
             Child(
                 settings.STEP_COMMAND,
                 cwd=str(settings.BASE_DIR),
-                env={"OMP_NUM_THREADS": threads, "MKL_NUM_THREADS": threads},
+                # Passive: threads that spin while they wait for a busy core made the networks four
+                # times slower (measured: 6.6 s against 1.5 s beside other work on two cores).
+                env={
+                    "OMP_NUM_THREADS": threads,
+                    "MKL_NUM_THREADS": threads,
+                    "OMP_WAIT_POLICY": "passive",
+                },
             )
         )
         atexit.register(stop_child)
