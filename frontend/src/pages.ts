@@ -6,6 +6,7 @@ import { csrfToken } from './pages/csrf';
 import { connectLive } from './pages/live';
 import { installToasts, toast } from './pages/toast';
 import { installWidgets } from './pages/widgets';
+import { mountUpload } from './upload';
 
 htmx.config.allowEval = false;
 htmx.config.includeIndicatorStyles = false;
@@ -54,6 +55,7 @@ function install(): void {
   installToasts();
   installAutosave(document);
   installWidgets();
+  for (const section of document.querySelectorAll<HTMLElement>('[data-upload]')) mountUpload(section);
   if (body.hasAttribute('data-live')) connectLive(Number(body.dataset['live'] || 0));
 }
 

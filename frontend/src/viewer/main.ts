@@ -1,1 +1,108 @@
-export {};
+/** Entry of the case page: mounts the viewer on <div id="viewer" data-case data-view-url>. */
+import '../styles/viewer.css';
+import type { Vec3 } from '../affine';
+import { Api, ApiError } from './api';
+import { button, h } from './dom';
+import { hasWebGL2, type PaneName, type Point2 } from './stage';
+import { stepName } from './status';
+import type { View } from './types';
+import { Viewer } from './viewer';
+
+interface TestHook {
+  readonly ready: boolean;
+  readonly complete: boolean;
+  goto(lps: Vec3): void;
+  state(): object | null;
+  canvas(pane: PaneName): HTMLCanvasElement | null;
+  toCanvas(pane: PaneName, lps: Vec3): Point2 | null;
+  toWorld(pane: PaneName, at: Point2): Vec3 | null;
+}
+declare global {
+  interface Window {
+    radfuse: TestHook;
+  }
+}
+
+const POLL_MS = 4000;
+const REFRESH_MS = 800;
+
+let viewer: Viewer | null = null;
+window.radfuse = {
+  get ready() {
+    return viewer?.ready ?? false;
+  },
+  get complete() {
+    return viewer?.complete ?? false;
+  },
+  goto: (lps) => viewer?.goto(lps),
+  state: () => viewer?.report() ?? null,
+  canvas: (pane) => viewer?.canvas(pane) ?? null,
+  toCanvas: (pane, lps) => viewer?.toCanvas(pane, lps) ?? null,
+  toWorld: (pane, at) => viewer?.toWorld(pane, at) ?? null,
+};
+
+function message(root: HTMLElement, title: string, text: string, ...more: Node[]): void {
+  root.replaceChildren(h('div', { class: 'empty viewer-message' }, h('h2', { text: title }), h('p', { text }), ...more, h('p', { class: 'not-diagnostic', text: 'Not for diagnostic use' })));
+}
+
+function showWaiting(root: HTMLElement, view: View): void {
+  const steps = h('ul', { class: 'plain stack waiting-steps' }, ...view.run.steps.map((step) => {
+    const bar = h('progress', { class: 'progress', attrs: { max: '1', value: String(step.state === 'done' ? 1 : step.progress), 'aria-label': stepName(step) } });
+    return h('li', {}, h('span', { text: stepName(step) }), bar, step.error ? h('span', { class: 'badge badge--bad', text: step.error }) : h('span', { class: 'muted small', text: step.text }));
+  }));
+  const notices = view.notices.map((notice) => h('div', { class: `notice ${notice.severity === 'info' ? '' : 'notice--warn'}` }, h('span', { text: notice.message })));
+  if (view.run.state === 'failed') message(root, 'No images to show', 'The analysis stopped before the images were assembled. The reason is below; a retry is offered in the panel beside.', steps, ...notices);
+  else message(root, 'Images are being assembled', 'They appear here by themselves.', steps, ...notices);
+}
+
+function mount(root: HTMLElement): void {
+  const caseId = Number(root.dataset['case']);
+  const url = root.dataset['viewUrl'] ?? `/api/cases/${caseId}/view/`;
+  if (!hasWebGL2()) {
+    message(root, 'This browser cannot draw the images', 'The viewer needs WebGL 2. Turn on hardware acceleration in the browser’s settings and reload, or open the case in a current Chrome, Edge or Firefox. The report beside can be read without images.');
+    return;
+  }
+  const api = new Api(url, caseId);
+  let poll = 0;
+  let refreshing = 0;
+
+  const load = async (): Promise<void> => {
+    window.clearTimeout(poll);
+    let view: View;
+    try {
+      view = await api.view();
+    } catch (error) {
+      if (!(error instanceof ApiError)) throw error;
+      message(root, 'The images could not be opened', error.message, button('Try again', () => void load(), { class: 'btn' }));
+      return;
+    }
+    if (view.reference === null) {
+      showWaiting(root, view);
+      poll = window.setTimeout(() => void load(), POLL_MS);
+      return;
+    }
+    viewer = new Viewer(root, api, view);
+  };
+
+  /** A burst of notices becomes one refresh. */
+  const refresh = (): void => {
+    refreshing ||= window.setTimeout(() => {
+      refreshing = 0;
+      if (viewer) void viewer.refresh();
+      else void load();
+    }, REFRESH_MS);
+  };
+
+  window.addEventListener(`radfuse:live-case-${caseId}`, refresh);
+  window.addEventListener('radfuse:live-refresh', refresh);
+  window.addEventListener('radfuse:reviewed', () => void viewer?.refresh());
+  window.addEventListener('radfuse:goto', (event) => {
+    const { detail } = event as CustomEvent<{ finding?: number; point?: Vec3 }>;
+    if (detail.finding !== undefined) viewer?.gotoFindingId(detail.finding);
+    else if (detail.point) viewer?.goto(detail.point);
+  });
+  void load();
+}
+
+const root = document.getElementById('viewer');
+if (root) mount(root);

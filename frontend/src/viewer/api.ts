@@ -1,0 +1,67 @@
+/** JSON calls of the case page. A refusal becomes an ApiError whose message can be shown as it is. */
+import type { Mat4, Vec3 } from '../affine';
+import { csrfToken } from '../pages/csrf';
+import type { DecisionKind, Finding, Fusion, Measurement, ProbeValue, ReviewState, View } from './types';
+
+export class ApiError extends Error {
+  constructor(
+    message: string,
+    readonly status: number,
+  ) {
+    super(message);
+  }
+}
+
+const HINTS: Record<number, string> = {
+  401: 'You are signed out. Sign in again in another tab, then repeat the step.',
+  403: 'You may not do this in this case.',
+  404: 'This no longer exists. Reload the page.',
+  409: 'The case was changed meanwhile. Reload the page.',
+};
+
+async function call<T>(method: string, url: string, body?: unknown): Promise<T> {
+  const headers: Record<string, string> = { Accept: 'application/json' };
+  if (method !== 'GET') headers['X-CSRFToken'] = csrfToken();
+  if (body !== undefined) headers['Content-Type'] = 'application/json';
+  let response: Response;
+  try {
+    response = await fetch(url, { method, headers, ...(body === undefined ? {} : { body: JSON.stringify(body) }) });
+  } catch (error) {
+    if (error instanceof TypeError) throw new ApiError('The server cannot be reached. Check the connection and try again.', 0);
+    throw error;
+  }
+  const isJson = response.headers.get('content-type')?.includes('json') ?? false;
+  const answer: unknown = isJson ? await response.json() : undefined;
+  if (!response.ok) {
+    const detail = (answer as { detail?: unknown } | undefined)?.detail;
+    const fallback = HINTS[response.status] ?? `The server could not do this (${response.status}). Try again.`;
+    throw new ApiError(typeof detail === 'string' ? detail : fallback, response.status);
+  }
+  return answer as T;
+}
+
+export class Api {
+  constructor(
+    private readonly viewUrl: string,
+    private readonly caseId: number,
+  ) {}
+
+  view(): Promise<View> {
+    return call('GET', this.viewUrl);
+  }
+  measure(tool: Measurement['tool'], points: readonly Vec3[]): Promise<Measurement> {
+    return call('POST', `/api/cases/${this.caseId}/measurements/`, { tool, points });
+  }
+  removeMeasurement(id: number): Promise<void> {
+    return call('DELETE', `/api/measurements/${id}/`);
+  }
+  probe(point: Vec3): Promise<{ point: Vec3; values: ProbeValue[] }> {
+    return call('POST', `/api/cases/${this.caseId}/probe/`, { point });
+  }
+  review(id: number, review: { state: ReviewState; comment: string; label: string; location: string }): Promise<Finding> {
+    return call('POST', `/api/findings/${id}/review/`, review);
+  }
+  decide(registration: number, decision: DecisionKind, reason: string, matrix: Mat4 | null): Promise<{ fusion: Fusion; matrix: Mat4 }> {
+    return call('POST', `/api/registrations/${registration}/decision/`, { decision, reason, matrix });
+  }
+}

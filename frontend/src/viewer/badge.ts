@@ -1,0 +1,32 @@
+/** The fusion badge: on every fused pane, what entitles the layer to lie over the reference. */
+import { h } from './dom';
+import type { Layer } from './types';
+
+export type BadgeLevel = 'ok' | 'warn' | 'bad' | 'ai';
+
+export function badgeLevel(layer: Layer): BadgeLevel {
+  if (!layer.fusion.fused && layer.fusion.state !== 'reference') return 'bad';
+  if (layer.kind !== 'series') return 'ai';
+  return layer.fusion.verdict === 'doubtful' ? 'warn' : 'ok';
+}
+
+export function badgeText(layer: Layer): string {
+  const { fusion } = layer;
+  if (layer.kind !== 'series') return `${layer.label}: AI, unverified`;
+  if (!fusion.fused) return `${layer.label}: ${fusion.badge || 'Not registered: not fused'}`;
+  const decided = fusion.decision ? `, ${fusion.decision.decision} by ${fusion.decision.by}` : '';
+  const text = fusion.badge || (fusion.state === 'same_frame' ? 'Same frame of reference' : 'Registered');
+  return `${layer.label}: ${text}${text.includes(fusion.decision?.by ?? '\0') ? '' : decided}`;
+}
+
+export function badgeButton(layer: Layer, onClick: () => void): HTMLButtonElement {
+  const made = h('button', {
+    class: `badge badge--${badgeLevel(layer)} fusion-badge`,
+    text: badgeText(layer),
+    title: 'Method, quality and decision of this fusion',
+    data: { layer: String(layer.id), fusion: layer.fusion.state, fused: String(layer.fusion.fused) },
+    attrs: { type: 'button' },
+  });
+  made.addEventListener('click', onClick);
+  return made;
+}

@@ -1,0 +1,121 @@
+/** What a reader can do by key, button or mouse, each in one function. */
+import type { ColormapName } from './colormaps';
+import { isSuv, presetsOf } from './presets';
+import type { Scene } from './scene';
+import { type PaneName, PANES } from './stage';
+import type { Layout, State, Tool } from './state';
+import type { Layer } from './types';
+
+export class Commands {
+  constructor(readonly scene: Scene) {}
+
+  private get store() {
+    return this.scene.store;
+  }
+  private get state(): State {
+    return this.store.state;
+  }
+
+  get active(): Layer {
+    return (this.state.active === null ? undefined : this.scene.layer(this.state.active)) ?? this.scene.base;
+  }
+
+  setTool(tool: Tool): void {
+    this.store.patch({ tool });
+  }
+
+  setActive(id: number): void {
+    this.store.patch({ active: id });
+  }
+
+  setWindow(layer: Layer, width: number, centre: number): void {
+    // SUV windows start at 0: a raised floor hides faint uptake, a negative one means nothing.
+    const top = Math.max(centre + width / 2, 0.1);
+    if (isSuv(layer)) this.store.patchLayer(layer.id, { width: top, centre: top / 2 });
+    else this.store.patchLayer(layer.id, { width: Math.max(width, 1e-6), centre });
+  }
+
+  preset(n: number): void {
+    const preset = presetsOf(this.active)[n];
+    if (preset) this.setWindow(this.active, preset.width, preset.centre);
+  }
+
+  setColormap(colormap: ColormapName): void {
+    this.store.patchLayer(this.active.id, { colormap });
+  }
+
+  invert(): void {
+    const settings = this.store.settings(this.active.id);
+    if (settings) this.store.patchLayer(this.active.id, { invert: !settings.invert });
+  }
+
+  setVisible(layer: Layer, visible: boolean): void {
+    this.store.patchLayer(layer.id, { visible });
+    if (visible && !this.state.fusion) this.store.patch({ fusion: true });
+  }
+
+  toggleFusion(): void {
+    this.store.patch({ fusion: !this.state.fusion });
+  }
+
+  /** Model output on or off: heatmap, segmentation and finding marks. */
+  toggleAi(): void {
+    const marks = !this.state.marks;
+    for (const layer of this.scene.overlays) {
+      if (layer.kind !== 'series') this.store.patchLayer(layer.id, { visible: marks });
+    }
+    this.store.patch({ marks });
+  }
+
+  /** The layer whose opacity the keys change: the active one, else the topmost visible overlay. */
+  private get faded(): Layer | undefined {
+    const overlays = this.scene.visibleOverlays;
+    return overlays.find((layer) => layer.id === this.active.id) ?? overlays.find((layer) => layer.kind === 'series') ?? overlays[0];
+  }
+
+  opacityBy(step: number): void {
+    const layer = this.faded;
+    if (layer) this.setOpacity(layer, (this.store.settings(layer.id)?.opacity ?? 0) + step);
+  }
+
+  setOpacity(layer: Layer, opacity: number): void {
+    this.store.patchLayer(layer.id, { opacity: Math.round(Math.min(Math.max(opacity, 0), 1) * 100) / 100 });
+  }
+
+  toggleCrosshair(): void {
+    this.store.patch({ crosshair: !this.state.crosshair });
+  }
+
+  toggleText(): void {
+    this.store.patch({ text: !this.state.text });
+  }
+
+  setLayout(layout: Layout): void {
+    this.store.patch({ layout, ...(layout === 'mpr' ? {} : { pane: layout }) });
+  }
+
+  toggleOneUp(pane: PaneName): void {
+    this.setLayout(this.state.layout === pane ? 'mpr' : pane);
+  }
+
+  scroll(slices: number, pane: PaneName = this.state.pane): void {
+    this.scene.step(pane, slices);
+  }
+
+  nextPane(step: number): void {
+    const n = (PANES.indexOf(this.state.pane) + step + PANES.length) % PANES.length;
+    const pane = PANES[n]!;
+    this.store.patch({ pane, ...(this.state.layout === 'mpr' ? {} : { layout: pane }) });
+  }
+
+  /** Zoom, pan, windows and opacity back to the start; slice and layers stay. */
+  reset(): void {
+    for (const pane of PANES) this.scene.stage.frame(pane, { scale: 1, anchorWorld: null, anchorCanvas: [0.5, 0.5] });
+    this.scene.resetLooks();
+    this.store.patch({ framings: {} });
+  }
+
+  rememberFraming(pane: PaneName): void {
+    this.store.patch({ framings: { ...this.state.framings, [pane]: this.scene.stage.framing(pane) } });
+  }
+}

@@ -1,0 +1,131 @@
+/** Brings one pane's text and marks up to date with the scene. */
+import type { Grid, Vec3 } from '../affine';
+import { labelEdges } from './edges';
+import type { Loaded } from './loaded';
+import { drawMarks, findingMarks, type MissingPart, millimetresPerPixel, type Outlined } from './overlay';
+import type { Pane } from './panes';
+import type { Scene } from './scene';
+import { type Contour, type Plane, prepareContours } from './slicing';
+import type { PaneName, Point2 } from './stage';
+import type { Finding, Layer, Outline } from './types';
+
+export interface DrawingActions {
+  openFusion(layer: Layer): void;
+  showAlone(id: number | null): void;
+}
+
+export class Drawing {
+  selectedFinding: number | null = null;
+  draft: { pane: PaneName; points: Vec3[] } | null = null;
+  private readonly contours = new WeakMap<Outline, Contour[]>();
+
+  constructor(
+    private readonly scene: Scene,
+    private readonly loaded: Loaded,
+    private readonly panes: Record<PaneName, Pane>,
+    private readonly actions: DrawingActions,
+  ) {}
+
+  plane(pane: PaneName): Plane {
+    return { point: this.scene.snapped, normal: this.scene.axes[pane].normal };
+  }
+
+  private outlines(): Outlined[] {
+    const { state } = this.scene.store;
+    if (!state.outlines) return [];
+    const shown = this.scene.view.outlines.filter((outline) => (state.alone === null ? outline.fused : outline.layer === state.alone && !outline.fused));
+    return shown.map((outline) => {
+      let contours = this.contours.get(outline);
+      if (!contours) this.contours.set(outline, (contours = prepareContours(outline.polygons)));
+      return { name: outline.name, color: outline.color, contours };
+    });
+  }
+
+  private missing(): MissingPart[] {
+    const layers = [this.scene.base, ...this.scene.visibleOverlays.filter((layer) => layer.kind !== 'segmentation')];
+    return layers
+      .map((layer, n) => ({ grid: this.scene.grid(layer.id), ranges: this.loaded.missing(layer), base: n === 0 }))
+      .filter((part) => part.ranges.length > 0);
+  }
+
+  private findings(): readonly Finding[] {
+    const { state } = this.scene.store;
+    return state.alone === null && state.marks ? this.scene.view.findings : [];
+  }
+
+  private edges(pane: PaneName, toWorld: (at: Point2) => Vec3): [Point2, Point2][] {
+    const element = this.panes[pane].image;
+    return this.scene.visibleOverlays
+      .filter((layer) => layer.kind === 'segmentation')
+      .flatMap((layer) => {
+        const grid: Grid = this.scene.grid(layer.id);
+        return labelEdges(grid, (index) => this.scene.stage.voxel(layer.id, grid, index), toWorld, element.clientWidth, element.clientHeight);
+      });
+  }
+
+  draw(name: PaneName): void {
+    const pane = this.panes[name];
+    if (!pane.element.clientWidth || pane.element.hidden) return;
+    const { scene } = this;
+    const { stage, store } = scene;
+    const { state } = store;
+    const toWorld = (at: Point2): Vec3 => stage.toWorld(name, at);
+    const mmPerPixel = millimetresPerPixel(toWorld);
+    const axes = scene.axes[name];
+    drawMarks(pane.marks, {
+      plane: this.plane(name),
+      halfStep: axes.step / 2,
+      toCanvas: (point) => stage.toCanvas(name, point),
+      missing: this.missing(),
+      outlines: this.outlines(),
+      edges: this.edges(name, toWorld),
+      findings: this.findings(),
+      selectedFinding: this.selectedFinding,
+      measurements: state.alone === null ? scene.view.measurements : [],
+      draft: this.draft?.pane === name ? this.draft.points : [],
+      focus: state.crosshair ? scene.focus : null,
+      mmPerPixel,
+    });
+    const baseSettings = store.settings(scene.base.id);
+    if (!baseSettings) return;
+    pane.update({
+      axes,
+      grid: scene.baseGrid,
+      point: scene.snapped,
+      position: scene.position(name),
+      zoom: stage.framing(name).scale,
+      mmPerPixel,
+      base: scene.base,
+      baseSettings,
+      overlays: scene.visibleOverlays.flatMap((layer) => {
+        const settings = store.settings(layer.id);
+        return settings ? [{ layer, settings }] : [];
+      }),
+      alone: state.alone !== null,
+      coarse: this.coarse(name),
+      synthetic: scene.view.patient.synthetic || scene.base.synthetic,
+      onBadge: (layer) => this.actions.openFusion(layer),
+      onBack: () => this.actions.showAlone(null),
+    });
+  }
+
+  /** True while what a pane shows of the base is not full resolution everywhere. */
+  private coarse(name: PaneName): boolean {
+    const { base, baseGrid, axes } = this.scene;
+    if (axes[name].axis !== 2) return !this.loaded.complete(base);
+    return !this.loaded.isFine(base, Math.round(baseGrid.toIndex(this.scene.snapped)[2]));
+  }
+
+  /** The finding whose mark lies under a point of a pane. */
+  findingAt(name: PaneName, at: Point2): Finding | undefined {
+    const { stage } = this.scene;
+    const marks = findingMarks({
+      plane: this.plane(name),
+      toCanvas: (point) => stage.toCanvas(name, point),
+      findings: this.findings(),
+      halfStep: this.scene.axes[name].step / 2,
+      mmPerPixel: millimetresPerPixel((p) => stage.toWorld(name, p)),
+    });
+    return marks.find(({ at: centre, radius }) => Math.hypot(at[0] - centre[0], at[1] - centre[1]) <= radius + 3)?.finding;
+  }
+}

@@ -1,0 +1,77 @@
+/** Keyboard: one table, shown by the help dialog as it is. Off while a text field has the focus. */
+import type { Commands } from './commands';
+
+export interface Binding {
+  keys: readonly string[];
+  help: string;
+  group: 'Slices' | 'Window and colours' | 'Layers' | 'Tools' | 'View';
+  run: (commands: Commands, extra: ExtraActions, key: string) => void;
+}
+
+export interface ExtraActions {
+  help(): void;
+  cancel(): void;
+  stepFinding(step: number): void;
+}
+
+const FAR = 10;
+
+export const BINDINGS: readonly Binding[] = [
+  { keys: ['ArrowDown', 'ArrowUp'], help: 'Next / previous slice', group: 'Slices', run: (c, _, key) => c.scroll(key === 'ArrowDown' ? 1 : -1) },
+  { keys: ['PageDown', 'PageUp'], help: 'Ten slices on / back', group: 'Slices', run: (c, _, key) => c.scroll(key === 'PageDown' ? FAR : -FAR) },
+  { keys: ['Home', 'End'], help: 'First / last slice', group: 'Slices', run: (c, _, key) => c.scroll(key === 'End' ? 1e6 : -1e6) },
+  { keys: ['ArrowLeft', 'ArrowRight'], help: 'Previous / next pane', group: 'Slices', run: (c, _, key) => c.nextPane(key === 'ArrowRight' ? 1 : -1) },
+  { keys: ['n', 'b'], help: 'Next / previous finding', group: 'Slices', run: (_c, extra, key) => extra.stepFinding(key === 'n' ? 1 : -1) },
+  {
+    keys: ['1', '2', '3', '4', '5'],
+    help: 'Window preset of the active layer (CT: soft tissue, lung, liver, bone, brain)',
+    group: 'Window and colours',
+    run: (c, _, key) => c.preset(Number(key) - 1),
+  },
+  { keys: ['i'], help: 'Invert the active layer', group: 'Window and colours', run: (c) => c.invert() },
+  { keys: ['f'], help: 'Fusion on / off', group: 'Layers', run: (c) => c.toggleFusion() },
+  { keys: ['e'], help: 'AI marks, heatmap and outlines on / off', group: 'Layers', run: (c) => c.toggleAi() },
+  { keys: ['[', ']'], help: 'Less / more opacity of the fused layer', group: 'Layers', run: (c, _, key) => c.opacityBy(key === ']' ? 0.1 : -0.1) },
+  { keys: ['w'], help: 'Window tool (left drag: right = wider, down = darker)', group: 'Tools', run: (c) => c.setTool('window') },
+  { keys: ['c'], help: 'Crosshair tool (click jumps the other panes)', group: 'Tools', run: (c) => c.setTool('crosshair') },
+  { keys: ['l'], help: 'Length tool', group: 'Tools', run: (c) => c.setTool('length') },
+  { keys: ['p'], help: 'Probe tool: every fused layer in its unit', group: 'Tools', run: (c) => c.setTool('probe') },
+  { keys: ['x'], help: 'Crosshair lines on / off', group: 'View', run: (c) => c.toggleCrosshair() },
+  { keys: ['t'], help: 'Text on / off (orientation stays)', group: 'View', run: (c) => c.toggleText() },
+  { keys: ['r', ' '], help: 'Reset zoom, pan, windows', group: 'View', run: (c) => c.reset() },
+  { keys: ['Enter'], help: 'One pane / all panes (also double click)', group: 'View', run: (c) => c.toggleOneUp(c.scene.store.state.pane) },
+  { keys: ['?'], help: 'This help', group: 'View', run: (_c, extra) => extra.help() },
+  { keys: ['Escape'], help: 'Close or cancel', group: 'View', run: (_c, extra) => extra.cancel() },
+];
+
+/** True where letters belong to the element: text fields, and buttons for Enter and Space. */
+export function typingIn(target: EventTarget | null, key: string): boolean {
+  if (!(target instanceof HTMLElement)) return false;
+  if (target.isContentEditable || target.closest('dialog[open]')) return true;
+  if (target instanceof HTMLInputElement) {
+    if (['checkbox', 'radio', 'button', 'submit'].includes(target.type)) return key === ' ' || key === 'Enter';
+    if (target.type === 'range') return key.startsWith('Arrow') || ['Home', 'End', 'PageUp', 'PageDown'].includes(key);
+    return true;
+  }
+  if (target instanceof HTMLTextAreaElement || target instanceof HTMLSelectElement) return true;
+  return (key === ' ' || key === 'Enter') && target.closest('button, a, summary') !== null;
+}
+
+/** True for keys that would scroll or act on a part of the page outside the viewer. */
+function belongsToPage(target: EventTarget | null, key: string, root: HTMLElement): boolean {
+  const scrolls = key.startsWith('Arrow') || ['PageUp', 'PageDown', 'Home', 'End', ' ', 'Enter'].includes(key);
+  return scrolls && target instanceof Node && target !== document.body && !root.contains(target);
+}
+
+export function installKeys(root: HTMLElement, commands: () => Commands | null, extra: ExtraActions): void {
+  window.addEventListener('keydown', (event) => {
+    if (event.ctrlKey || event.metaKey || event.altKey) return;
+    if (typingIn(event.target, event.key) || belongsToPage(event.target, event.key, root)) return;
+    const key = event.key.length === 1 ? event.key.toLowerCase() : event.key;
+    const binding = BINDINGS.find((candidate) => candidate.keys.includes(key));
+    const current = commands();
+    if (!binding || !current) return;
+    event.preventDefault();
+    binding.run(current, extra, key);
+  });
+}

@@ -1,0 +1,133 @@
+/** The list of layers: on/off, opacity, state of fusion, "show alone". */
+import { badgeButton } from './badge';
+import { COLORMAP_LABELS } from './colormaps';
+import type { Commands } from './commands';
+import { button, h } from './dom';
+import type { Loaded } from './loaded';
+import type { Layer } from './types';
+
+export interface LayerActions {
+  openFusion(layer: Layer): void;
+  showAlone(id: number | null): void;
+}
+
+interface Row {
+  element: HTMLElement;
+  visible: HTMLInputElement;
+  opacity: HTMLInputElement | null;
+  amount: HTMLElement | null;
+  detail: HTMLElement;
+}
+
+export class LayersPanel {
+  readonly element = h('div', { class: 'layers-panel' });
+  private readonly rows = new Map<number, Row>();
+  private readonly outlines = h('input', { attrs: { type: 'checkbox', 'aria-label': 'Show delivered outlines' } });
+  private key = '';
+
+  constructor(
+    private readonly commands: Commands,
+    private readonly loaded: Loaded,
+    private readonly actions: LayerActions,
+  ) {
+    this.outlines.addEventListener('change', () => this.scene.store.patch({ outlines: this.outlines.checked }));
+  }
+
+  private get scene() {
+    return this.commands.scene;
+  }
+
+  update(): void {
+    const key = JSON.stringify([this.scene.store.state.alone, this.scene.view.layers.map((layer) => [layer.id, layer.label, layer.fusion]), this.scene.view.outlines.length]);
+    if (key !== this.key) {
+      this.key = key;
+      this.rebuild();
+    }
+    const { state } = this.scene.store;
+    this.outlines.checked = state.outlines;
+    for (const [id, row] of this.rows) {
+      const layer = this.scene.layer(id);
+      const settings = this.scene.store.settings(id);
+      if (!layer || !settings) continue;
+      row.visible.checked = id === this.scene.base.id || (settings.visible && state.fusion);
+      if (row.opacity && document.activeElement !== row.opacity) row.opacity.value = String(Math.round(settings.opacity * 100));
+      if (row.amount) row.amount.textContent = `${Math.round(settings.opacity * 100)} %`;
+      row.element.classList.toggle('is-active', id === state.active);
+      row.detail.textContent = this.detail(layer);
+    }
+  }
+
+  private detail(layer: Layer): string {
+    const settings = this.scene.store.settings(layer.id);
+    const wanted = this.scene.wanted.some((other) => other.id === layer.id);
+    const percent = Math.floor(this.loaded.fraction(layer) * 100);
+    const progress = !wanted || percent === 100 ? '' : `loading ${percent} %`;
+    const colours = layer.kind === 'segmentation' || !settings ? '' : COLORMAP_LABELS[settings.colormap];
+    const spacing = this.scene.grid(layer.id).spacing.map((mm) => mm.toFixed(1)).join(' × ');
+    return [colours, `${spacing} mm`, progress].filter(Boolean).join(' · ');
+  }
+
+  private rebuild(): void {
+    this.rows.clear();
+    const { reference } = this.scene.view;
+    const fused = this.scene.view.layers.filter((layer) => layer.id === reference || layer.fusion.fused);
+    const others = this.scene.view.layers.filter((layer) => !fused.includes(layer));
+    fused.sort((a, b) => Number(b.id === reference) - Number(a.id === reference));
+    const alone = this.scene.store.state.alone;
+    this.element.replaceChildren();
+    if (alone !== null) {
+      this.element.append(h('div', { class: 'notice' }, h('span', { text: `${this.scene.base.label} is shown alone, in its own space.` }), button('Back to fused view', () => this.actions.showAlone(null))));
+    }
+    this.element.append(...fused.map((layer) => this.row(layer)));
+    if (this.scene.view.outlines.length) this.element.append(this.outlineRow());
+    if (others.length) this.element.append(h('h3', { class: 'layers-heading', text: 'Not fused' }), ...others.map((layer) => this.unfused(layer)));
+  }
+
+  private row(layer: Layer): HTMLElement {
+    const isReference = layer.id === this.scene.view.reference;
+    const alone = this.scene.store.state.alone;
+    const visible = h('input', { attrs: { type: 'checkbox', 'aria-label': `Show ${layer.label}` }, data: { layer: String(layer.id) } });
+    visible.disabled = isReference || alone !== null;
+    visible.addEventListener('change', () => this.commands.setVisible(layer, visible.checked));
+    const name = h('button', { class: 'layer-name', text: layer.label, title: 'Window and colours act on this layer', attrs: { type: 'button' } });
+    name.disabled = layer.kind === 'segmentation';
+    name.addEventListener('click', () => this.commands.setActive(layer.id));
+    const detail = h('div', { class: 'muted small num' });
+    let opacity: HTMLInputElement | null = null;
+    let amount: HTMLElement | null = null;
+    const lines: Node[] = [detail];
+    if (isReference) {
+      lines.unshift(h('span', { class: 'badge badge--info', text: 'Reference' }));
+    } else {
+      opacity = h('input', { attrs: { type: 'range', min: '0', max: '100', step: '5', 'aria-label': `Opacity of ${layer.label}` }, data: { opacity: String(layer.id) } });
+      opacity.addEventListener('input', () => this.commands.setOpacity(layer, Number(opacity!.value) / 100));
+      amount = h('span', { class: 'num small' });
+      lines.unshift(badgeButton(layer, () => this.actions.openFusion(layer)));
+      lines.push(h('div', { class: 'layer-opacity' }, opacity, amount));
+    }
+    const element = h('div', { class: 'layer-row', data: { layer: String(layer.id) } }, visible, h('div', { class: 'grow' }, name, ...lines));
+    this.rows.set(layer.id, { element, visible, opacity, amount, detail });
+    return element;
+  }
+
+  private outlineRow(): HTMLElement {
+    const names = this.scene.view.outlines.map((outline) => {
+      const swatch = h('span', { class: 'swatch' });
+      swatch.style.background = outline.color;
+      return h('span', { class: 'outline-name' }, swatch, `${outline.name}${outline.fused ? '' : ' (not fused)'}`);
+    });
+    return h('div', { class: 'layer-row' }, this.outlines, h('div', { class: 'grow' }, h('div', { class: 'strong', text: 'Delivered outlines' }), h('div', { class: 'row small' }, ...names)));
+  }
+
+  private unfused(layer: Layer): HTMLElement {
+    const isAlone = this.scene.store.state.alone === layer.id;
+    return h('div', { class: 'layer-row', data: { layer: String(layer.id) } },
+      h('div', { class: 'grow' },
+        h('div', { class: 'strong', text: layer.label }),
+        badgeButton(layer, () => this.actions.openFusion(layer)),
+        ...layer.fusion.reasons.slice(0, 2).map((text) => h('div', { class: 'muted small', text })),
+      ),
+      button(isAlone ? 'Back' : 'Show alone', () => this.actions.showAlone(isAlone ? null : layer.id), { data: { alone: String(layer.id) } }),
+    );
+  }
+}

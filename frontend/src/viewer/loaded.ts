@@ -1,0 +1,66 @@
+/** Which slices of each layer are on screen as yet: none, coarse, or fine. */
+import { type Ranges, toRanges } from './holdings';
+import type { Layer } from './types';
+
+interface Entry {
+  /** 0 not loaded, 1 coarse, 2 fine. */
+  slices: Uint8Array;
+  fine: number;
+  missing: Ranges;
+}
+
+export class Loaded {
+  private readonly entries = new Map<number, Entry>();
+
+  private entry(layer: Layer): Entry {
+    let entry = this.entries.get(layer.id);
+    if (!entry) {
+      entry = { slices: new Uint8Array(layer.shape[0]), fine: 0, missing: [[0, layer.shape[0] - 1]] };
+      this.entries.set(layer.id, entry);
+    }
+    return entry;
+  }
+
+  /** Notes slices; gives those that should now be drawn (a coarse one never replaces a fine one). */
+  add(layer: Layer, first: number, last: number, coarse: boolean): number[] {
+    const entry = this.entry(layer);
+    const drawn: number[] = [];
+    let wasMissing = false;
+    for (let k = first; k <= last; k++) {
+      const before = entry.slices[k]!;
+      if (before === 2 || (coarse && before === 1)) continue;
+      wasMissing ||= before === 0;
+      entry.slices[k] = coarse ? 1 : 2;
+      if (!coarse) entry.fine += 1;
+      drawn.push(k);
+    }
+    if (wasMissing) {
+      const gone: number[] = [];
+      entry.slices.forEach((state, k) => state === 0 && gone.push(k));
+      entry.missing = toRanges(gone);
+    }
+    return drawn;
+  }
+
+  missing(layer: Layer): Ranges {
+    return this.entry(layer).missing;
+  }
+
+  isFine(layer: Layer, slice: number): boolean {
+    return this.entry(layer).slices[slice] === 2;
+  }
+
+  /** Full-resolution slices there, 0..1. */
+  fraction(layer: Layer): number {
+    return this.entry(layer).fine / layer.shape[0];
+  }
+
+  /** Something to see everywhere, if only coarsely. */
+  covered(layer: Layer): boolean {
+    return this.entry(layer).missing.length === 0;
+  }
+
+  complete(layer: Layer): boolean {
+    return this.entry(layer).fine === layer.shape[0];
+  }
+}

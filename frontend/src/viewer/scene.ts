@@ -1,0 +1,201 @@
+/** Puts the view JSON and the reader's settings on the stage: which volumes, where, and how drawn. */
+import { Grid, IDENTITY, type Mat4, type Vec3 } from '../affine';
+import { paneAxes, type PaneAxes, slicePosition, stepPoint } from './orientation';
+import { defaultColormap, defaultInvert, defaultOpacity, isPet, opacityCurve } from './presets';
+import { type PaneName, PANES, type Stage } from './stage';
+import type { LayerSettings, Store } from './state';
+import type { Layer, View } from './types';
+
+export class Scene {
+  view: View;
+  axes!: Record<PaneName, PaneAxes>;
+  private readonly grids = new Map<number, Grid>();
+  private readonly preview = new Map<number, Mat4>();
+  private queue: Promise<void> = Promise.resolve();
+
+  constructor(
+    view: View,
+    readonly store: Store,
+    readonly stage: Stage,
+  ) {
+    this.view = view;
+    this.adopt(view);
+  }
+
+  /** Takes a newer view: new layers, moved layers, changed decisions. */
+  adopt(view: View): void {
+    this.view = view;
+    for (const layer of view.layers) {
+      this.store.setDefault(layer.id, () => this.fresh(layer));
+      this.placeLayer(layer);
+    }
+    const { state } = this.store;
+    if (state.alone !== null && !this.layer(state.alone)) state.alone = null;
+    if (state.active === null || !this.layer(state.active)) state.active = this.base.id;
+    this.axes = paneAxes(this.baseGrid);
+    state.focus ??= this.baseGrid.centre;
+  }
+
+  private fresh(layer: Layer): LayerSettings {
+    const isBase = layer.id === this.view.reference || layer.id === this.store.state.alone;
+    const [width, centre] = layer.window;
+    const hasPet = this.view.layers.some((other) => isPet(other) && other.fusion.fused);
+    const shownAtFirst = isBase || (isPet(layer) && layer.fusion.fused) || layer.kind === 'segmentation' || (layer.kind === 'heatmap' && !hasPet);
+    return {
+      width,
+      centre,
+      colormap: defaultColormap(layer, isBase),
+      invert: defaultInvert(layer, isBase),
+      opacity: defaultOpacity(layer),
+      visible: shownAtFirst,
+    };
+  }
+
+  private placeLayer(layer: Layer): void {
+    const own = new Grid(layer.shape, layer.affine);
+    const isAlone = this.store.state.alone === layer.id;
+    const grid = isAlone ? own : own.moved(this.preview.get(layer.id) ?? layer.matrix ?? IDENTITY);
+    const before = this.grids.get(layer.id);
+    this.grids.set(layer.id, grid);
+    if (!this.stage.hasVolume(layer.id)) this.stage.addVolume(layer.id, grid, layer.dtype === 'int16' ? 2 : 1);
+    else if (JSON.stringify(before?.affine) !== JSON.stringify(grid.affine)) this.stage.place(layer.id, grid);
+  }
+
+  layer(id: number): Layer | undefined {
+    return this.view.layers.find((layer) => layer.id === id);
+  }
+
+  get reference(): Layer {
+    const found = this.view.layers.find((layer) => layer.id === this.view.reference);
+    if (!found) throw new Error('the view has no reference layer');
+    return found;
+  }
+
+  /** The volume at the bottom: the reference, or a layer shown alone. */
+  get base(): Layer {
+    const { alone } = this.store.state;
+    return (alone === null ? undefined : this.layer(alone)) ?? this.reference;
+  }
+
+  get baseGrid(): Grid {
+    return this.grid(this.base.id);
+  }
+
+  /** A layer's grid in the space that is on screen. */
+  grid(id: number): Grid {
+    const grid = this.grids.get(id);
+    if (!grid) throw new Error(`no grid for layer ${id}`);
+    return grid;
+  }
+
+  get focus(): Vec3 {
+    return this.store.state.focus ?? this.baseGrid.centre;
+  }
+
+  /** Layers over the base, bottom first. Nothing that is not fused is ever among them. */
+  get overlays(): Layer[] {
+    if (this.store.state.alone !== null) return [];
+    const rank = { series: 0, heatmap: 1, segmentation: 2 };
+    return this.view.layers
+      .filter((layer) => layer.id !== this.view.reference && layer.fusion.fused)
+      .sort((a, b) => rank[a.kind] - rank[b.kind] || Number(isPet(a)) - Number(isPet(b)));
+  }
+
+  get visibleOverlays(): Layer[] {
+    if (!this.store.state.fusion) return [];
+    return this.overlays.filter((layer) => this.store.settings(layer.id)?.visible);
+  }
+
+  /** Layers whose voxels are wanted: what is or may at once be on screen. */
+  get wanted(): Layer[] {
+    return [this.base, ...this.overlays];
+  }
+
+  /** The plane point of the panes: the focus on the nearest voxel centre. */
+  get snapped(): Vec3 {
+    return this.baseGrid.snap(this.focus);
+  }
+
+  position(pane: PaneName): number {
+    return slicePosition(this.baseGrid, this.axes[pane], this.focus);
+  }
+
+  step(pane: PaneName, slices: number): void {
+    this.store.patch({ focus: stepPoint(this.baseGrid, this.axes[pane], this.focus, slices) });
+  }
+
+  /** Mounts volumes, then looks and planes; calls follow one another. */
+  mount(): Promise<void> {
+    this.queue = this.queue.then(() => this.mountNow());
+    return this.queue;
+  }
+
+  private async mountNow(): Promise<void> {
+    this.axes = paneAxes(this.baseGrid);
+    await this.stage.show([this.base.id, ...this.overlays.map((layer) => layer.id)]);
+    for (const pane of PANES) {
+      this.stage.orient(pane, this.axes[pane].normal, this.axes[pane].up);
+      const framing = this.store.state.framings[pane];
+      if (framing) this.stage.frame(pane, framing);
+    }
+    this.styleAll();
+    this.aim();
+  }
+
+  /** Window, colours and opacity of all layers as at first; what is visible stays so. */
+  resetLooks(): void {
+    for (const layer of this.wanted) {
+      const { visible: _, ...looks } = this.fresh(layer);
+      this.store.patchLayer(layer.id, looks);
+    }
+  }
+
+  styleAll(): void {
+    for (const layer of this.wanted) this.style(layer);
+    this.stage.render();
+  }
+
+  private style(layer: Layer): void {
+    const settings = this.store.settings(layer.id);
+    if (!settings) return;
+    const isBase = layer.id === this.base.id;
+    const labels = layer.kind === 'segmentation';
+    const stored = (value: number): number => (value - layer.intercept) / layer.slope;
+    this.stage.style(layer.id, {
+      lower: labels ? 0 : stored(settings.centre - settings.width / 2),
+      upper: labels ? 1 : stored(settings.centre + settings.width / 2),
+      colormap: settings.colormap,
+      invert: settings.invert,
+      visible: isBase || (this.store.state.fusion && settings.visible),
+      opacity: opacityCurve(layer, isBase, settings.opacity),
+      nearest: labels,
+    });
+  }
+
+  /** Moves the panes' planes to the focus. */
+  aim(): void {
+    const point = this.snapped;
+    for (const pane of PANES) this.stage.look(pane, point);
+  }
+
+  /** Tries a registration on screen without storing it; null takes it back. */
+  tryMatrix(id: number, matrix: Mat4 | null): void {
+    if (matrix) this.preview.set(id, matrix);
+    else this.preview.delete(id);
+    const layer = this.layer(id);
+    if (layer) this.placeLayer(layer);
+    this.stage.render();
+  }
+
+  /** Shows a layer alone in its own space, or (null) the fused view again. */
+  async showAlone(id: number | null): Promise<void> {
+    this.store.state.alone = id;
+    for (const layer of this.view.layers) {
+      this.store.setDefault(layer.id, () => this.fresh(layer));
+      this.placeLayer(layer);
+    }
+    this.store.patch({ alone: id, active: this.base.id, focus: this.baseGrid.centre, framings: {} });
+    for (const pane of PANES) this.stage.frame(pane, { scale: 1, anchorWorld: null, anchorCanvas: [0.5, 0.5] });
+    await this.mount();
+  }
+}

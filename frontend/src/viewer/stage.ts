@@ -1,0 +1,266 @@
+/**
+ * The only file that knows Cornerstone3D: three planar viewports over volumes that we fill
+ * ourselves. Each volume keeps its own grid; the GPU samples it where the view plane cuts it.
+ */
+import {
+  cache,
+  Enums,
+  eventTarget,
+  init,
+  type Types,
+  RenderingEngine,
+  utilities,
+  volumeLoader,
+} from '@cornerstonejs/core';
+import type { Grid, Vec3 } from '../affine';
+import { COLORMAPS, type ColormapName } from './colormaps';
+import type { Pixels } from './codec';
+
+export type PaneName = 'axial' | 'coronal' | 'sagittal';
+export const PANES: readonly PaneName[] = ['axial', 'sagittal', 'coronal'];
+export type Point2 = [number, number];
+
+/** How a volume is drawn. Values are stored numbers, opacity points are (fraction of range, opacity). */
+export interface Look {
+  lower: number;
+  upper: number;
+  colormap: ColormapName;
+  invert: boolean;
+  visible: boolean;
+  opacity: readonly (readonly [number, number])[];
+  nearest: boolean;
+}
+
+/** Zoom and pan of a pane, as plain data that can be stored. */
+export interface Framing {
+  scale: number;
+  anchorWorld: Vec3 | null;
+  anchorCanvas: Point2;
+}
+
+/** The part of PLANAR_NEXT's native interface that we use; its own types are not all exported. */
+interface PlanarViewport {
+  canvasToWorld(at: Point2): Point3;
+  worldToCanvas(point: Point3): Point2;
+  setDisplaySets(...sets: { displaySetId: string; options: object }[]): Promise<void>;
+  setDisplaySetPresentation(id: string, props: object): void;
+  setViewState(patch: object): void;
+  getViewState(): { scale?: number | [number, number]; anchorWorld?: Point3; anchorCanvas?: Point2 };
+  setScale(scale: number, canvasPoint?: Point2): void;
+  getPan(): Point2;
+  setPan(pan: Point2): void;
+  canvas: HTMLCanvasElement;
+}
+type Point3 = [number, number, number];
+
+const FLUSH_MS = 120;
+const ENGINE = 'radfuse';
+
+for (const [name, stops] of Object.entries(COLORMAPS)) {
+  utilities.colormap.registerColormap({ Name: `radfuse-${name}`, ColorSpace: 'RGB', RGBPoints: stops.flat() } as never);
+}
+
+const volumeId = (id: number): string => `radfuse-volume-${id}`;
+const setId = (id: number): string => `radfuse-set-${id}`;
+
+export function hasWebGL2(): boolean {
+  return document.createElement('canvas').getContext('webgl2') !== null;
+}
+
+interface Held {
+  pixels: Pixels;
+  dirty: Set<number>;
+}
+
+export class Stage {
+  private readonly engine: RenderingEngine;
+  private readonly volumes = new Map<number, Held>();
+  private mounted: readonly number[] = [];
+  private timer = 0;
+
+  constructor(
+    elements: Record<PaneName, HTMLDivElement>,
+    private readonly onDrawn: (pane: PaneName) => void,
+  ) {
+    init({ rendering: { webGlContextCount: 1 } } as never);
+    this.engine = new RenderingEngine(ENGINE);
+    this.engine.setViewports(
+      PANES.map((pane) => ({ viewportId: pane, type: Enums.ViewportType.PLANAR_NEXT, element: elements[pane], defaultOptions: {} })) as never,
+    );
+    for (const pane of PANES) {
+      elements[pane].addEventListener(Enums.Events.IMAGE_RENDERED, () => this.onDrawn(pane));
+    }
+  }
+
+  private viewport(pane: PaneName): PlanarViewport {
+    return this.engine.getViewport(pane) as unknown as PlanarViewport;
+  }
+
+  /** Makes room for a volume. Write voxels through `put`. */
+  addVolume(id: number, grid: Grid, bytesPerVoxel: 1 | 2): void {
+    const [nx, ny, nz] = grid.counts;
+    const pixels: Pixels = bytesPerVoxel === 2 ? new Int16Array(nx * ny * nz) : new Uint8Array(nx * ny * nz);
+    const volume = volumeLoader.createLocalVolume(volumeId(id), {
+      scalarData: pixels,
+      dimensions: [nx, ny, nz],
+      ...placement(grid),
+      metadata: {},
+    } as never) as Types.IImageVolume;
+    // Upload slices as they come, not the empty volume once per pane.
+    (volume as { loadStatus?: object }).loadStatus = { loaded: false };
+    utilities.genericViewportDisplaySetMetadataProvider.add(setId(id), {
+      kind: 'planar',
+      imageIds: volume.imageIds,
+      volumeId: volumeId(id),
+    } as never);
+    this.volumes.set(id, { pixels, dirty: new Set() });
+  }
+
+  hasVolume(id: number): boolean {
+    return this.volumes.has(id);
+  }
+
+  /** Puts one slice in; it is drawn within a tenth of a second. */
+  put(id: number, slice: number, pixels: Pixels): void {
+    const held = this.volumes.get(id);
+    if (!held) return;
+    held.pixels.set(pixels as never, slice * pixels.length);
+    held.dirty.add(slice);
+    this.timer ||= window.setTimeout(() => this.flush(), FLUSH_MS);
+  }
+
+  /** The stored number of a voxel; undefined outside. */
+  voxel(id: number, grid: Grid, index: Vec3): number | undefined {
+    const [i, j, k] = index.map(Math.round) as [number, number, number];
+    const [nx, ny, nz] = grid.counts;
+    if (i < 0 || j < 0 || k < 0 || i >= nx || j >= ny || k >= nz) return undefined;
+    return this.volumes.get(id)?.pixels[(k * ny + j) * nx + i];
+  }
+
+  get pending(): boolean {
+    return this.timer !== 0;
+  }
+
+  private flush(): void {
+    this.timer = 0;
+    for (const [id, held] of this.volumes) {
+      if (!held.dirty.size) continue;
+      const volume = cache.getVolume(volumeId(id)) as unknown as { vtkOpenGLTexture: { setUpdatedFrame(k: number): void } };
+      for (const slice of held.dirty) volume.vtkOpenGLTexture.setUpdatedFrame(slice);
+      held.dirty.clear();
+      utilities.triggerEvent(eventTarget, Enums.Events.IMAGE_VOLUME_MODIFIED, { volumeId: volumeId(id) });
+    }
+    // A volume that no pane shows draws nothing, so the caller hears of it here.
+    this.engine.render();
+  }
+
+  /** Moves a volume (a new registration) without touching its voxels. */
+  place(id: number, grid: Grid): void {
+    const volume = cache.getVolume(volumeId(id));
+    if (!volume) return;
+    const { spacing, origin, direction } = placement(grid);
+    Object.assign(volume, { spacing, origin, direction });
+    const image = volume.imageData as unknown as {
+      setSpacing(v: Point3): void;
+      setOrigin(v: Point3): void;
+      setDirection(v: number[]): void;
+      modified(): void;
+    };
+    image.setSpacing(spacing);
+    image.setOrigin(origin);
+    image.setDirection(direction);
+    image.modified();
+    utilities.triggerEvent(eventTarget, Enums.Events.IMAGE_VOLUME_MODIFIED, { volumeId: volumeId(id) });
+  }
+
+  /** Mounts volumes in all panes, the first as base. Looks must be set afterwards. */
+  async show(ids: readonly number[]): Promise<boolean> {
+    if (ids.join() === this.mounted.join()) return false;
+    this.mounted = [...ids];
+    await Promise.all(
+      PANES.map((pane) => this.viewport(pane).setDisplaySets(...ids.map((id) => ({ displaySetId: setId(id), options: {} })))),
+    );
+    return true;
+  }
+
+  style(id: number, look: Look): void {
+    if (!this.mounted.includes(id)) return;
+    for (const pane of PANES) {
+      this.viewport(pane).setDisplaySetPresentation(setId(id), {
+        visible: look.visible,
+        voiRange: { lower: look.lower, upper: look.upper },
+        colormap: {
+          name: `radfuse-${look.colormap}`,
+          opacity: look.opacity.map(([value, opacity]) => ({ value, opacity })),
+        },
+        invert: look.invert,
+        interpolationType: look.nearest ? Enums.InterpolationType.NEAREST : Enums.InterpolationType.LINEAR,
+      });
+    }
+  }
+
+  /** Turns a pane: normal points from the image to the eye, up to the top of the screen. */
+  orient(pane: PaneName, normal: Vec3, up: Vec3): void {
+    this.viewport(pane).setViewState({ orientation: { viewPlaneNormal: [...normal], viewUp: [...up] } });
+  }
+
+  /** Moves a pane's plane through a point. */
+  look(pane: PaneName, point: Vec3): void {
+    this.viewport(pane).setViewState({ slice: { kind: 'volumePoint', sliceWorldPoint: [...point] } });
+  }
+
+  framing(pane: PaneName): Framing {
+    const state = this.viewport(pane).getViewState();
+    const scale = Array.isArray(state.scale) ? state.scale[1] : (state.scale ?? 1);
+    return { scale, anchorWorld: state.anchorWorld ?? null, anchorCanvas: state.anchorCanvas ?? [0.5, 0.5] };
+  }
+
+  frame(pane: PaneName, framing: Framing): void {
+    this.viewport(pane).setViewState({
+      scale: [framing.scale, framing.scale],
+      scaleMode: 'fit',
+      anchorWorld: framing.anchorWorld ? [...framing.anchorWorld] : undefined,
+      anchorCanvas: framing.anchorCanvas,
+    });
+  }
+
+  zoomBy(pane: PaneName, factor: number, at: Point2): void {
+    const scale = Math.min(Math.max(this.framing(pane).scale * factor, 0.2), 30);
+    this.viewport(pane).setScale(scale, at);
+  }
+
+  panBy(pane: PaneName, dx: number, dy: number): void {
+    const [x, y] = this.viewport(pane).getPan();
+    this.viewport(pane).setPan([x + dx, y + dy]);
+  }
+
+  toWorld(pane: PaneName, at: Point2): Vec3 {
+    return this.viewport(pane).canvasToWorld(at);
+  }
+
+  toCanvas(pane: PaneName, point: Vec3): Point2 {
+    return this.viewport(pane).worldToCanvas([...point]);
+  }
+
+  canvas(pane: PaneName): HTMLCanvasElement {
+    return this.viewport(pane).canvas;
+  }
+
+  render(): void {
+    this.engine.render();
+  }
+
+  resize(): void {
+    this.engine.resize(true, true);
+  }
+
+  destroy(): void {
+    window.clearTimeout(this.timer);
+    this.engine.destroy();
+    cache.purgeCache();
+  }
+}
+
+function placement(grid: Grid): { spacing: Point3; origin: Point3; direction: number[] } {
+  return { spacing: [...grid.spacing], origin: [...grid.origin], direction: grid.axes.flat() };
+}

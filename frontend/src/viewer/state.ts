@@ -1,0 +1,120 @@
+/** What the reader has set: kept per case in localStorage so that a reload resumes where they were. */
+import type { Vec3 } from '../affine';
+import type { ColormapName } from './colormaps';
+import type { Framing, PaneName } from './stage';
+
+export type Tool = 'window' | 'crosshair' | 'length' | 'probe';
+export type Layout = 'mpr' | PaneName;
+
+export interface LayerSettings {
+  width: number;
+  centre: number;
+  colormap: ColormapName;
+  invert: boolean;
+  opacity: number;
+  visible: boolean;
+}
+
+export interface State {
+  /** LPS mm of the base volume's space; the panes cross here. */
+  focus: Vec3 | null;
+  /** Layer shown alone in its own space, or null for the fused view. */
+  alone: number | null;
+  /** Layer that window, presets and colour maps act on. */
+  active: number | null;
+  fusion: boolean;
+  tool: Tool;
+  layout: Layout;
+  pane: PaneName;
+  text: boolean;
+  crosshair: boolean;
+  marks: boolean;
+  outlines: boolean;
+  layers: Record<string, LayerSettings>;
+  framings: Partial<Record<PaneName, Framing>>;
+}
+
+export const FRESH: State = {
+  focus: null,
+  alone: null,
+  active: null,
+  fusion: true,
+  tool: 'window',
+  layout: 'mpr',
+  pane: 'axial',
+  text: true,
+  crosshair: true,
+  marks: true,
+  outlines: true,
+  layers: {},
+  framings: {},
+};
+
+/** Raised when the meaning of a stored state changes; older ones are then dropped. */
+const VERSION = 1;
+const SAVE_AFTER_MS = 300;
+
+export interface Storage {
+  getItem(key: string): string | null;
+  setItem(key: string, value: string): void;
+}
+
+export function loadState(storage: Storage, key: string): State {
+  const stored = storage.getItem(key);
+  if (!stored) return structuredClone(FRESH);
+  const parsed = JSON.parse(stored) as { version?: number; state?: Partial<State> };
+  if (parsed.version !== VERSION || !parsed.state) return structuredClone(FRESH);
+  return { ...structuredClone(FRESH), ...parsed.state };
+}
+
+type Listener = (state: State, changed: ReadonlySet<keyof State>) => void;
+
+export class Store {
+  private readonly listeners: Listener[] = [];
+  private timer = 0;
+  state: State;
+
+  constructor(
+    private readonly storage: Storage,
+    private readonly key: string,
+  ) {
+    this.state = loadState(storage, key);
+    window.addEventListener('pagehide', () => this.save());
+  }
+
+  patch(change: Partial<State>): void {
+    this.state = { ...this.state, ...change };
+    const changed = new Set(Object.keys(change) as (keyof State)[]);
+    for (const listener of this.listeners) listener(this.state, changed);
+    window.clearTimeout(this.timer);
+    this.timer = window.setTimeout(() => this.save(), SAVE_AFTER_MS);
+  }
+
+  /** A layer shown alone has settings of its own: PET alone is black on white, fused it is not. */
+  private settingsKey(id: number): string {
+    return this.state.alone === id ? `${id}:alone` : String(id);
+  }
+
+  settings(id: number): LayerSettings | undefined {
+    return this.state.layers[this.settingsKey(id)];
+  }
+
+  /** Settings of a layer seen for the first time; stored ones stay. */
+  setDefault(id: number, make: () => LayerSettings): void {
+    this.state.layers[this.settingsKey(id)] ??= make();
+  }
+
+  patchLayer(id: number, change: Partial<LayerSettings>): void {
+    const old = this.settings(id);
+    if (!old) return;
+    this.patch({ layers: { ...this.state.layers, [this.settingsKey(id)]: { ...old, ...change } } });
+  }
+
+  subscribe(listener: Listener): void {
+    this.listeners.push(listener);
+  }
+
+  private save(): void {
+    this.storage.setItem(this.key, JSON.stringify({ version: VERSION, state: this.state }));
+  }
+}

@@ -1,0 +1,88 @@
+/** Buttons above the panes. */
+import { COLORMAP_LABELS, type ColormapName } from './colormaps';
+import type { Commands } from './commands';
+import { button, h } from './dom';
+import { presetsOf } from './presets';
+import type { Tool } from './state';
+
+const TOOLS: readonly (readonly [Tool, string, string])[] = [
+  ['window', 'Window', 'W'],
+  ['crosshair', 'Crosshair', 'C'],
+  ['length', 'Length', 'L'],
+  ['probe', 'Probe', 'P'],
+];
+const OFFERED: readonly ColormapName[] = ['grey', 'hot-iron', 'viridis', 'probability'];
+
+export class Toolbar {
+  readonly element = h('div', { class: 'viewer-toolbar', attrs: { role: 'toolbar', 'aria-label': 'Viewer tools' } });
+  private readonly tools = new Map<Tool, HTMLButtonElement>();
+  private readonly layer = h('select', { class: 'input', attrs: { 'aria-label': 'Layer that window and colours act on' } });
+  private readonly preset = h('select', { class: 'input', attrs: { 'aria-label': 'Window preset' } });
+  private readonly colormap = h('select', { class: 'input', attrs: { 'aria-label': 'Colour map' } });
+  private readonly invert: HTMLButtonElement;
+  private readonly fusion: HTMLButtonElement;
+  private readonly cross: HTMLButtonElement;
+  private readonly layout: HTMLButtonElement;
+  private layerKey = '';
+  private presetKey = '';
+
+  constructor(
+    private readonly commands: Commands,
+    openHelp: () => void,
+  ) {
+    for (const [tool, name, key] of TOOLS) {
+      this.tools.set(tool, button(name, () => commands.setTool(tool), { title: `${name} (${key})`, data: { tool } }));
+    }
+    this.invert = button('Invert', () => commands.invert(), { title: 'Invert the active layer (I)' });
+    this.fusion = button('Fusion', () => commands.toggleFusion(), { title: 'Fusion on / off (F)', data: { action: 'fusion' } });
+    this.cross = button('Lines', () => commands.toggleCrosshair(), { title: 'Crosshair lines on / off (X)' });
+    this.layout = button('1-up', () => commands.toggleOneUp(commands.scene.store.state.pane), { title: 'One pane / all panes (Enter, double click)' });
+    for (const name of OFFERED) this.colormap.append(h('option', { text: COLORMAP_LABELS[name], attrs: { value: name } }));
+    this.layer.addEventListener('change', () => commands.setActive(Number(this.layer.value)));
+    this.preset.addEventListener('change', () => {
+      if (this.preset.value !== '') commands.preset(Number(this.preset.value));
+    });
+    this.colormap.addEventListener('change', () => commands.setColormap(this.colormap.value as ColormapName));
+    const group = (...children: Node[]): HTMLElement => h('div', { class: 'tool-group' }, ...children);
+    this.element.append(
+      group(...this.tools.values()),
+      group(this.layer, this.preset, this.colormap, this.invert),
+      group(this.fusion, this.cross, this.layout),
+      group(button('Reset', () => commands.reset(), { title: 'Reset zoom, pan, windows (R)' }), button('?', openHelp, { title: 'Keys and mouse (?)' })),
+    );
+  }
+
+  update(): void {
+    const { commands } = this;
+    const { state } = commands.scene.store;
+    for (const [tool, element] of this.tools) element.setAttribute('aria-pressed', String(tool === state.tool));
+    const active = commands.active;
+    const layers = [commands.scene.base, ...commands.scene.overlays].filter((layer) => layer.kind !== 'segmentation');
+    const layerKey = layers.map((layer) => `${layer.id}:${layer.label}`).join();
+    if (layerKey !== this.layerKey) {
+      this.layerKey = layerKey;
+      this.layer.replaceChildren(...layers.map((layer) => h('option', { text: layer.label, attrs: { value: String(layer.id) } })));
+    }
+    this.layer.value = String(active.id);
+    const presets = presetsOf(active);
+    const presetKey = `${active.id}:${presets.map((p) => p.name).join()}`;
+    if (presetKey !== this.presetKey) {
+      this.presetKey = presetKey;
+      this.preset.replaceChildren(
+        h('option', { text: 'Custom', attrs: { value: '' } }),
+        ...presets.map((p, n) => h('option', { text: `${n + 1}  ${p.name}`, attrs: { value: String(n) } })),
+      );
+    }
+    const settings = commands.scene.store.settings(active.id);
+    if (settings) {
+      const chosen = presets.findIndex((p) => Math.abs(p.width - settings.width) < 1e-6 && Math.abs(p.centre - settings.centre) < 1e-6);
+      this.preset.value = chosen < 0 ? '' : String(chosen);
+      this.colormap.value = settings.colormap;
+      this.invert.setAttribute('aria-pressed', String(settings.invert));
+    }
+    this.fusion.setAttribute('aria-pressed', String(state.fusion && state.alone === null));
+    this.fusion.disabled = state.alone !== null || commands.scene.overlays.length === 0;
+    this.cross.setAttribute('aria-pressed', String(state.crosshair));
+    this.layout.setAttribute('aria-pressed', String(state.layout !== 'mpr'));
+  }
+}
