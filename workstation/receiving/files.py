@@ -15,13 +15,8 @@ from django.conf import settings
 from workstation.accounts.models import Site
 from workstation.receiving.headers import NotAccepted
 from workstation.receiving.models import Upload
-from workstation.receiving.services import (
-    Outcome,
-    Result,
-    quarantine,
-    store_instance,
-    store_staged,
-)
+from workstation.receiving.outcomes import Outcome, Result
+from workstation.receiving.services import quarantine, store_instance, store_staged
 from workstation.receiving.storage import CHUNK, Staged, StorageFull, chunks_of, staged
 
 ZIP_SIGNATURES = (b"PK\x03\x04", b"PK\x05\x06")

@@ -20,7 +20,8 @@ from pynetdicom.sop_class import Verification
 from pynetdicom.transport import ThreadedAssociationServer
 
 from workstation.accounts.models import Site
-from workstation.receiving.services import Outcome, Result, store_instance
+from workstation.receiving.outcomes import Outcome, Result
+from workstation.receiving.services import store_instance
 from workstation.receiving.storage import StorageFull
 
 log = logging.getLogger(__name__)

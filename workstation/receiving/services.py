@@ -7,9 +7,7 @@ same bytes adopts, never a row without its bytes.
 from __future__ import annotations
 
 from collections.abc import Iterable
-from dataclasses import dataclass
 from datetime import datetime, timedelta
-from enum import StrEnum
 from functools import partial
 
 from django.conf import settings
@@ -43,25 +41,7 @@ from workstation.receiving.models import (
     StudyNotice,
     Upload,
 )
-
-
-class Result(StrEnum):
-    STORED = "stored"
-    REPEATED = "repeated"
-    QUARANTINED = "quarantined"
-    IGNORED = "ignored"
-
-
-@dataclass(frozen=True)
-class Outcome:
-    """What became of one received object."""
-
-    result: Result
-    code: str = ""
-    reason: str = ""
-    instance_id: int | None = None
-    study_id: int | None = None
-    quarantined_id: int | None = None
+from workstation.receiving.outcomes import Outcome, Result
 
 
 class CannotHandle(Exception):
@@ -306,6 +286,8 @@ def release(held: Quarantined, user: User, *, address: str = "") -> Outcome:
     """
     with transaction.atomic():
         _locked(held)
+    if not storage.quarantine_path_of(held.sha256).is_file():
+        raise CannotHandle("The bytes are no longer there. Discard the entry with this reason.")
     with (
         storage.quarantine_path_of(held.sha256).open("rb") as file,
         storage.staged(storage.chunks_of(file)) as staged,

@@ -1,7 +1,8 @@
 """Bytes on disk, named by their SHA-256: the archive, the quarantine, and the way in.
 
 Every file is first *staged*: written to a temporary name while it is hashed. Only a whole staged
-file is synced to the disk and renamed into a store, so a crash or a full disk leaves nothing half-written.
+file is synced to the disk and renamed into a store: a crash or a full disk leaves nothing
+half-written.
 Incoming folder and stores lie under ``RADFUSE_HOME`` and must be one file system.
 """
 

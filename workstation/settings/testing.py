@@ -28,3 +28,6 @@ STORAGES = {
 if not (FRONTEND_DIST / "manifest.json").exists():  # noqa: F405
     # Unit tests of pages run without a built frontend; the browser tests build it.
     DJANGO_VITE = {"default": {"dev_mode": True}}
+if DATABASES["default"]["ENGINE"] == "django.db.backends.sqlite3":  # noqa: F405
+    # A file, as in the product: an in-memory database has other locks, and threads would fail.
+    DATABASES["default"]["TEST"] = {"NAME": str(RADFUSE_HOME / "test.sqlite3")}  # noqa: F405

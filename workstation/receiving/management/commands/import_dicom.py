@@ -11,7 +11,8 @@ from django.core.management.base import BaseCommand, CommandError, CommandParser
 from workstation.accounts.models import Site
 from workstation.receiving.files import Received, Receiver, walk_path
 from workstation.receiving.models import Upload
-from workstation.receiving.services import Result, count_outcomes, finish_upload, start_upload
+from workstation.receiving.outcomes import Result
+from workstation.receiving.services import count_outcomes, finish_upload, start_upload
 from workstation.receiving.storage import StorageFull
 
 BATCH = 200
