@@ -28,7 +28,7 @@ from analysis.fusion.inference import peak, segment
 from analysis.training.patients import Patient, draft_contract, load_part
 from analysis.training.plans import PLANS, Plan
 from analysis.training.publish import write_bundle
-from analysis.training.sampling import draw_window, drop_channels, keep_channels, vary
+from analysis.training.sampling import draw_window, keep_channels
 from analysis.training.scoring import auc
 from analysis.training.segmentation import arguments, say, training_data
 
@@ -97,9 +97,9 @@ def draw_batch(
         group = groups[number % 2]
         site = group[int(rng.integers(len(group)))]
         centre = site.centre + rng.uniform(-2, 2, 3)
-        image, _ = draw_window(site.patient, centre, plan.crop, plan, rng)
         kept = list(site.kept) if site.kept and rng.random() < 0.7 else keep_channels(plan, rng)
-        images.append(drop_channels(vary(image, plan, rng), kept))
+        image, _ = draw_window(site.patient, centre, plan.crop, plan, rng, kept)
+        images.append(image)
         targets.append(float(site.target))
     return torch.stack(images), torch.tensor(targets)[:, None]
 

@@ -27,12 +27,17 @@ class Plan:
 
     pathway: PathwayName
     channels: tuple[str, ...]
+    reference: str
+    """The channel the labels are drawn on; the others are registered to it."""
     minimum: tuple[str, ...]
     outputs: tuple[str, ...]
     """Label volumes of the phantom, in the order of the network's outputs."""
     primary: str
     spacing_mm: float
     normalisation: dict[str, Normalisation]
+    widths: tuple[int, ...]
+    """Features at each level of the U-Net."""
+    strides: tuple[int, ...]
     patch: tuple[int, int, int]
     """Voxels of the segmentation network's window."""
     crop: tuple[int, int, int]
@@ -55,9 +60,8 @@ class Plan:
             "spatial_dims": 3,
             "in_channels": len(self.channels),
             "out_channels": len(self.outputs),
-            # The first level keeps full resolution: the smallest nodules are two voxels wide.
-            "channels": [8, 16, 32, 64, 64],
-            "strides": [1, 2, 2, 2],
+            "channels": list(self.widths),
+            "strides": list(self.strides),
             "num_res_units": 1,
             "norm": ["INSTANCE", {"affine": True}],
         }
@@ -88,6 +92,7 @@ PLANS: dict[str, Plan] = {
     "lung": Plan(
         pathway="lung",
         channels=("CT", "PET"),
+        reference="CT",
         minimum=("CT", "PET"),
         outputs=("nodule", "suspicious"),
         primary="suspicious",
@@ -96,6 +101,9 @@ PLANS: dict[str, Plan] = {
             "CT": Normalisation("linear", (-1000.0, 400.0), (-1.0, 1.0), HU),
             "PET": Normalisation("linear", (0.0, 15.0), (0.0, 3.0), SUV),
         },
+        # The first level keeps full resolution: the smallest nodules are two voxels wide.
+        widths=(8, 16, 32, 64, 64),
+        strides=(1, 2, 2, 2),
         patch=(48, 48, 48),
         crop=(32, 32, 32),
         phantom_spacings=(None, (2.0, 2.0, 3.0)),
@@ -121,6 +129,7 @@ PLANS: dict[str, Plan] = {
     "glioma": Plan(
         pathway="glioma",
         channels=("T1", "T1c", "T2", "FLAIR", "PET"),
+        reference="T1c",
         minimum=(),
         outputs=("core", "whole"),
         primary="whole",
@@ -132,6 +141,8 @@ PLANS: dict[str, Plan] = {
             "FLAIR": _MR,
             "PET": Normalisation("linear", (0.0, 15.0), (0.0, 3.0), SUV),
         },
+        widths=(16, 32, 64, 96),
+        strides=(2, 2, 2),
         patch=(48, 48, 48),
         crop=(32, 32, 32),
         phantom_spacings=(

@@ -98,39 +98,43 @@ def draw_window(
     window: tuple[int, int, int],
     plan: Plan,
     rng: Rng,
-    *,
-    augment: bool = True,
+    kept: list[bool],
 ) -> tuple[torch.Tensor, torch.Tensor]:
-    """(image [channel, *window], labels [output, *window]), float32, all channels present."""
+    """(image [channel, *window], labels [output, *window]), float32, around voxel ``centre``.
+
+    Channels that are not ``kept`` are zero: how inference gives a missing series.
+    """
     offsets = _lattice(window)
     pose = np.eye(3)
-    moved = augment and rng.random() >= PLAIN_SHARE
+    moved = rng.random() >= PLAIN_SHARE
     if moved:
         size = 1 + rng.uniform(-POSE_SCALE, POSE_SCALE)
         pose = rotation(rng.uniform(-POSE_DEG, POSE_DEG, 3)) * size
-    if augment and plan.mirror and rng.random() < 0.5:
+    if plan.mirror and rng.random() < 0.5:
         pose = pose @ np.diag([1.0, 1.0, -1.0])
     middle = np.asarray(centre) if moved else np.rint(centre)
     points = offsets @ torch.tensor(pose.T, dtype=torch.float32)
     place = torch.tensor(middle, dtype=torch.float32)
-    image = torch.from_numpy(patient.image)
-    channels = []
-    for c in range(image.shape[0]):
+    whole = torch.from_numpy(patient.image)
+    image = torch.zeros((len(kept), *window))
+    for c in np.flatnonzero(kept):
         own, shift = points, place
-        if moved and c > 0:  # each further channel a little off, as registration leaves it
+        # Every series but the reference a little off, as registration leaves it.
+        if moved and plan.channels[c] != plan.reference:
             tilt = rotation(rng.uniform(-TILT_DEG, TILT_DEG, 3))
             own = points @ torch.tensor(tilt.T, dtype=torch.float32)
             drift = rng.uniform(-SHIFT_MM, SHIFT_MM, 3) / plan.spacing_mm
             shift = place + torch.tensor(drift, dtype=torch.float32)
-        channels.append(_sample(image[c : c + 1], own + shift, "border"))
+        image[c] = _sample(whole[c : c + 1], own + shift, "border")[0]
     labels = _sample(torch.from_numpy(patient.labels.astype(np.float32)), points + place, "zeros")
-    return torch.cat(channels), (labels >= 0.5).float()
+    return _vary(image, plan, rng, kept), (labels >= 0.5).float()
 
 
-def vary(image: torch.Tensor, plan: Plan, rng: Rng) -> torch.Tensor:
+def _vary(image: torch.Tensor, plan: Plan, rng: Rng, kept: list[bool]) -> torch.Tensor:
     """Other scanners: gain, offset and noise, channel by channel."""
     out = image.clone()
-    for c, name in enumerate(plan.channels):
+    for c in np.flatnonzero(kept):
+        name = plan.channels[c]
         if plan.normalisation[name].kind == "zscore":
             gain, offset, noise = rng.uniform(0.85, 1.15), rng.uniform(-0.15, 0.15), 0.12
         elif name == "PET":
@@ -141,9 +145,3 @@ def vary(image: torch.Tensor, plan: Plan, rng: Rng) -> torch.Tensor:
         grain = rng.standard_normal(tuple(out[c].shape), dtype=np.float32)
         out[c] = out[c] * float(gain) + float(offset) + spread * torch.from_numpy(grain)
     return out
-
-
-def drop_channels(image: torch.Tensor, kept: list[bool]) -> torch.Tensor:
-    """Zero the channels that are not kept: how inference gives a missing series."""
-    mask = torch.tensor(kept, dtype=image.dtype)
-    return image * mask[:, None, None, None]

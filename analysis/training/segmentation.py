@@ -24,18 +24,13 @@ from monai.inferers import SlidingWindowInferer
 from monai.losses import DiceCELoss
 from monai.networks.nets import UNet
 
+from analysis.fusion.bundle import load_network, read_bundle
 from analysis.fusion.channels import FloatArray
 from analysis.phantoms.model import VERSION as PHANTOM_VERSION
 from analysis.training.patients import Patient, draft_contract, load_part
 from analysis.training.plans import PLANS, Plan
 from analysis.training.publish import write_bundle
-from analysis.training.sampling import (
-    choose_centre,
-    draw_window,
-    drop_channels,
-    keep_channels,
-    vary,
-)
+from analysis.training.sampling import choose_centre, draw_window, keep_channels
 from analysis.training.scoring import dice
 
 EMA = 0.99
@@ -54,8 +49,9 @@ def draw_batch(
     for _ in range(size):
         patient = patients[int(rng.integers(len(patients)))]
         centre = choose_centre(patient, plan, rng)
-        image, label = draw_window(patient, centre, plan.patch, plan, rng)
-        images.append(drop_channels(vary(image, plan, rng), keep_channels(plan, rng)))
+        kept = keep_channels(plan, rng)
+        image, label = draw_window(patient, centre, plan.patch, plan, rng, kept)
+        images.append(image)
         labels.append(label)
     return torch.stack(images), torch.stack(labels)
 
@@ -91,6 +87,8 @@ def train(plan: Plan, options: argparse.Namespace) -> None:
     checks = load_part(plan, "validation", options.checks, options.cache)
     config = plan.network()
     network = UNet(**{k: v for k, v in config.items() if k != "_target_"})
+    if options.start:
+        network.load_state_dict(load_network(read_bundle(options.start), "cpu").state_dict())
     network = network.to(memory_format=torch.channels_last_3d)  # a third faster on CPUs
     kept = copy.deepcopy(network)
     loss_of = DiceCELoss(sigmoid=True, batch=True)
@@ -160,6 +158,8 @@ def publish(
         "optimiser": f"AdamW, {options.rate:g}, cosine to zero; running mean of the weights",
         "validation_dice": dict(zip(plan.outputs, [round(s, 4) for s in scores], strict=True)),
     }
+    if options.start:
+        record["continued_from"] = read_bundle(options.start).contract.weights_sha256
     contract = replace(
         draft_contract(plan),
         training_data=training_data(plan, options.patients, options.checks),
@@ -186,6 +186,7 @@ def arguments(description: str | None) -> argparse.ArgumentParser:
 
 def main() -> None:
     parser = arguments(__doc__)
+    parser.add_argument("--start", type=Path, help="bundle whose weights to go on from")
     parser.add_argument("--iterations", type=int, default=3000)
     parser.add_argument("--check-every", type=int, default=200)
     parser.add_argument("--batch", type=int, default=2)
