@@ -217,6 +217,7 @@ def services(options: argparse.Namespace, env: dict[str, str], logs: Path) -> li
         worker("flow"),
         worker("cpu"),
         worker("gpu"),
+        worker("export"),
         service("listener", python, str(ROOT / "manage.py"), "listen"),
         service("clock", python, str(ROOT / "manage.py"), "clock"),
     ]

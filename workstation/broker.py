@@ -28,10 +28,12 @@ log = logging.getLogger(__name__)
 FLOW_QUEUE = "flow"
 CPU_QUEUE = "cpu"
 GPU_QUEUE = "gpu"
+EXPORT_QUEUE = "export"
 QUEUES: dict[str, str] = {
     FLOW_QUEUE: "short messages that move cases along",
-    CPU_QUEUE: "assembly, registration, measuring, drafting, exports",
+    CPU_QUEUE: "assembly, registration, measuring, drafting",
     GPU_QUEUE: "fusion inference; one worker process per device",
+    EXPORT_QUEUE: "writing DICOM results and sending them",
 }
 ADVANCE_ACTOR = "advance_case"
 

@@ -1,0 +1,61 @@
+"""Messages of the export queue; the rows decide, these only translate."""
+
+from __future__ import annotations
+
+import logging
+
+import dramatiq
+
+from workstation.broker import EXPORT_QUEUE
+from workstation.exporting.sending import NotDelivered, send_by_c_store
+from workstation.exporting.services import (
+    SEND_ACTOR,
+    WRITE_ACTOR,
+    fail_delivery,
+    fail_export,
+    finish_delivery,
+    finish_export,
+    start_delivery,
+    start_export,
+)
+from workstation.exporting.sources import CannotWrite
+from workstation.exporting.writing import write_objects
+
+log = logging.getLogger(__name__)
+TIME_LIMIT_MS = 240_000
+
+
+@dramatiq.actor(
+    actor_name=WRITE_ACTOR, queue_name=EXPORT_QUEUE, max_retries=0, time_limit=TIME_LIMIT_MS
+)
+def write_actor(export_id: int) -> None:
+    """Write one version's objects."""
+    export = start_export(export_id)
+    if export is None:
+        return
+    try:
+        finish_export(export_id, write_objects(export))
+    except CannotWrite as reason:
+        fail_export(export_id, str(reason), retriable=False)
+    except Exception as error:  # noqa: BLE001  (the row must not stay "writing"; it shows why)
+        log.exception("export %d could not be written", export_id)
+        fail_export(export_id, f"Internal error ({type(error).__name__}).", retriable=True)
+
+
+@dramatiq.actor(
+    actor_name=SEND_ACTOR, queue_name=EXPORT_QUEUE, max_retries=0, time_limit=TIME_LIMIT_MS
+)
+def send_actor(delivery_id: int) -> None:
+    """Send one object to one destination."""
+    delivery = start_delivery(delivery_id)
+    if delivery is None:
+        return
+    try:
+        send_by_c_store(delivery)
+    except NotDelivered as reason:
+        fail_delivery(delivery_id, str(reason))
+    except Exception as error:  # noqa: BLE001  (the row must not stay "sending"; it shows why)
+        log.exception("delivery %d failed", delivery_id)
+        fail_delivery(delivery_id, f"Internal error ({type(error).__name__}).")
+    else:
+        finish_delivery(delivery_id)

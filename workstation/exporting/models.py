@@ -1,4 +1,4 @@
-"""Where results go, and what became of each delivery."""
+"""Where results go, what was written of a signed version, and what became of each delivery."""
 
 from __future__ import annotations
 
@@ -21,26 +21,46 @@ class Destination(SiteRow):
     class Meta:
         constraints = [models.UniqueConstraint(fields=["site", "name"], name="destination_name")]
 
+    def __str__(self) -> str:
+        return self.name
+
+
+class ExportState(models.TextChoices):
+    WAITING = "waiting", "Waiting"
+    WRITING = "writing", "Writing"
+    WRITTEN = "written", "Written"
+    FAILED = "failed", "Failed"
+
+
+class Export(SiteRow):
+    """The writing of one signed version's DICOM objects: the row is the job.
+
+    ``state`` is written only by ``exporting.states``.
+    """
+
+    SITE_PATH = "version__report__case__site"
+
+    version = models.OneToOneField(Version, on_delete=models.PROTECT, related_name="export")
+    state = models.CharField(max_length=10, choices=ExportState, default=ExportState.WAITING)
+    attempts = models.PositiveSmallIntegerField(default=0)
+    started_at = models.DateTimeField(null=True)
+    next_attempt_at = models.DateTimeField(null=True, db_index=True)
+    error = models.CharField(max_length=500, blank=True)
+
 
 class ObjectKind(models.TextChoices):
     SR = "sr", "Structured report (TID 1500)"
     SEG = "seg", "Segmentation"
     REG = "reg", "Spatial registration"
-
-
-class DeliveryState(models.TextChoices):
-    WAITING = "waiting", "Waiting"
-    SENDING = "sending", "Sending"
-    SENT = "sent", "Sent"
-    FAILED = "failed", "Failed"
+    PDF = "pdf", "Report (encapsulated PDF)"
 
 
 class ExportObject(SiteRow):
     """A DICOM object written from a signed version; its bytes lie under ``exports/``."""
 
-    SITE_PATH = "version__report__case__site"
+    SITE_PATH = "export__version__report__case__site"
 
-    version = models.ForeignKey(Version, on_delete=models.PROTECT, related_name="objects")
+    export = models.ForeignKey(Export, on_delete=models.PROTECT, related_name="objects")
     kind = models.CharField(max_length=5, choices=ObjectKind)
     sop_class_uid = models.CharField(max_length=64)
     sop_instance_uid = models.CharField(max_length=64, unique=True)
@@ -52,9 +72,16 @@ class ExportObject(SiteRow):
         ordering = ["id"]
 
 
+class DeliveryState(models.TextChoices):
+    WAITING = "waiting", "Waiting"
+    SENDING = "sending", "Sending"
+    SENT = "sent", "Sent"
+    FAILED = "failed", "Failed"
+
+
 class Delivery(SiteRow):
     """One object to one destination, with its attempts. ``state`` is written only by
-    ``exporting.states.move``."""
+    ``exporting.states``."""
 
     SITE_PATH = "destination__site"
 
@@ -64,8 +91,8 @@ class Delivery(SiteRow):
     )
     state = models.CharField(max_length=10, choices=DeliveryState, default=DeliveryState.WAITING)
     attempts = models.PositiveSmallIntegerField(default=0)
+    started_at = models.DateTimeField(null=True)
     next_attempt_at = models.DateTimeField(null=True, db_index=True)
-    heartbeat_at = models.DateTimeField(null=True)
     sent_at = models.DateTimeField(null=True)
     error = models.CharField(max_length=500, blank=True)
 

@@ -1,0 +1,69 @@
+"""Accepted findings as a DICOM Segmentation (PS3.3 A.51), one segment per finding."""
+
+from __future__ import annotations
+
+import highdicom as hd
+import numpy as np
+from pydicom.sr.codedict import codes
+
+from workstation.exporting import codes as terms
+from workstation.exporting.sources import (
+    DEVICE_SERIAL,
+    MANUFACTURER,
+    MODEL_NAME,
+    SOFTWARE_VERSION,
+    Sources,
+)
+
+SERIES_NUMBER = 1001
+
+
+def write_segmentation(sources: Sources, sop_instance_uid: str, series_uid: str) -> hd.seg.Segmentation:
+    """A binary SEG on the reference series' grid; frames lie where its images lie."""
+    labels = sources.labels
+    assert labels is not None, "called only when a finding has voxels"
+    numbers = sources.segment_numbers
+    findings = {f["number"]: f for f in sources.findings}
+    pixels = np.stack([labels == finding for finding in numbers], axis=-1).astype(np.uint8)
+    descriptions = [
+        _description(findings[finding], segment) for finding, segment in numbers.items()
+    ]
+    segmentation = hd.seg.Segmentation(
+        source_images=sources.reference_headers,
+        pixel_array=pixels,
+        segmentation_type=hd.seg.SegmentationTypeValues.BINARY,
+        segment_descriptions=descriptions,
+        series_instance_uid=series_uid,
+        series_number=SERIES_NUMBER,
+        sop_instance_uid=sop_instance_uid,
+        instance_number=1,
+        manufacturer=MANUFACTURER,
+        manufacturer_model_name=MODEL_NAME,
+        software_versions=SOFTWARE_VERSION,
+        device_serial_number=DEVICE_SERIAL,
+        content_label="FINDINGS",
+        content_description="Findings accepted by the reader",
+        series_description="Radfuse: accepted findings",
+        omit_empty_frames=True,
+    )
+    segmentation.ContentQualification = "RESEARCH"
+    return segmentation
+
+
+def _description(finding: dict[str, object], segment: int) -> hd.seg.SegmentDescription:
+    method = str(finding["method"])[:64] or "Radfuse"
+    return hd.seg.SegmentDescription(
+        segment_number=segment,
+        segment_label=f"Finding {finding['number']}: {finding['label']}"[:64],
+        segmented_property_category=terms.MORPHOLOGY,
+        segmented_property_type=terms.finding_code(str(finding["label"])),
+        algorithm_type=hd.seg.SegmentAlgorithmTypeValues.AUTOMATIC,
+        algorithm_identification=hd.AlgorithmIdentificationSequence(
+            name=method,
+            version=SOFTWARE_VERSION,
+            family=codes.DCM.ArtificialIntelligence,
+            source=MANUFACTURER,
+        ),
+        tracking_uid=str(finding["tracking_uid"]),
+        tracking_id=f"Finding {finding['number']}",
+    )

@@ -1,0 +1,43 @@
+"""C-STORE to a destination."""
+
+from __future__ import annotations
+
+from django.conf import settings
+from pydicom import dcmread
+from pynetdicom import AE
+
+from workstation.exporting.models import Delivery
+
+CONNECT_SECONDS = 5
+ANSWER_SECONDS = 30
+
+
+class NotDelivered(Exception):
+    """The destination did not take the object; the message says what it did."""
+
+
+def send_by_c_store(delivery: Delivery) -> None:
+    """One association, one object. Raises :class:`NotDelivered`."""
+    destination, item = delivery.destination, delivery.object
+    dataset = dcmread(settings.EXPORTS_DIR / item.path)
+    sender = AE(ae_title=settings.DICOM_AE_TITLE)
+    sender.connection_timeout = CONNECT_SECONDS
+    sender.acse_timeout = sender.dimse_timeout = sender.network_timeout = ANSWER_SECONDS
+    sender.add_requested_context(item.sop_class_uid, dataset.file_meta.TransferSyntaxUID)
+    link = sender.associate(destination.host, destination.port, ae_title=destination.ae_title)
+    if not link.is_established:
+        if link.is_rejected:
+            raise NotDelivered("The destination refused the association; check the AE titles.")
+        raise NotDelivered("The destination cannot be reached.")
+    try:
+        status = link.send_c_store(dataset)
+    except ValueError as error:
+        # pynetdicom's way to say that the destination accepted no fitting presentation context.
+        raise NotDelivered("The destination does not accept this kind of object.") from error
+    finally:
+        link.release()
+    if "Status" not in status:
+        raise NotDelivered("The connection broke before the destination answered.")
+    # 0xB000-0xBFFF are warnings: the object was stored (PS3.4 B.2.3).
+    if status.Status != 0x0000 and not 0xB000 <= status.Status <= 0xBFFF:
+        raise NotDelivered(f"The destination answered with status 0x{status.Status:04X}.")

@@ -1,0 +1,98 @@
+"""From a signed version to DICOM files. Runs in the export worker: it loads highdicom."""
+
+from __future__ import annotations
+
+import hashlib
+import uuid
+from collections.abc import Iterator
+from pathlib import Path
+
+import highdicom as hd
+from django.conf import settings
+from pydicom.dataset import Dataset
+
+from workstation.exporting.models import Export, ObjectKind
+from workstation.exporting.plain_objects import save, write_pdf_object, write_registration
+from workstation.exporting.segmentation import write_segmentation
+from workstation.exporting.services import WrittenObject
+from workstation.exporting.sources import Sources, header_of
+from workstation.exporting.structured_report import write_report
+from workstation.receiving.models import Series
+from workstation.reporting.documents import render_pdf
+from workstation.reporting.models import VersionKind
+
+_NAMESPACE = uuid.UUID("5e1f0a6e-6f0a-4d0b-8a2e-526164667573")
+
+
+def uid_for(version_sha256: str, kind: str) -> str:
+    """A UID that depends only on the signed content: an export done twice writes the same
+    instances, so a receiver never gets two copies."""
+    return f"2.25.{uuid.uuid5(_NAMESPACE, f'{version_sha256}:{kind}').int}"
+
+
+def write_objects(export: Export) -> list[WrittenObject]:
+    """Every object of the version. A final report: SEG (if a finding has voxels), SR, one REG per
+    registered series, PDF. An addendum: the PDF with all versions in it."""
+    sources = Sources(export.version)
+    folder = settings.EXPORTS_DIR / str(export.version.report.case_id) / str(export.version.number)
+    folder.mkdir(parents=True, exist_ok=True)
+    written = []
+    for kind, name, dataset in _datasets(sources):
+        path = folder / f"{name}.dcm"
+        save(dataset, path)
+        written.append(
+            WrittenObject(
+                kind=kind,
+                sop_class_uid=dataset.SOPClassUID,
+                sop_instance_uid=dataset.SOPInstanceUID,
+                path=str(path.relative_to(settings.EXPORTS_DIR)),
+                sha256=_sha256(path),
+            )
+        )
+    return written
+
+
+def _datasets(sources: Sources) -> Iterator[tuple[str, str, Dataset]]:
+    sha256 = sources.version.sha256
+
+    def uids(name: str) -> tuple[str, str]:
+        return uid_for(sha256, name), uid_for(sha256, f"{name} series")
+
+    if sources.version.kind == VersionKind.FINAL:
+        segmentation: hd.seg.Segmentation | None = None
+        if sources.segment_numbers:
+            segmentation = write_segmentation(sources, *uids("seg"))
+            yield ObjectKind.SEG, "seg", segmentation
+        yield ObjectKind.SR, "sr", write_report(sources, *uids("sr"), segmentation)
+        for number, (row, headers) in enumerate(_registered_series(sources), start=1):
+            name = f"reg{number}"
+            yield (
+                ObjectKind.REG,
+                name,
+                write_registration(sources.reference_headers[0], headers, row, *uids(name)),
+            )
+    pdf = render_pdf(sources.version.report)
+    yield ObjectKind.PDF, "pdf", write_pdf_object(sources, pdf, *uids("pdf"))
+
+
+def _registered_series(sources: Sources) -> Iterator[tuple[dict[str, object], list[Dataset]]]:
+    """Registrations that were fused when the report was signed: computed ones that nobody
+    rejected, doubtful ones only if accepted, and nudges."""
+    for row in sources.content["registrations"]:
+        if row["state"] not in ("registered", "not_registered"):
+            continue
+        by_hand = row["decision"] == "nudged"
+        accepted = row["decision"] == "accepted"
+        sound = row["state"] == "registered" and (row["verdict"] == "usable" or accepted)
+        if row["decision"] == "rejected" or not (by_hand or sound):
+            continue
+        series = Series.objects.get(
+            study__cases=sources.version.report.case,
+            series_instance_uid=row["series_instance_uid"],
+        )
+        yield row, [header_of(instance) for instance in series.instances.order_by("pk")]
+
+
+def _sha256(path: Path) -> str:
+    with path.open("rb") as file:
+        return hashlib.file_digest(file, "sha256").hexdigest()
