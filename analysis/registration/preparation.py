@@ -51,7 +51,7 @@ class Level:
     @cached_property
     def centroid(self) -> FloatArray:
         """LPS mm of the body's middle."""
-        return self.body_points(20_000).mean(axis=0)
+        return np.asarray(self.body_points(20_000).mean(axis=0), dtype=np.float64)
 
     @property
     def body_ml(self) -> float:

@@ -35,7 +35,7 @@ def candidates(reference: Level, moving: Level) -> list[FloatArray]:
     each axis and by 180 about one, and shifted by 30 mm along each axis."""
     middles = (moving.centroid - reference.centroid, moving.grid.centre - reference.grid.centre)
     steps = (-ROTATION_STEP_DEGREES, 0.0, ROTATION_STEP_DEGREES)
-    turns = [Rotation.from_euler("xyz", angles, degrees=True) for angles in product(steps, repeat=3)]
+    turns = [Rotation.from_euler("xyz", a, degrees=True) for a in product(steps, repeat=3)]
     turns += [Rotation.from_rotvec(np.pi * axis) for axis in np.eye(3)]
     still = Rotation.identity()
     # Offsets for images that show different parts, longest along the body.

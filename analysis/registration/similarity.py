@@ -114,4 +114,4 @@ def _binned(
 ) -> npt.NDArray[np.int64]:
     low, high = limits
     scaled = (values - low) * (BINS / (high - low))
-    return np.clip(scaled, 0, BINS - 1).astype(np.int64)
+    return np.asarray(np.clip(scaled, 0, BINS - 1), dtype=np.int64)
