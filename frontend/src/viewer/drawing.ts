@@ -1,5 +1,5 @@
 /** Brings one pane's text and marks up to date with the scene. */
-import type { Grid, Vec3 } from '../affine';
+import type { Vec3 } from '../affine';
 import { labelEdges } from './edges';
 import type { Loaded } from './loaded';
 import { drawMarks, findingMarks, type MissingPart, millimetresPerPixel, type Outlined } from './overlay';
@@ -58,8 +58,8 @@ export class Drawing {
     return this.scene.visibleOverlays
       .filter((layer) => layer.kind === 'segmentation')
       .flatMap((layer) => {
-        const grid: Grid = this.scene.grid(layer.id);
-        return labelEdges(grid, (index) => this.scene.stage.voxel(layer.id, grid, index), toWorld, element.clientWidth, element.clientHeight);
+        const pixels = this.scene.stage.pixels(layer.id);
+        return pixels ? labelEdges(this.scene.grid(layer.id), pixels, toWorld, element.clientWidth, element.clientHeight) : [];
       });
   }
 

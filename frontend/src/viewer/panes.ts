@@ -81,7 +81,7 @@ export class Pane {
     this.updateBadges(text);
     this.updateWindows(text);
     const millimetres = text.point[AXIS[this.name]].toFixed(1).replace('-', '−');
-    setText(this.place, `${text.position} / ${text.axes.count}   ${AXIS_NAMES[this.name]} ${millimetres} mm   ${text.axes.step.toFixed(1)} mm slices   ×${text.zoom.toFixed(2)}`);
+    setText(this.place, `${text.position} / ${text.axes.count}   ${AXIS_NAMES[this.name]} ${millimetres} mm\n${text.axes.step.toFixed(1)} mm slices   ×${text.zoom.toFixed(2)}`);
     const bar = scaleBar(text.mmPerPixel, this.element.clientWidth);
     setText(this.scaleText, bar.mm >= 10 ? `${bar.mm / 10} cm` : `${bar.mm} mm`);
     this.scale.style.width = `${bar.pixels}px`;

@@ -53,6 +53,7 @@ interface PlanarViewport {
 }
 type Point3 = [number, number, number];
 
+/** Shortest wait between two drawings of arriving slices; a slow machine waits twice its drawing time. */
 const FLUSH_MS = 120;
 const ENGINE = 'radfuse';
 
@@ -64,7 +65,9 @@ const volumeId = (id: number): string => `radfuse-volume-${id}`;
 const setId = (id: number): string => `radfuse-set-${id}`;
 
 export function hasWebGL2(): boolean {
-  return document.createElement('canvas').getContext('webgl2') !== null;
+  const context = document.createElement('canvas').getContext('webgl2');
+  context?.getExtension('WEBGL_lose_context')?.loseContext();
+  return context !== null;
 }
 
 interface Held {
@@ -77,6 +80,7 @@ export class Stage {
   private readonly volumes = new Map<number, Held>();
   private mounted: readonly number[] = [];
   private timer = 0;
+  private wait = FLUSH_MS;
 
   constructor(
     elements: Record<PaneName, HTMLDivElement>,
@@ -120,21 +124,18 @@ export class Stage {
     return this.volumes.has(id);
   }
 
-  /** Puts one slice in; it is drawn within a tenth of a second. */
+  /** Puts one slice in; it is drawn with those that come shortly after. */
   put(id: number, slice: number, pixels: Pixels): void {
     const held = this.volumes.get(id);
     if (!held) return;
     held.pixels.set(pixels as never, slice * pixels.length);
     held.dirty.add(slice);
-    this.timer ||= window.setTimeout(() => this.flush(), FLUSH_MS);
+    this.timer ||= window.setTimeout(() => this.flush(), this.wait);
   }
 
-  /** The stored number of a voxel; undefined outside. */
-  voxel(id: number, grid: Grid, index: Vec3): number | undefined {
-    const [i, j, k] = index.map(Math.round) as [number, number, number];
-    const [nx, ny, nz] = grid.counts;
-    if (i < 0 || j < 0 || k < 0 || i >= nx || j >= ny || k >= nz) return undefined;
-    return this.volumes.get(id)?.pixels[(k * ny + j) * nx + i];
+  /** The stored numbers of a volume, x fastest; slices not loaded yet are 0. */
+  pixels(id: number): Pixels | undefined {
+    return this.volumes.get(id)?.pixels;
   }
 
   get pending(): boolean {
@@ -150,8 +151,12 @@ export class Stage {
       held.dirty.clear();
       utilities.triggerEvent(eventTarget, Enums.Events.IMAGE_VOLUME_MODIFIED, { volumeId: volumeId(id) });
     }
-    // A volume that no pane shows draws nothing, so the caller hears of it here.
+    const started = performance.now();
+    // Also when no pane shows the volume: the caller learns by the drawn event that all is in.
     this.engine.render();
+    requestAnimationFrame(() => {
+      this.wait = Math.min(Math.max(2 * (performance.now() - started), FLUSH_MS), 1000);
+    });
   }
 
   /** Moves a volume (a new registration) without touching its voxels. */
