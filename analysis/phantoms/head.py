@@ -16,6 +16,8 @@ from analysis.phantoms.model import MR_UNIT, SUV, VERSION, LesionTruth, Phantom,
 
 DEMO_SPACING = (1.0, 1.0, 1.2)
 PET_FWHM_MM = 5.5
+PET_NOISE = 0.03
+"""SD over mean in grey matter."""
 CENTRE = np.array([0.0, 2.0, 6.0])
 """Point that the rotations turn about, LPS mm in the reference."""
 
@@ -178,7 +180,7 @@ def _acquire(
     gain, sd = float(rng.uniform(0.85, 1.2)), float(rng.uniform(9, 16)) * noise
     field = SmoothField(rng, (-130, -130, -130), (130, 130, 130), 95.0)
     if role == "PET":
-        noisy = scanner.pet_noise(rng, clean, grid, 0.05 * noise, 8.0)
+        noisy = scanner.pet_noise(rng, clean, grid, PET_NOISE * noise, 8.0)
         unit, modality = SUV, "PT"
     else:
         nz, ny, nx = grid.shape

@@ -11,7 +11,7 @@ from typing import Literal
 from analysis.contracts import Matrix, Point, Role
 from analysis.geometry import Volume
 
-VERSION = "1.0.0"
+VERSION = "1.1.0"
 """Version of the generator. The same version and seed give the same patient, bit for bit, with
 the same numpy and scipy; a change of any picture raises it."""
 
