@@ -8,18 +8,16 @@ result. Nothing here knows a queue or a database.
 
 from __future__ import annotations
 
-import hashlib
 import json
 import os
 import shutil
-from collections.abc import Callable, Sequence
-from dataclasses import asdict
+from collections.abc import Callable
 from pathlib import Path
 from typing import TypeVar
 
-import numpy as np
 import SimpleITK as sitk
 
+from analysis.assembling import CHANNELS_FILE, assemble
 from analysis.contracts import (
     IDENTITY,
     RESULT_TYPES,
@@ -30,11 +28,9 @@ from analysis.contracts import (
     Matrix,
     MeasureResult,
     Notice,
-    OutlineRecord,
     RegisterResult,
     RegistrationRecord,
     Role,
-    SeriesInput,
     StepName,
     StepRequest,
     StepResult,
@@ -43,18 +39,14 @@ from analysis.contracts import (
     to_json,
 )
 from analysis.drafting.draft import draft_report
-from analysis.errors import InputRefused, ModelError, StepFailed
+from analysis.errors import ModelError, StepFailed
 from analysis.findings.case import CaseImages, Layer
 from analysis.findings.measure import measure_case
 from analysis.fusion import FusionOutput
 from analysis.fusion import infer as run_networks
 from analysis.geometry import Volume
-from analysis.outlines import read_outlines
-from analysis.pathways.choice import SeriesFacts, choose
-from analysis.pathways.content import body_air
 from analysis.registration import REGISTRATION_VERSION, register_series
 from analysis.volume_store import read_volume, write_volume
-from analysis.volumes import LoadedSeries, load_series
 
 Progress = Callable[[float, str], None]
 R = TypeVar("R", bound=StepResult)
@@ -96,97 +88,6 @@ def run_step(request: StepRequest, progress: Progress) -> StepResult:
     partial.replace(folder / "result.json")
     progress(1.0, request.step)
     return result
-
-
-# --- assemble -----------------------------------------------------------------------------------
-
-CHANNELS_FILE = "channels.json"
-"""Which series speaks for each role; the others of that role stay as layers."""
-
-
-def _facts(loaded: LoadedSeries) -> SeriesFacts:
-    grid = loaded.volume.grid
-    air = body_air(loaded.volume) if loaded.role == "CT" else None
-    voxels = int(np.prod(grid.shape))
-    return SeriesFacts(
-        uid=loaded.input.series_instance_uid,
-        role=loaded.role,
-        body_part=loaded.body_part,
-        description=loaded.input.description,
-        coverage_ml=round(voxels * grid.voxel_volume_ml, 3),
-        slice_spacing_mm=round(grid.spacing[2], 4),
-        voxels=voxels,
-        lossy=bool(loaded.lossy),
-        lung_fraction=air.lung_fraction if air else None,
-        lung_ml=air.lung_ml if air else None,
-    )
-
-
-def _load_all(
-    series: Sequence[SeriesInput], progress: Progress
-) -> tuple[list[LoadedSeries], list[OutlineRecord], list[Notice]]:
-    loaded: list[LoadedSeries] = []
-    outlines: list[OutlineRecord] = []
-    notices: list[Notice] = []
-    for done, item in enumerate(sorted(series, key=lambda s: s.series_instance_uid)):
-        progress(0.6 * done / len(series), f"reading {item.modality}")
-        try:
-            if item.modality == "RTSTRUCT":
-                outlines += read_outlines(item.paths)
-            else:
-                one = load_series(item)
-                loaded.append(one)
-                notices += one.notices
-        except InputRefused as refusal:
-            notices.append(
-                Notice(refusal.code, refusal.message, "refused", item.series_instance_uid)
-            )
-    return loaded, outlines, notices
-
-
-def _assemble(request: StepRequest, folder: Path, progress: Progress) -> AssembleResult:
-    loaded, outlines, notices = _load_all(request.series, progress)
-    if not loaded:
-        reasons = " ".join(n.message for n in notices if n.severity == "refused")
-        raise InputRefused("no_usable_series", f"No series of this case can be used. {reasons}")
-    if len({one.patient_key for one in loaded}) > 1:
-        raise InputRefused(
-            "several_patients",
-            "The series belong to different patients and are not analysed together. "
-            "Send each patient as a case of its own.",
-        )
-    progress(0.6, "choosing the pathway")
-    choice = choose([_facts(one) for one in loaded])
-    (folder / CHANNELS_FILE).write_text(json.dumps(choice.channels, sort_keys=True))
-    records = []
-    for done, one in enumerate(loaded):
-        progress(0.65 + 0.35 * done / len(loaded), f"storing {one.label}")
-        uid = one.input.series_instance_uid
-        name = hashlib.sha256(uid.encode()).hexdigest()[:16]
-        records.append(
-            write_volume(
-                folder / f"{name}.rfv",
-                one.volume,
-                key=uid,
-                label=one.label,
-                role=one.role,
-                run_dir=Path(request.run_dir),
-                series_instance_uid=uid,
-                frame_of_reference_uid=one.frame_of_reference_uid,
-                sop_instance_uids=one.sop_instance_uids,
-                source={**one.source, "header": asdict(one.header)},
-                synthetic=one.synthetic,
-                lossy=one.lossy,
-            )
-        )
-    return AssembleResult(
-        pathway=choice.pathway,
-        pathway_reason=choice.reason,
-        reference_series_uid=choice.reference_uid,
-        volumes=tuple(records),
-        outlines=tuple(outlines),
-        notices=tuple(notices),
-    )
 
 
 # --- register -----------------------------------------------------------------------------------
@@ -298,7 +199,7 @@ def _infer(request: StepRequest, folder: Path, progress: Progress) -> InferResul
                 )
             )
     reference = read_volume(
-        request.run_dir, _record_of(assembled, assembled.reference_series_uid)
+        Path(request.run_dir), _record_of(assembled, assembled.reference_series_uid)
     )
     try:
         output = run_networks(
@@ -425,7 +326,7 @@ def _draft(request: StepRequest, folder: Path, progress: Progress) -> DraftResul
 
 
 _STEPS: dict[StepName, Callable[[StepRequest, Path, Progress], StepResult]] = {
-    "assemble": _assemble,
+    "assemble": assemble,
     "register": _register,
     "infer": _infer,
     "measure": _measure,

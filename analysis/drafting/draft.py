@@ -7,6 +7,7 @@ rewriting its neighbours.
 
 from __future__ import annotations
 
+import re
 from collections.abc import Sequence
 
 from analysis.contracts import (
@@ -93,7 +94,8 @@ def _technique(
 def _tracer(volume: VolumeRecord) -> str:
     """Tracer, dose and uptake time, as far as the series names them."""
     header, dose = volume.source.get("header", {}), volume.source.get("suv", {})
-    parts = [str(header.get("tracer") or "PET tracer not named")]
+    tracer = str(header.get("tracer") or "PET tracer not named")
+    parts = [re.sub(r"\^(\d+)\^", r"-\1", tracer)]  # DICOM code meanings write F^18^
     if dose.get("dose_bq"):
         parts.append(f"{float(dose['dose_bq']) / 1e6:.0f} MBq")
     if dose.get("uptake_s"):
@@ -152,8 +154,8 @@ def _findings(
         )
     elif any(v.unit.endswith("{SUVbw}") for v in assembled.volumes):
         checked(
-            f"No {further}place above the PET threshold; physiological uptake is not taken out",
-            "PET searched at SUV 2.5 and twice the background",
+            f"No {further}focus above the PET threshold; physiological uptake is not taken out",
+            "PET searched for SUVpeak 2.5 and twice the background",
         )
     return sentences
 
@@ -162,15 +164,27 @@ def _describe(finding: FindingRecord) -> str:
     parts = [f"{finding.label}{place(finding)}: {size(finding)}"]
     parts += _brain_parts(finding)
     if figures := uptake(finding):
-        parts.append(figures)
+        parts.append(f"{figures}{_metabolic(finding)}")
     ratio = finding.evidence.get("tumour_to_contralateral")
     if ratio:
         parts.append(f"tumour to contralateral uptake {suv(ratio)}")
     if finding.evidence.get("touches_edge"):
         parts.append("cut off by the edge of the image")
     if finding.probability is not None:
-        parts.append(f"AI probability {probability(finding.probability)}")
+        suspicious = finding.evidence.get("suspicious_probability") is not None
+        of = " that it is suspicious" if suspicious else ""
+        parts.append(f"AI probability{of} {probability(finding.probability)}")
     return sentence("; ".join(parts))
+
+
+def _metabolic(finding: FindingRecord) -> str:
+    """Metabolic volume, or that the uptake does not stand out; empty where neither was asked."""
+    figures = finding.evidence.get("pet") or {}
+    if "mtv_ml" not in figures:
+        return ""
+    if figures["mtv_ml"] is None:
+        return " (uptake not distinct from its surroundings)"
+    return f", metabolic volume {millilitres(figures['mtv_ml'])}"
 
 
 def _brain_parts(finding: FindingRecord) -> list[str]:

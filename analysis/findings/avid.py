@@ -1,8 +1,10 @@
 """PET-avid foci by threshold alone, where no network speaks.
 
-A place is avid when its hottest voxel reaches SUV 2.5 and twice the median of the body in view;
-voxels that touch at SUV 2.5 are one place. Its region is the 26-connected part at or above 41 %
-of the maximum. Physiological uptake (brain, heart, kidneys, bladder ...) is *not* taken out.
+A focus is avid when its SUVpeak (1 ml, so no single noisy voxel) reaches 2.5 and twice the median
+of the body in view; voxels that touch at SUV 2.5 are one focus. One cut off by the edge of the
+image, where no 1 ml sphere fits, counts by its hottest voxel. Its region is the 26-connected part
+at or above 41 % of the maximum. Physiological uptake (brain, heart, kidneys, bladder ...) is *not*
+taken out.
 """
 
 from __future__ import annotations
@@ -41,7 +43,7 @@ def find_avid(case: CaseImages) -> tuple[list[Candidate], list[Notice]]:
     body = suv[suv > BODY_SUV]
     background = float(np.median(body)) if body.size else 0.0
     least = max(MIN_SUV, MIN_RATIO * background)
-    labels, count = ndi.label(suv >= MIN_SUV, structure=NEIGHBOURS_26)
+    labels, _ = ndi.label(suv >= MIN_SUV, structure=NEIGHBOURS_26)
     places: list[tuple[float, tuple[int, int, int]]] = []
     for number, part in enumerate(ndi.find_objects(labels), start=1):
         inside = np.where(labels[part] == number, suv[part], -np.inf)
@@ -51,7 +53,8 @@ def find_avid(case: CaseImages) -> tuple[list[Candidate], list[Notice]]:
             continue
         region = grow(suv, (z, y, x), labels == number)
         volume = float(region.sum()) * grid.voxel_volume_ml
-        if volume >= MIN_VOLUME_ML:
+        peak = suv_peak(pet.volume, region)
+        if volume >= MIN_VOLUME_ML and (peak is None or peak[0] >= least):
             places.append((volume * float(suv[z, y, x]), (z, y, x)))
     places.sort(reverse=True)
     found = [

@@ -216,7 +216,7 @@ def _lesion(
         "mirror_plane_correlation": None if plane is None else round(plane.correlation, 3),
     }
     pet = case.suv_layer()
-    uptake = measure_pet(uptake_of, part.grid, pet) if pet else None
+    uptake = measure_pet(uptake_of, part.grid, pet, growing=False) if pet else None
     if uptake and pet:
         evidence["pet"] = uptake.evidence
         other = contralateral_mean(uptake_of, part, pet, plane)

@@ -74,12 +74,11 @@ def region_of(facts: SeriesFacts) -> tuple[Region, str]:
             return region, f"{source} names a region without a special pathway"
         if region:
             return region, f"{source} says {region}"
-    if facts.lung_fraction is not None and facts.lung_ml is not None:
-        if facts.lung_fraction >= MIN_LUNG_FRACTION or facts.lung_ml >= MIN_LUNG_ML:
-            return "chest", (
-                f"the CT shows {facts.lung_ml / 1000:.1f} l of lung "
-                f"({100 * facts.lung_fraction:.0f} % of the body)"
-            )
+    share, volume = facts.lung_fraction or 0.0, facts.lung_ml or 0.0
+    if share >= MIN_LUNG_FRACTION or volume >= MIN_LUNG_ML:
+        return "chest", (
+            f"the CT shows {volume / 1000:.1f} l of lung ({100 * share:.0f} % of the body)"
+        )
     if facts.role == "FLAIR":
         return "head", "a FLAIR sequence is a brain examination"
     return "", "no tag names the region"
