@@ -11,6 +11,7 @@ import logging
 import dramatiq
 import redis.exceptions
 from django.conf import settings
+from django.db import close_old_connections
 from dramatiq.brokers.redis import RedisBroker
 from dramatiq.brokers.stub import StubBroker
 from dramatiq.middleware import (
@@ -38,8 +39,26 @@ QUEUES: dict[str, str] = {
 ADVANCE_ACTOR = "advance_case"
 
 
+class FreshConnections(Middleware):
+    """What a request does for a web thread: no message inherits a broken database connection."""
+
+    def before_process_message(self, broker: dramatiq.Broker, message: object) -> None:
+        close_old_connections()
+
+    def after_process_message(
+        self,
+        broker: dramatiq.Broker,
+        message: object,
+        *,
+        result: object = None,
+        exception: BaseException | None = None,
+    ) -> None:
+        close_old_connections()
+
+
 def _middleware() -> list[Middleware]:
     return [
+        FreshConnections(),
         AgeLimit(),
         TimeLimit(),
         ShutdownNotifications(notify_shutdown=True),

@@ -10,7 +10,7 @@ import threading
 from collections.abc import Callable
 
 from django.conf import settings
-from django.db import OperationalError, close_old_connections
+from django.db import OperationalError, connection
 from dramatiq.middleware.threading import Interrupt
 
 from workstation.analyzing.models import Step
@@ -108,12 +108,12 @@ def _perform(step: Step, token: str) -> None:
 
 def _beat(step_id: int, token: str) -> Callable[[float, str], bool]:
     def beat(fraction: float, text: str) -> bool:
-        close_old_connections()
         try:
             return heartbeat(step_id, token, fraction, text)
         except OperationalError as error:
             # The database is away for a moment. Go on: the commit is fenced by the token anyway.
             log.warning("step %s: heartbeat not written (%s)", step_id, type(error).__name__)
+            connection.close()
             return True
 
     return beat

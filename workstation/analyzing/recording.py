@@ -100,8 +100,13 @@ def _replace_notices(step: Step, notices: Iterable[Notice], series: dict[str, Se
 
 
 def _set_facts(run: Run, **facts: Any) -> None:
-    for name, value in facts.items():
-        RunFact.objects.update_or_create(run=run, name=name, defaults={"value": value})
+    """Replace these facts; one whose value is None has no row."""
+    RunFact.objects.filter(run=run, name__in=facts).delete()
+    RunFact.objects.bulk_create(
+        RunFact(run=run, name=name, value=value)
+        for name, value in facts.items()
+        if value is not None
+    )
 
 
 def _layer(run: Run, kind: LayerKind, record: VolumeRecord, position: int, **more: Any) -> Layer:
