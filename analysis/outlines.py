@@ -13,7 +13,7 @@ from skimage.draw import polygon2mask
 from analysis.contracts import OutlineRecord, Point
 from analysis.errors import InputRefused
 from analysis.geometry import Grid
-from analysis.volumes.reading import READ_ERRORS
+from analysis.volumes.reading import READ_ERRORS, drop_damaged
 
 DEFAULT_COLOR = "#ffcc00"
 PLANE_TOLERANCE = 0.25
@@ -31,6 +31,7 @@ def read_outlines(paths: Sequence[str]) -> tuple[OutlineRecord, ...]:
     for path in paths:
         try:
             ds = dcmread(path, stop_before_pixels=True)
+            drop_damaged(ds)
         except READ_ERRORS as error:
             raise InputRefused(
                 "unreadable_file", "A structure set is damaged and cannot be read."

@@ -12,7 +12,7 @@ import numpy as np
 import numpy.typing as npt
 from pydicom import dcmread
 from pydicom.dataset import Dataset, FileDataset
-from pydicom.errors import InvalidDicomError
+from pydicom.errors import BytesLengthException, InvalidDicomError
 from pydicom.uid import UID
 
 from analysis.contracts import Notice, SeriesInput
@@ -20,6 +20,7 @@ from analysis.errors import InputRefused
 
 READ_ERRORS = (
     InvalidDicomError,
+    BytesLengthException,
     OSError,
     EOFError,
     ValueError,
@@ -153,6 +154,23 @@ def _last(value: object) -> str:
     return str(items[-1]) if items else ""
 
 
+def drop_damaged(ds: Dataset) -> None:
+    """Remove elements whose bytes do not fit their type, at every depth: damaged is missing.
+
+    pydicom converts an element when it is first asked for and raises then; after this, asking
+    never raises, and what is missing meets its own check.
+    """
+    for tag in list(ds.keys()):
+        try:
+            element = ds[tag]
+            items = list(element.value) if element.VR == "SQ" else []
+        except READ_ERRORS:
+            del ds[tag]
+            continue
+        for item in items:
+            drop_damaged(item)
+
+
 def decode(ds: Dataset) -> npt.NDArray[Any]:
     """The stored values of one instance, [rows, columns]; drops the encoded bytes after.
 
@@ -186,13 +204,26 @@ def _read(path: str) -> FileDataset:
         raise InputRefused(
             "unreadable_file", "A file of this series is damaged and cannot be read."
         ) from error
-    if not ds.file_meta.get("TransferSyntaxUID"):
-        raise InputRefused("unreadable_file", "A file does not name its transfer syntax.")
+    if not len(ds):  # what pydicom leaves of compressed pixel data without an end
+        raise InputRefused(
+            "truncated_pixel_data", "A file of this series is cut off. Send the series again."
+        )
+    drop_damaged(ds.file_meta)
+    syntax = UID(str(ds.file_meta.get("TransferSyntaxUID", "")))
+    if syntax.type != "Transfer Syntax":
+        raise InputRefused(
+            "unreadable_file", "A file does not name a transfer syntax that can be read."
+        )
+    drop_damaged(ds)
+    if not ds.get("SOPInstanceUID"):
+        raise InputRefused("unreadable_file", "A file of this series has no instance UID.")
     return ds
 
 
 def _check_kind(ds: Dataset) -> None:
     modality = str(ds.get("Modality") or "")
+    if not modality:
+        raise InputRefused("unreadable_file", "A file of this series does not name its modality.")
     if modality in NON_IMAGE or "PixelData" not in ds:
         what = NON_IMAGE.get(modality, "an object without image data")
         raise InputRefused("not_an_image", f"This series is {what}, not an image.")

@@ -12,7 +12,7 @@ from pydicom.errors import InvalidDicomError
 
 from analysis.contracts import Notice, SeriesInput
 from analysis.errors import InputRefused
-from analysis.volumes.reading import READ_ERRORS, patient_key
+from analysis.volumes.reading import READ_ERRORS, drop_damaged, patient_key
 
 _TAGS = [
     "SpecificCharacterSet",
@@ -42,6 +42,7 @@ def scan_folder(
     for path in _files(paths):
         try:
             ds = dcmread(path, stop_before_pixels=True, specific_tags=list(_TAGS))
+            drop_damaged(ds)
             uid = str(ds.get("SeriesInstanceUID") or "")
             modality = str(ds.get("Modality") or "")
         except InvalidDicomError:

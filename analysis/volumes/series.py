@@ -12,10 +12,16 @@ from analysis.errors import InputRefused
 from analysis.geometry import Volume
 from analysis.provenance import versions
 from analysis.suv import NATIVE_UNITS, SUV_UNIT, Suv, suv_of
-from analysis.volumes.reading import is_synthetic, lossy_text, patient_key, read_instances
+from analysis.volumes.reading import (
+    NON_IMAGE,
+    is_synthetic,
+    lossy_text,
+    patient_key,
+    read_instances,
+)
 from analysis.volumes.roles import LABELS, role_of
 from analysis.volumes.stacking import Stack, stack, untilt
-from analysis.volumes.values import AIR_HU, Values, has_rescale, read_values
+from analysis.volumes.values import AIR_HU, has_rescale, read_values
 
 HU_UNIT = "[hnsf'U]"
 ARBITRARY_UNIT = "1"
@@ -66,9 +72,10 @@ class LoadedSeries:
 def load_series(series: SeriesInput) -> LoadedSeries:
     """Read one series. Raises ``InputRefused`` with a code per reason, see the modules of this
     package; a PET whose SUV is refused is still loaded, in its own unit."""
-    if series.modality not in _IMAGE_MODALITIES and series.modality in ("US", "XA", "DX", "CR"):
+    if series.modality not in (*_IMAGE_MODALITIES, *NON_IMAGE):
         raise InputRefused(
-            "modality_not_supported", f"{series.modality} images are not analysed yet."
+            "modality_not_supported",
+            f"Images of modality {series.modality or '(not stated)'} are not analysed yet.",
         )
     instances, notices = read_instances(series)
     stacked = stack(instances)
@@ -194,6 +201,3 @@ def _float(ds: Dataset, keyword: str) -> float | None:
         return float(ds.get(keyword))
     except (TypeError, ValueError):
         return None
-
-
-__all__ = ["ARBITRARY_UNIT", "HU_UNIT", "LoadedSeries", "SeriesHeader", "Values", "load_series"]

@@ -197,6 +197,44 @@ def test_file_cut_in_the_middle_is_refused(tmp_path: Path) -> None:
     assert refused(series).code == "truncated_pixel_data"
 
 
+def test_compressed_file_cut_off_is_refused(real_data: Path, tmp_path: Path) -> None:
+    source = min((real_data / "neck-ct-lossy" / "dicom").glob("*"))
+    ds = dcmread(source)
+    (tmp_path / "cut.dcm").write_bytes(source.read_bytes()[:-2000])
+    series = SeriesInput(
+        ds.SeriesInstanceUID, ds.StudyInstanceUID, "CT", "", (str(tmp_path / "cut.dcm"),)
+    )
+    assert refused(series).code == "truncated_pixel_data"
+
+
+@pytest.mark.parametrize("modality", ["CT", "PT"])
+def test_damaged_bytes_end_in_a_refusal_or_a_volume(tmp_path: Path, modality: str) -> None:
+    """120 random damages: bytes changed or cut off, in one file or in all. Nothing else may
+    come out than a volume or a refusal."""
+    series = make_series(tmp_path, np.abs(ARRAY[:4, :3, :3]), modality=modality)
+    whole = [Path(path).read_bytes() for path in series.paths]
+    codes = set()
+    for seed in range(120):
+        for path, data in zip(series.paths, whole, strict=True):
+            damage = np.random.default_rng(seed)
+            damaged = bytearray(data)
+            if seed % 3 == 0 or path == series.paths[1]:
+                for _ in range(damage.integers(1, 4)):
+                    damaged[damage.integers(132, len(data))] = damage.integers(0, 256)
+                if seed % 5 == 0:
+                    damaged = damaged[: damage.integers(0, len(data))]
+            Path(path).write_bytes(damaged)
+        try:
+            load_series(series)
+        except InputRefused as error:
+            codes.add(error.code)
+        try:
+            scan_folder([tmp_path])
+        except InputRefused as error:
+            codes.add(error.code)
+    assert len(codes) > 4
+
+
 def test_same_file_twice_is_used_once(tmp_path: Path) -> None:
     series = make_series(tmp_path, ARRAY)
     copy = tmp_path / "copy.dcm"
