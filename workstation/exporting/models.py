@@ -60,7 +60,7 @@ class ExportObject(SiteRow):
 
     SITE_PATH = "export__version__report__case__site"
 
-    export = models.ForeignKey(Export, on_delete=models.PROTECT, related_name="objects")
+    export = models.ForeignKey(Export, on_delete=models.PROTECT, related_name="written")
     kind = models.CharField(max_length=5, choices=ObjectKind)
     sop_class_uid = models.CharField(max_length=64)
     sop_instance_uid = models.CharField(max_length=64, unique=True)

@@ -51,7 +51,7 @@ class Migration(migrations.Migration):
                 ('path', models.CharField(help_text='Relative to the exports folder.', max_length=200)),
                 ('sha256', models.CharField(max_length=64)),
                 ('created_at', models.DateTimeField(auto_now_add=True)),
-                ('export', models.ForeignKey(on_delete=django.db.models.deletion.PROTECT, related_name='objects', to='exporting.export')),
+                ('export', models.ForeignKey(on_delete=django.db.models.deletion.PROTECT, related_name='written', to='exporting.export')),
             ],
             options={
                 'ordering': ['id'],
