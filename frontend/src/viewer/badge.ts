@@ -12,7 +12,10 @@ export function badgeLevel(layer: Layer): BadgeLevel {
 
 export function badgeText(layer: Layer): string {
   const { fusion } = layer;
-  if (layer.kind !== 'series') return `${layer.label}: AI, unverified`;
+  if (layer.kind !== 'series') {
+    const model = [fusion.method, fusion.version].filter(Boolean).join(' ');
+    return `${layer.label}: AI${model ? ` ${model}` : ''}, unverified`;
+  }
   if (!fusion.fused) return `${layer.label}: ${fusion.badge || 'Not registered: not fused'}`;
   const decided = fusion.decision ? `, ${fusion.decision.decision} by ${fusion.decision.by}` : '';
   const text = fusion.badge || (fusion.state === 'same_frame' ? 'Same frame of reference' : 'Registered');

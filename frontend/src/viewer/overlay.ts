@@ -103,8 +103,9 @@ function drawOutlines(context: CanvasRenderingContext2D, marks: Marks): void {
     const first = cut.polygons[0];
     if (first) {
       const points = first.map(marks.toCanvas);
-      const right = points.reduce((best, p) => (p[0] > best[0] ? p : best));
-      label(context, outline.name, right[0] + 6, right[1], outline.color);
+      // Below the contour: findings are labelled above theirs.
+      const lowest = points.reduce((best, p) => (p[1] > best[1] ? p : best));
+      label(context, outline.name, lowest[0] + 4, lowest[1] + 10, outline.color);
     }
   }
 }

@@ -76,7 +76,8 @@ export class Pane {
   update(text: PaneText): void {
     const letters = edgeLetters(text.axes);
     for (const edge of ['top', 'bottom', 'left', 'right'] as const) setText(this.letters[edge], letters[edge]);
-    setText(this.title, `${TITLES[this.name]} · ${text.base.label}`);
+    const names = [text.base, ...text.overlays.map((o) => o.layer).filter((layer) => layer.kind === 'series')].map((layer) => layer.label);
+    setText(this.title, `${TITLES[this.name]} · ${names.join(' + ')}`);
     this.updateFlags(text);
     this.updateBadges(text);
     this.updateWindows(text);

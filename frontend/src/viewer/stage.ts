@@ -49,6 +49,7 @@ interface PlanarViewport {
   setScale(scale: number, canvasPoint?: Point2): void;
   getPan(): Point2;
   setPan(pan: Point2): void;
+  getImageActor(volumeId: string): { getMapper(): { setBackgroundColor(r: number, g: number, b: number, a: number): void } } | null;
   canvas: HTMLCanvasElement;
 }
 type Point3 = [number, number, number];
@@ -185,6 +186,10 @@ export class Stage {
     await Promise.all(
       PANES.map((pane) => this.viewport(pane).setDisplaySets(...ids.map((id) => ({ displaySetId: setId(id), options: {} })))),
     );
+    // Fragments that rounding puts outside a volume are opaque black by default: dots along its edge.
+    for (const pane of PANES) {
+      for (const id of ids) this.viewport(pane).getImageActor(volumeId(id))?.getMapper().setBackgroundColor(0, 0, 0, 0);
+    }
     return true;
   }
 

@@ -116,7 +116,10 @@ export class Viewer {
         this.stream.focus(this.streamFocus());
       }
       if (changed.has('layers') || changed.has('fusion')) this.scene.styleAll();
-      if (changed.has('layout')) this.layout();
+      if (changed.has('layout')) {
+        this.probeCard.hide();
+        this.layout();
+      }
       this.redraw();
       this.updatePanels();
     });
