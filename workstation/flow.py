@@ -12,7 +12,7 @@ from django.db import transaction
 from django.db.models import Exists, OuterRef, Q
 from django.utils import timezone
 
-from workstation.analyzing.models import ENDED, Run
+from workstation.analyzing.models import ENDED, Run, RunState
 from workstation.analyzing.requests import inputs_digest
 from workstation.analyzing.services import (
     facts_of,
@@ -22,8 +22,10 @@ from workstation.analyzing.services import (
     start_run,
 )
 from workstation.broker import ADVANCE_ACTOR, FLOW_QUEUE
+from workstation.exporting.services import cases_without_exports, request_exports, send_due
 from workstation.receiving.models import Study
 from workstation.receiving.services import complete_quiet_studies
+from workstation.reporting.services import prepare_report
 from workstation.worklist.models import Case, CaseState
 from workstation.worklist.services import (
     OPEN_STATES,
@@ -44,6 +46,7 @@ def advance(case_id: int) -> None:
     run = latest_run(case)
     images_are_new = _has_unseen_images(case, run)
     if case.state not in OPEN_STATES:
+        request_exports(case)
         if images_are_new:
             note_late_images(case.pk)
         return
@@ -64,7 +67,9 @@ def _has_unseen_images(case: Case, run: Run | None) -> bool:
 
 
 def _close_analysis(case: Case, run: Run) -> None:
-    """Tell the case how its newest run ended, once."""
+    """Lay out the draft, and tell the case how its newest run ended, once."""
+    if run.state == RunState.DONE:
+        prepare_report(run)
     pathway, problem = str(facts_of(run).get("pathway", "")), run.problem
     told = case.problem == problem and pathway in ("", case.pathway)
     if case.state == CaseState.ANALYSING or case.activity or not told:
@@ -80,7 +85,8 @@ def sweep() -> None:
             join_study_to_case(study)
     return_orphans()
     send_due_steps()
-    for case_id in waiting_cases():
+    send_due(timezone.now())
+    for case_id in [*waiting_cases(), *cases_without_exports()]:
         advance(case_id)
 
 

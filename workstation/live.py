@@ -32,6 +32,13 @@ KEPT = 2000
 SEQ_KEY = "radfuse:live:seq"
 """Redis counter: one numbering for all sites."""
 
+# Number and entry in one step: between two processes a stream must not see its numbers backwards.
+_APPEND = """
+local seq = redis.call('INCR', KEYS[1])
+redis.call('XADD', KEYS[2], 'MAXLEN', ARGV[3], seq .. '-0', 'kind', ARGV[1], 'case', ARGV[2])
+return seq
+"""
+
 
 class Notice(TypedDict):
     seq: int
@@ -74,13 +81,10 @@ def _send(site_id: int, kind: str, case_id: int | None) -> None:
     try:
         seq = 0
         if client is not None:
-            seq = int(client.incr(SEQ_KEY))
-            client.xadd(
-                _stream(site_id),
-                {"kind": kind, "case": case_id or 0},
-                id=f"{seq}-0",
-                maxlen=KEPT,
-                approximate=False,
+            seq = int(
+                client.eval(
+                    _APPEND, 2, SEQ_KEY, _stream(site_id), kind, str(case_id or 0), str(KEPT)
+                )
             )
         layer = get_channel_layer()
         notice: Notice = {"seq": seq, "kind": kind, "case": case_id}

@@ -16,8 +16,9 @@ os.environ.pop("RADFUSE_DATABASE_URL", None)
 if "RADFUSE_TEST_DATABASE_URL" in os.environ:
     os.environ["RADFUSE_DATABASE_URL"] = os.environ["RADFUSE_TEST_DATABASE_URL"]
 
-from workstation.settings.embedded import *  # noqa: E402, F403
+from workstation.settings.embedded import *  # noqa: F403
 
+STATIC_ROOT.mkdir()  # noqa: F405  (WhiteNoise warns about a missing folder)
 CHANNEL_LAYERS = {"default": {"BACKEND": "channels.layers.InMemoryChannelLayer"}}
 PASSWORD_HASHERS = ["django.contrib.auth.hashers.MD5PasswordHasher"]
 AXES_ENABLED = False

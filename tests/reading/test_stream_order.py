@@ -1,0 +1,116 @@
+"""The order of the stream: coarse before fine, near before far, nothing twice, nothing lost."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import numpy as np
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from workstation.reading.stream import HEADER, Order, Slot, StreamLayer, pack_frame, slots_held
+
+VECTORS = Path(__file__).parent / "vectors" / "frames.json"
+
+
+def layer(number: int, slices: int, *, spacing: float = 2.0, coarse: int = 0) -> StreamLayer:
+    affine = np.diag([1.0, 1.0, spacing, 1.0])
+    if coarse:
+        return StreamLayer(number, (slices, -(-slices // coarse)), affine, (8, 8), (1, coarse))
+    return StreamLayer(number, (slices,), affine, (8, 8), (1,))
+
+
+def drain(order: Order) -> list[Slot]:
+    taken = []
+    while (slot := order.take()) is not None:
+        taken.append(slot)
+    return taken
+
+
+def test_coarsest_level_of_every_layer_first_then_middle_out() -> None:
+    order = Order([layer(1, 8, coarse=4), layer(2, 4, spacing=4.0)])
+    order.focus(1, 5)
+    taken = drain(order)
+    assert taken[:2] == [(1, 1, 1), (1, 1, 0)]
+    fine = [slot for slot in taken[2:] if slot[0] == 1]
+    assert [k for _, _, k in fine] == [5, 4, 6, 3, 7, 2, 1, 0]
+
+
+def test_layers_are_interleaved_by_distance_in_millimetres() -> None:
+    order = Order([layer(1, 9, spacing=1.0), layer(2, 3, spacing=4.0)])
+    order.focus(1, 4)
+    positions = [k * (1.0 if number == 1 else 4.0) for number, _, k in drain(order)]
+    distances = [abs(p - 4.0) for p in positions]
+    assert distances == sorted(distances)
+
+
+def test_focus_changes_what_comes_next() -> None:
+    order = Order([layer(1, 100)])
+    order.focus(1, 10)
+    assert order.take() == (1, 0, 10)
+    order.focus(1, 90)
+    assert order.take() == (1, 0, 90)
+
+
+def test_a_resumed_stream_sends_only_what_is_missing() -> None:
+    held = slots_held({"1": {"0": [[0, 3], [6, 7]]}})
+    assert sorted(k for _, _, k in drain(Order([layer(1, 10)], held))) == [4, 5, 8, 9]
+
+
+def test_unwanted_layers_wait_until_they_are_wanted() -> None:
+    order = Order([layer(1, 2), layer(2, 2)])
+    order.want([2, 77])
+    assert {number for number, _, _ in drain(order)} == {2}
+    order.want([1, 2])
+    assert {number for number, _, _ in drain(order)} == {1}
+
+
+@pytest.mark.parametrize("bad", [[[3, 1]], [[-1, 2]], [[0, 200_000]]])
+def test_impossible_holdings_are_refused(bad: list[list[int]]) -> None:
+    with pytest.raises(ValueError, match="held range"):
+        slots_held({"1": {"0": bad}})
+
+
+@given(
+    sizes=st.lists(st.integers(1, 12), min_size=1, max_size=4),
+    moves=st.lists(st.tuples(st.integers(0, 5), st.integers(-5, 40)), max_size=10),
+)
+def test_everything_is_sent_exactly_once_however_the_reader_scrolls(
+    sizes: list[int], moves: list[tuple[int, int]]
+) -> None:
+    layers = [layer(n, size, coarse=2 if n % 2 else 0) for n, size in enumerate(sizes)]
+    order = Order(layers)
+    taken: list[Slot] = []
+    for number, k in moves:
+        order.focus(number, k)
+        slot = order.take()
+        if slot is not None:
+            taken.append(slot)
+    taken += drain(order)
+    expected = {
+        (one.id, level, k)
+        for one in layers
+        for level in range(len(one.slices))
+        for k in range(one.slices[level])
+    }
+    assert len(taken) == len(set(taken))
+    assert set(taken) == expected
+
+
+def test_frames_match_the_vectors_shared_with_the_browser() -> None:
+    cases = json.loads(VECTORS.read_text())
+    assert cases
+    for case in cases:
+        fields = case["fields"]
+        frame = pack_frame(
+            codec=fields["codec"],
+            layer=fields["layer"],
+            level=fields["level"],
+            index=fields["slice"],
+            sequence=fields["sequence"],
+            payload=bytes.fromhex(case["payload"]),
+        )
+        assert frame.hex() == case["header"] + case["payload"]
+    assert HEADER.size == 24
