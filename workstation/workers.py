@@ -9,7 +9,7 @@ import django
 os.environ.setdefault("DJANGO_SETTINGS_MODULE", "workstation.settings.base")
 django.setup()
 
-from workstation.broker import broker  # noqa: E402, F401
-from workstation.analyzing import actors as analyzing_actors  # noqa: E402, F401
-from workstation.exporting import actors as exporting_actors  # noqa: E402, F401
 from workstation import flow  # noqa: E402, F401
+from workstation.analyzing import actors as analyzing_actors  # noqa: E402, F401
+from workstation.broker import broker  # noqa: E402, F401
+from workstation.exporting import actors as exporting_actors  # noqa: E402, F401

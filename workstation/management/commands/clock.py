@@ -10,7 +10,7 @@ from typing import Any
 
 from django.conf import settings
 from django.core.management.base import BaseCommand, CommandParser
-from django.db import OperationalError, close_old_connections
+from django.db import OperationalError, connection
 
 from workstation.flow import sweep
 
@@ -31,12 +31,12 @@ class Command(BaseCommand):
             signal.signal(number, lambda *_: stop.set())
         while not stop.is_set():
             started = time.monotonic()
-            close_old_connections()
             try:
                 sweep()
             except OperationalError as error:
                 # The database is away or locked; the next turn sees the same rows.
                 log.warning("sweep put off: %s", type(error).__name__)
+                connection.close()
             if options["once"]:
                 return
             stop.wait(max(0.5, settings.SWEEP_SECONDS - (time.monotonic() - started)))
