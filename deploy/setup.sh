@@ -91,12 +91,13 @@ build_frontend() {
     local deps="frontend/node_modules/.radfuse-$(stamp_of frontend/package-lock.json)"
     if [ ! -e "$deps" ]; then
         say "Installing the viewer's packages ..."
-        (cd frontend && "${NPM[@]}" ci --no-audit --no-fund --loglevel=error >&2) ||
-            die "The viewer's packages could not be installed. Check the network to the npm registry, then run this again."
+        (cd frontend && "${NPM[@]}" ci --no-audit --no-fund --loglevel=error) >"$VENV/.npm.log" 2>&1 ||
+            { tail -n 15 "$VENV/.npm.log" >&2; die "The viewer's packages could not be installed. Check the network to the npm registry, then run this again."; }
         touch "$deps"
     fi
     [ -e "$mark" ] && return
     say "Building the viewer ..."
-    (cd frontend && "${NPM[@]}" run --silent build >&2) || die "The viewer could not be built (see above)."
+    (cd frontend && "${NPM[@]}" run --silent build) >"$VENV/.vite.log" 2>&1 ||
+        { tail -n 30 "$VENV/.vite.log" >&2; die "The viewer could not be built (see above)."; }
     touch "$mark"
 }
