@@ -34,6 +34,7 @@ CANNOT_UNDERSTAND = 0xC000
 MAXIMUM_PDU = 131_072
 MAXIMUM_ASSOCIATIONS = 64
 COMMENT_LENGTH = 64
+STOP_SECONDS = 5.0
 REJECT_PERMANENT, BY_USER, CALLING_AE_UNKNOWN = 0x01, 0x01, 0x03
 
 
@@ -49,8 +50,14 @@ class Listener:
     port: int
 
     def stop(self) -> None:
-        """Refuse new associations and end the open ones; what was stored stays."""
-        self.server.ae.shutdown()
+        """Refuse new associations and end the open ones; an object being stored is finished."""
+        # Others are waiting for their peer to begin or, rejected, to hang up: nothing to lose.
+        busy = [peer for peer in self.server.active_associations if peer.is_established]
+        self.server.shutdown()
+        for association in busy:
+            association.abort()
+        for association in busy:
+            association.join(STOP_SECONDS)
 
 
 def start_listener(host: str, port: int, ae_title: str) -> Listener:

@@ -12,6 +12,7 @@ import errno
 import hashlib
 import os
 import tempfile
+import time
 from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -68,7 +69,7 @@ def staged(chunks: Iterable[bytes]) -> Iterator[Staged]:
 
     Raises :class:`StorageFull`; other errors of the disk or of the source pass through.
     """
-    folder = settings.RADFUSE_HOME / "incoming"
+    folder = _incoming()
     folder.mkdir(parents=True, exist_ok=True)
     descriptor, name = tempfile.mkstemp(dir=folder)
     path = Path(name)
@@ -76,6 +77,22 @@ def staged(chunks: Iterable[bytes]) -> Iterator[Staged]:
         yield _write(descriptor, path, chunks)
     finally:
         path.unlink(missing_ok=True)
+
+
+def _incoming() -> Path:
+    return settings.RADFUSE_HOME / "incoming"
+
+
+def remove_leftovers(older_than: float) -> int:
+    """Delete staged files that a killed process left behind; ``older_than`` in seconds.
+
+    Returns their number. A file still being written is younger: its last piece just came.
+    """
+    oldest = time.time() - older_than
+    leftovers = [path for path in _incoming().glob("*") if path.stat().st_mtime < oldest]
+    for path in leftovers:
+        path.unlink(missing_ok=True)
+    return len(leftovers)
 
 
 def _write(descriptor: int, path: Path, chunks: Iterable[bytes]) -> Staged:

@@ -10,6 +10,9 @@ from django.conf import settings
 from django.core.management.base import BaseCommand, CommandError, CommandParser
 
 from workstation.receiving.listener import CannotListen, start_listener
+from workstation.receiving.storage import remove_leftovers
+
+LEFTOVER_SECONDS = 24 * 3600
 
 
 class Command(BaseCommand):
@@ -24,6 +27,7 @@ class Command(BaseCommand):
         stop = threading.Event()
         for name in (signal.SIGTERM, signal.SIGINT):
             signal.signal(name, lambda number, frame: stop.set())
+        remove_leftovers(older_than=LEFTOVER_SECONDS)
         try:
             listener = start_listener(options["host"], options["port"], options["ae_title"])
         except CannotListen as error:

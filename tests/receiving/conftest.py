@@ -1,0 +1,25 @@
+"""Fixtures of the receiving room."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+
+@pytest.fixture(autouse=True)
+def home(settings: Any, tmp_path: Path) -> Path:
+    """An archive of its own for each test."""
+    home = tmp_path / "home"
+    settings.RADFUSE_HOME = home
+    for name in ("ARCHIVE_DIR", "QUARANTINE_DIR", "UPLOADS_DIR"):
+        folder = home / name.removesuffix("_DIR").lower()
+        folder.mkdir(parents=True)
+        setattr(settings, name, folder)
+    settings.FILE_UPLOAD_TEMP_DIR = settings.UPLOADS_DIR
+    return home
+
+
+def files_below(folder: Path) -> list[Path]:
+    return [path for path in folder.rglob("*") if path.is_file()]
