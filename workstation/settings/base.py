@@ -47,9 +47,9 @@ MODELS_DIR = env.str("RADFUSE_MODELS_DIR", default="")
 STEP_DEADLINE_SECONDS = env.int("RADFUSE_STEP_DEADLINE_SECONDS", default=1800)
 STEP_MEMORY_LIMIT_MB = env.int("RADFUSE_STEP_MEMORY_LIMIT_MB", default=0)
 """A step using more is stopped and tried again; 0 leaves it to the operating system."""
-STEP_COMMAND = env.list(
-    "RADFUSE_STEP_COMMAND", default=[sys.executable, "-m", "analysis", "serve"]
-)
+STEP_COMMAND = env.list("RADFUSE_STEP_COMMAND", default=[]) or [
+    sys.executable, "-m", "analysis", "serve",
+]  # fmt: skip
 """The child process that does steps (comma-separated words)."""
 STEP_MAX_ATTEMPTS = env.int("RADFUSE_STEP_MAX_ATTEMPTS", default=3)
 HEARTBEAT_SECONDS = env.int("RADFUSE_HEARTBEAT_SECONDS", default=5)
