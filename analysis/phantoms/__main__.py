@@ -18,12 +18,26 @@ def main(arguments: list[str] | None = None) -> int:
     parser.add_argument("--kind", choices=("thorax", "head"), required=True)
     parser.add_argument("--seed", type=int, required=True)
     disease = parser.add_mutually_exclusive_group()
-    disease.add_argument("--positive", dest="positive", action="store_true", default=None,
-                         help="an FDG-avid nodule, or a high-grade glioma")
-    disease.add_argument("--negative", dest="positive", action="store_false",
-                         help="no avid nodule, or a low-grade glioma")
-    parser.add_argument("--spacing", type=float, nargs=3, metavar=("X", "Y", "Z"),
-                        help="voxel size of the reference series in mm")
+    disease.add_argument(
+        "--positive",
+        dest="positive",
+        action="store_true",
+        default=None,
+        help="an FDG-avid nodule, or a high-grade glioma",
+    )
+    disease.add_argument(
+        "--negative",
+        dest="positive",
+        action="store_false",
+        help="no avid nodule, or a low-grade glioma",
+    )
+    parser.add_argument(
+        "--spacing",
+        type=float,
+        nargs=3,
+        metavar=("X", "Y", "Z"),
+        help="voxel size of the reference series in mm",
+    )
     parser.add_argument("--patient-name", default=PATIENT_NAME)
     parser.add_argument("--patient-id")
     parser.add_argument("--noise-free", action="store_true")
@@ -37,8 +51,13 @@ def main(arguments: list[str] | None = None) -> int:
     spacing = tuple(options.spacing) if options.spacing else None
     phantom = make(options.seed, spacing_mm=spacing, positive=options.positive)
     patient_id = options.patient_id or default_patient_id(phantom)
-    folders = write_dicom(phantom, out, patient_name=options.patient_name, patient_id=patient_id,
-                          noise_free=options.noise_free)
+    folders = write_dicom(
+        phantom,
+        out,
+        patient_name=options.patient_name,
+        patient_id=patient_id,
+        noise_free=options.noise_free,
+    )
     uids = identities(phantom, patient_id, noise_free=options.noise_free)
     write_truth(phantom, uids, out / "truth.json")
     for folder in folders:

@@ -13,14 +13,20 @@ from dataclasses import dataclass
 import numpy as np
 from scipy.ndimage import map_coordinates
 
-from analysis.phantoms.canvas import Array, Canvas, SmoothField, ellipsoid_distance
+from analysis.phantoms.canvas import Array, Canvas, Material, SmoothField, ellipsoid_distance
 
 LOWER, UPPER = (-92.0, -118.0, -92.0), (92.0, 112.0, 102.0)
 """Corners of the reference field of view, LPS mm."""
-LAYERS = ("t1", "t2", "flair", "gd", "pet")
 
 
-def _m(t1: float, t2: float, flair: float, gd: float, pet: float) -> dict[str, float]:
+def _hotter(material: Material, factor: float) -> Material:
+    """The same material with another FDG uptake."""
+    out = material.copy()
+    out["pet"] = material["pet"] * factor
+    return out
+
+
+def _m(t1: float, t2: float, flair: float, gd: float, pet: float) -> Material:
     return {"t1": t1, "t2": t2, "flair": flair, "gd": gd, "pet": pet}
 
 
@@ -33,6 +39,7 @@ MARROW = _m(520, 300, 320, 20, 0.9)
 CSF = _m(150, 980, 70, 0, 0.3)
 GREY = _m(470, 500, 500, 20, 8.6)
 WHITE = _m(660, 340, 390, 15, 3.4)
+STEM = _m(612.5, 380, 417.5, 16.25, 4.7)
 NUCLEUS = _m(510, 430, 450, 20, 9.4)
 PALLIDUM = _m(590, 330, 380, 20, 5.5)
 BLOOD = _m(110, 60, 90, 900, 1.6)
@@ -59,13 +66,15 @@ class Folding:
         slopes = np.gradient(field, step)
         steep = np.sqrt(sum(s**2 for s in slopes))
         usual = float(np.sqrt(np.mean(steep**2)))
-        return cls((field / np.sqrt(steep**2 + (0.45 * usual) ** 2)).astype(np.float32),
-                   origin, step)
+        return cls(
+            (field / np.sqrt(steep**2 + (0.45 * usual) ** 2)).astype(np.float32), origin, step
+        )
 
     def at(self, x: Array, y: Array, z: Array) -> Array:
         index = [(v - np.float32(self.origin)) / np.float32(self.step) for v in (z, y, x)]
-        return np.asarray(map_coordinates(
-            self.distance, index, order=1, mode="nearest", output=np.float32))
+        return np.asarray(
+            map_coordinates(self.distance, index, order=1, mode="nearest", output=np.float32)
+        )
 
 
 @dataclass(frozen=True, eq=False)
@@ -90,14 +99,21 @@ class Head:
     def draw(cls, rng: np.random.Generator) -> Head:
         u = rng.uniform
         return cls(
-            size=(u(0.95, 1.04), u(0.95, 1.04), u(0.96, 1.03)), skull_mm=u(5.5, 7.5),
-            scalp_mm=u(4.0, 6.5), atrophy_mm=u(0.0, 1.6),
-            ventricles=(u(0.8, 1.4), u(0.8, 1.4)), grey_uptake=u(0.8, 1.2),
-            petalia=(u(1.5, 4), u(1.5, 4)), folding=Folding.draw(rng),
+            size=(u(0.95, 1.04), u(0.95, 1.04), u(0.96, 1.03)),
+            skull_mm=u(5.5, 7.5),
+            scalp_mm=u(4.0, 6.5),
+            atrophy_mm=u(0.0, 1.6),
+            ventricles=(u(0.8, 1.4), u(0.8, 1.4)),
+            grey_uptake=u(0.8, 1.2),
+            petalia=(u(1.5, 4), u(1.5, 4)),
+            folding=Folding.draw(rng),
             depth=SmoothField(rng, LOWER, UPPER, 18.0),
             bend=SmoothField(rng, LOWER, UPPER, 14.0),
-            warp=(SmoothField(rng, LOWER, UPPER, 42.0), SmoothField(rng, LOWER, UPPER, 42.0),
-                  SmoothField(rng, LOWER, UPPER, 42.0)),
+            warp=(
+                SmoothField(rng, LOWER, UPPER, 42.0),
+                SmoothField(rng, LOWER, UPPER, 42.0),
+                SmoothField(rng, LOWER, UPPER, 42.0),
+            ),
             texture=SmoothField(rng, LOWER, UPPER, 5.0),
         )
 
@@ -118,8 +134,10 @@ def cranium(head: Head, x: Array, y: Array, z: Array) -> tuple[Array, Array, Arr
     right, left = head.petalia
     # Torque of the brain: the right frontal and the left occipital pole reach farther.
     side = np.tanh(x / np.float32(14))
-    yy = y + (np.float32(right / 170) * (1 - side) * np.maximum(-y, 0)
-              - np.float32(left / 170) * (1 + side) * np.maximum(y, 0))
+    yy = y + (
+        np.float32(right / 170) * (1 - side) * np.maximum(-y, 0)
+        - np.float32(left / 170) * (1 + side) * np.maximum(y, 0)
+    )
     narrow = 1 + np.float32(0.0009) * (y - 5)
     vault = _vault(x / narrow, yy - 2, z - 10, (67 * sx, 85 * sy, 66 * sz))
     knots = [-95.0, -50.0, -32.0, -24.0, 25.0, 45.0, 95.0]
@@ -210,8 +228,9 @@ def _face(canvas: Canvas) -> None:
         for k in range(7):
             cell = (side * (46 + 7 * np.cos(2.4 * k)), 30 + 8 * np.sin(2.4 * k), -40 - 1.8 * k)
             canvas.ellipsoid(cell, (3.8, 3.6, 4.2), **AIR)
-        canvas.tube([(side * 52, -52, -34), (side * 60, -34, -30), (side * 66, -8, -27)],
-                    [6, 4, 4], **BONE)
+        canvas.tube(
+            [(side * 52, -52, -34), (side * 60, -34, -30), (side * 66, -8, -27)], [6, 4, 4], **BONE
+        )
         canvas.tube([(side * 49, -14, -30), (side * 49, -8, -90)], [6, 6], **BONE)
         canvas.tube([(side * 49, -14, -34), (side * 49, -8, -90)], [3, 3], **MARROW)
         canvas.ellipsoid((side * 24, -64, -44), (18, 20, 20), **BONE)
@@ -220,8 +239,9 @@ def _face(canvas: Canvas) -> None:
         canvas.ellipsoid((side * 31, -62, -15), (20, 29, 19), **BONE)
         canvas.ellipsoid((side * 31, -64, -15), (18, 28, 17.5), **FAT)
         for dx, dz in ((0, 11), (0, -11), (10, 0), (-10, 0)):
-            canvas.tube([(side * 31 + dx, -70, -15 + dz), (side * 20, -40, -12)], [2.4, 2],
-                        **MUSCLE)
+            canvas.tube(
+                [(side * 31 + dx, -70, -15 + dz), (side * 20, -40, -12)], [2.4, 2], **MUSCLE
+            )
         canvas.tube([(side * 30, -56, -15), (side * 16, -34, -9)], [3.3, 3.3], **CSF)
         canvas.tube([(side * 30, -56, -15), (side * 12, -26, -7)], [2, 2], **WHITE)
         canvas.ellipsoid((side * 31, -71, -15), (13.2, 13.2, 13.2), **DURA)
@@ -242,8 +262,9 @@ def _cerebrum(
     head: Head, canvas: Canvas, x: Array, y: Array, z: Array, cavity: Array, upper: Array
 ) -> tuple[Array, Array]:
     gap = np.float32(2.2 + head.atrophy_mm)
-    tent = (np.interp(y.ravel(), [20, 36, 90], [-44, -12, -8]).reshape(y.shape)
-            - 0.20 * np.abs(x)).astype(np.float32)
+    tent = (
+        np.interp(y.ravel(), [20, 36, 90], [-44, -12, -8]).reshape(y.shape) - 0.20 * np.abs(x)
+    ).astype(np.float32)
     outline = np.maximum(upper + gap, tent + 1.5 - z)
     # No cerebrum in the middle below the third ventricle: cisterns, brain stem.
     cistern = np.maximum(np.abs(x) - 17, np.abs(y - 4) - 24)
@@ -264,24 +285,30 @@ def _cerebrum(
     sulcus = sheet - narrow + 1.2 * beyond
 
     lift = -5 + 0.30 * (y + 4)
-    cleft = np.maximum(np.maximum(np.abs(z - lift) - 1.0 - 0.3 * head.atrophy_mm,
-                                  36 - np.abs(x)), np.abs(y) - 29)
+    cleft = np.maximum(
+        np.maximum(np.abs(z - lift) - 1.0 - 0.3 * head.atrophy_mm, 36 - np.abs(x)), np.abs(y) - 29
+    )
     bulge = 38 - 0.009 * (y + 3) ** 2 - 0.012 * (z - 4) ** 2
-    insula = np.maximum(np.abs(np.abs(x) - bulge) - 0.6,
-                        np.hypot((z - 4) * 1.6, y + 3) - 20)
+    insula = np.maximum(np.abs(np.abs(x) - bulge) - 0.6, np.hypot((z - 4) * 1.6, y + 3) - 20)
     pial = np.minimum(np.minimum(hull, sulcus), np.minimum(cleft, insula)).astype(np.float32)
 
     inside = canvas.share(outline)
     # Dural fold between the hemispheres.
     falx = np.maximum(np.abs(x) - 0.5, np.maximum(14 - callosum, cavity + 1))
     canvas.paint(canvas.share(falx.astype(np.float32)), **DURA)
-    grey = dict(GREY, pet=GREY["pet"] * head.grey_uptake)
+    grey = _hotter(GREY, head.grey_uptake)
     texture = head.texture.on(canvas.x, canvas.y, canvas.z)
     cortex = np.float32(3.0)
     canvas.paint(canvas.share(-pial), **grey)
-    white = {k: v * (1 + 0.012 * texture) for k, v in WHITE.items() if k != "gd"}
-    white["pet"] = white["pet"] * head.grey_uptake
-    canvas.paint(canvas.share(cortex - pial), gd=WHITE["gd"], **white)
+    shade = 1 + 0.012 * texture
+    white = Material(
+        t1=WHITE["t1"] * shade,
+        t2=WHITE["t2"] * shade,
+        flair=WHITE["flair"] * shade,
+        gd=WHITE["gd"],
+        pet=np.asarray(WHITE["pet"] * shade * head.grey_uptake, dtype=np.float32),
+    )
+    canvas.paint(canvas.share(cortex - pial), **white)
     return inside, pial
 
 
@@ -289,7 +316,7 @@ def _hindbrain(
     head: Head, canvas: Canvas, x: Array, y: Array, z: Array, fossa: Array, brain: Array
 ) -> None:
     sx, sy, _ = head.size
-    grey = dict(GREY, pet=GREY["pet"] * 0.85 * head.grey_uptake)
+    grey = _hotter(GREY, 0.85 * head.grey_uptake)
     tent = -13 - 0.20 * np.abs(x) + 0.08 * (y - 36)
     for side in (-1, 1):
         lobe = ellipsoid_distance(x, y, z, (side * 23 * sx, 48 * sy, -37), (28, 29, 23))
@@ -309,9 +336,13 @@ def _hindbrain(
     vermis = np.maximum(np.maximum(vermis, z - tent + 2), fossa + 3).astype(np.float32)
     canvas.paint(canvas.share(vermis), **grey)
     np.maximum(brain, canvas.share(vermis), out=brain)
-    stem = [((0, 14, -6), (0, 10, -20), 15.0, 14.0), ((0, 6, -24), (0, 8, -38), 15.5, 15.0),
-            ((0, 12, -44), (0, 18, -66), 10.0, 7.5), ((0, 18, -66), (0, 22, -98), 6.5, 6.0)]
-    matter = {k: 0.75 * WHITE[k] + 0.25 * GREY[k] for k in LAYERS}
+    stem = [
+        ((0, 14, -6), (0, 10, -20), 15.0, 14.0),
+        ((0, 6, -24), (0, 8, -38), 15.5, 15.0),
+        ((0, 12, -44), (0, 18, -66), 10.0, 7.5),
+        ((0, 18, -66), (0, 22, -98), 6.5, 6.0),
+    ]
+    matter = STEM
     for a, b, r0, r1 in stem:
         box, share = canvas.segment(a, b, r0, r1)
         if box is not None:
@@ -326,29 +357,45 @@ def _hindbrain(
 
 def _deep(head: Head, canvas: Canvas) -> None:
     """Basal ganglia, thalamus, ventricles with choroid plexus, pituitary, pineal gland."""
-    hot = {"pet": NUCLEUS["pet"] * head.grey_uptake}
-    nucleus, pallidum = NUCLEUS | hot, dict(PALLIDUM)
+    nucleus = _hotter(NUCLEUS, head.grey_uptake)
     canvas.ellipsoid((0, 2, 3), (15, 36, 14), **WHITE)
     # Corpus callosum, a broad arch over the ventricles.
     for offset in (-9, -4.5, 0, 4.5, 9):
-        arch = [(offset, -27, 0), (offset, -36, 5), (offset, -31, 17), (offset, -14, 25),
-                (offset, 10, 26), (offset, 28, 20), (offset, 37, 11)]
+        arch = [
+            (offset, -27, 0),
+            (offset, -36, 5),
+            (offset, -31, 17),
+            (offset, -14, 25),
+            (offset, 10, 26),
+            (offset, 28, 20),
+            (offset, 37, 11),
+        ]
         canvas.tube(arch, [2.5, 4.5, 4.2, 3.6, 3.4, 4.0, 5.0], **WHITE)
     canvas.ellipsoid((0, -4, 12), (3.5, 23, 7.5), **CSF)
     for side, scale in zip((-1, 1), head.ventricles, strict=True):
         canvas.ellipsoid((side * 27, -4, 3), (7, 17, 11), **nucleus)
-        canvas.ellipsoid((side * 20.5, -2, 1), (5, 11, 7), **pallidum)
+        canvas.ellipsoid((side * 20.5, -2, 1), (5, 11, 7), **PALLIDUM)
         canvas.ellipsoid((side * 11.5, 12, 6), (9.5, 15, 9.5), **nucleus)
-        canvas.tube([(side * 14, -24, 6), (side * 15, -12, 16), (side * 17, 8, 20)],
-                    [6.5, 5, 3], **nucleus)
+        canvas.tube(
+            [(side * 14, -24, 6), (side * 15, -12, 16), (side * 17, 8, 20)], [6.5, 5, 3], **nucleus
+        )
         r = scale
-        body = [(side * 9, -33, 9), (side * 8, -20, 14), (side * 8.5, 4, 20),
-                (side * 14, 24, 18), (side * 24, 37, 10), (side * 20, 56, 6)]
+        body = [
+            (side * 9, -33, 9),
+            (side * 8, -20, 14),
+            (side * 8.5, 4, 20),
+            (side * 14, 24, 18),
+            (side * 24, 37, 10),
+            (side * 20, 56, 6),
+        ]
         canvas.tube(body, [4 * r, 5.2 * r, 4.6 * r, 5.4 * r, 6.4 * r, 2.6 * r], **CSF)
         horn = [(side * 24, 37, 10), (side * 31, 24, -8), (side * 34, 2, -18)]
         canvas.tube(horn, [6 * r, 3.6 * r, 2.6 * r], **CSF)
-        canvas.tube([(side * 13, 20, 15), (side * 22, 34, 10), (side * 28, 29, -2)],
-                    [1.6, 2.8, 1.6], **PLEXUS)
+        canvas.tube(
+            [(side * 13, 20, 15), (side * 22, 34, 10), (side * 28, 29, -2)],
+            [1.6, 2.8, 1.6],
+            **PLEXUS,
+        )
         hippocampus = [(side * 28, 0, -21), (side * 27, 18, -15), (side * 20, 30, -4)]
         canvas.tube(hippocampus, [5, 4.5, 3.5], **nucleus)
     width = 1.6 * (sum(head.ventricles) / 2) ** 2
@@ -366,21 +413,47 @@ def _vessels(head: Head, canvas: Canvas, cavity: Array) -> None:
     radii = list(np.linspace(1.5, 4.6, len(ring)))
     canvas.tube(ring, radii, **BLOOD)
     for side, r in ((-1, 4.8), (1, 3.6)):
-        canvas.tube([ring[-1], (side * 30 * sx, 74 * sy, -6), (side * 52 * sx, 46 * sy, -18),
-                     (side * 50 * sx, 26, -36)], [r, r, r, r], **BLOOD)
-        carotid = [(side * 22, -6, -92), (side * 24, -4, -46), (side * 14, -12, -32),
-                   (side * 12, -24, -22), (side * 13, -18, -9)]
+        canvas.tube(
+            [
+                ring[-1],
+                (side * 30 * sx, 74 * sy, -6),
+                (side * 52 * sx, 46 * sy, -18),
+                (side * 50 * sx, 26, -36),
+            ],
+            [r, r, r, r],
+            **BLOOD,
+        )
+        carotid = [
+            (side * 22, -6, -92),
+            (side * 24, -4, -46),
+            (side * 14, -12, -32),
+            (side * 12, -24, -22),
+            (side * 13, -18, -9),
+        ]
         canvas.tube(carotid, [3, 2.8, 2.8, 2.6, 2.4], **BLOOD)
-        middle = [(side * 13, -18, -9), (side * 28, -16, -8), (side * 38, -12, -6),
-                  (side * 44, 2, -2), (side * 48, 20, 6)]
+        middle = [
+            (side * 13, -18, -9),
+            (side * 28, -16, -8),
+            (side * 38, -12, -6),
+            (side * 44, 2, -2),
+            (side * 48, 20, 6),
+        ]
         canvas.tube(middle, [2.2, 2.0, 1.7, 1.4, 1.0], **BLOOD)
-        front = [(side * 13, -18, -9), (side * 2.0, -30, -6), (side * 2.0, -46, 4),
-                 (side * 2.0, -40, 26), (side * 2.0, -10, 36)]
+        front = [
+            (side * 13, -18, -9),
+            (side * 2.0, -30, -6),
+            (side * 2.0, -46, 4),
+            (side * 2.0, -40, 26),
+            (side * 2.0, -10, 36),
+        ]
         canvas.tube(front, [1.7, 1.6, 1.4, 1.2, 0.9], **BLOOD)
-        canvas.tube([(0, -8, -14), (side * 16, 6, -12), (side * 20, 24, -8), (side * 12, 54, 0)],
-                    [1.8, 1.6, 1.4, 1.0], **BLOOD)
+        canvas.tube(
+            [(0, -8, -14), (side * 16, 6, -12), (side * 20, 24, -8), (side * 12, 54, 0)],
+            [1.8, 1.6, 1.4, 1.0],
+            **BLOOD,
+        )
         canvas.tube([(side * 6, 28, 6), (side * 5, 10, 15)], [1.1, 0.8], **BLOOD)
-    canvas.tube([(0, -10, -14), (0, -10, -34), (6, -4, -50), (12, 8, -92)],
-                [2, 2, 1.7, 1.6], **BLOOD)
+    canvas.tube(
+        [(0, -10, -14), (0, -10, -34), (6, -4, -50), (12, 8, -92)], [2, 2, 1.7, 1.6], **BLOOD
+    )
     canvas.tube([(0, 26, 6), (0, 34, 4), (0, 48, 2), (0, 74, -4)], [2.2, 2.2, 2.2, 2.6], **BLOOD)
-

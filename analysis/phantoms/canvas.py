@@ -7,6 +7,7 @@ that distance over one voxel width, so organ borders carry partial volume instea
 from __future__ import annotations
 
 from collections.abc import Sequence
+from typing import TypedDict, Unpack, cast
 
 import numpy as np
 import numpy.typing as npt
@@ -18,9 +19,19 @@ Box = tuple[slice, slice, slice]
 Vector = Sequence[float] | npt.NDArray[np.floating]
 
 
-def axial_grid(
-    lower: Vector, upper: Vector, spacing: tuple[float, float, float]
-) -> Grid:
+class Material(TypedDict, total=False):
+    """What a shape is made of: a value for each layer it changes."""
+
+    hu: float | Array
+    suv: float | Array
+    t1: float | Array
+    t2: float | Array
+    flair: float | Array
+    gd: float | Array
+    pet: float | Array
+
+
+def axial_grid(lower: Vector, upper: Vector, spacing: tuple[float, float, float]) -> Grid:
     """An axial grid (x left, y posterior, z head) that fills the box of LPS corners, centred."""
     low, high = np.asarray(lower, dtype=float), np.asarray(upper, dtype=float)
     step = np.asarray(spacing, dtype=float)
@@ -37,7 +48,7 @@ def length(v: npt.NDArray[np.floating]) -> float:
 class Canvas:
     """Layers of equal shape [z, y, x] on an axial grid, painted in order from back to front."""
 
-    def __init__(self, grid: Grid, **background: float) -> None:
+    def __init__(self, grid: Grid, **background: Unpack[Material]) -> None:
         self.grid = grid
         nz, ny, nx = grid.shape
         origin, step = grid.affine[:3, 3], np.asarray(grid.spacing)
@@ -47,8 +58,7 @@ class Canvas:
         self.origin, self.step = origin, step
         self.width = float(np.mean(step))
         self.layers: dict[str, Array] = {
-            name: np.full(grid.shape, value, dtype=np.float32)
-            for name, value in background.items()
+            name: np.full(grid.shape, value, dtype=np.float32) for name, value in background.items()
         }
 
     def share(self, distance: Array) -> Array:
@@ -72,12 +82,12 @@ class Canvas:
         """(x, y, z) of the box, each ready to broadcast."""
         return self.x[:, :, box[2]], self.y[:, box[1], :], self.z[box[0], :, :]
 
-    def paint(self, share: Array, box: Box | None = None, **values: float | Array) -> None:
+    def paint(self, share: Array, box: Box | None = None, **values: Unpack[Material]) -> None:
         """Lay a material over what is there: new = old + share * (value - old)."""
         where = box if box is not None else (slice(None),) * 3
         for name, value in values.items():
             layer = self.layers[name][where]
-            layer += share * (value - layer)
+            layer += share * (cast("float | Array", value) - layer)
 
     def ellipsoid(
         self,
@@ -85,13 +95,11 @@ class Canvas:
         semi: Vector,
         rotation: npt.NDArray[np.floating] | None = None,
         clip: Array | None = None,
-        **values: float | Array,
+        **values: Unpack[Material],
     ) -> None:
         """An ellipsoid; ``rotation`` has its axes as columns; ``clip`` scales its share."""
         semi_axes = np.asarray(semi, dtype=float)
-        reach = (
-            semi_axes if rotation is None else np.sqrt((rotation**2) @ (semi_axes**2))
-        )
+        reach = semi_axes if rotation is None else np.sqrt((rotation**2) @ (semi_axes**2))
         box = self.box(np.asarray(centre) - reach, np.asarray(centre) + reach)
         if box is None:
             return
@@ -101,8 +109,11 @@ class Canvas:
         self.paint(share, box, **values)
 
     def tube(
-        self, points: Sequence[Vector], radii: Sequence[float], clip: Array | None = None,
-        **values: float | Array,
+        self,
+        points: Sequence[Vector],
+        radii: Sequence[float],
+        clip: Array | None = None,
+        **values: Unpack[Material],
     ) -> None:
         """A tube through the points with a radius at each."""
         for k in range(len(points) - 1):
@@ -112,9 +123,7 @@ class Canvas:
                     share = share * clip[box]
                 self.paint(share, box, **values)
 
-    def segment(
-        self, start: Vector, end: Vector, r0: float, r1: float
-    ) -> tuple[Box | None, Array]:
+    def segment(self, start: Vector, end: Vector, r0: float, r1: float) -> tuple[Box | None, Array]:
         """Box and voxel shares of one piece of tube. A tube thinner than a voxel fills only
         part of it, which the factor 2r/width stands for."""
         a, b = np.asarray(start, dtype=float), np.asarray(end, dtype=float)
@@ -133,7 +142,11 @@ class Canvas:
 
 
 def ellipsoid_distance(
-    x: Array, y: Array, z: Array, centre: Vector, semi: Vector,
+    x: Array,
+    y: Array,
+    z: Array,
+    centre: Vector,
+    semi: Vector,
     rotation: npt.NDArray[np.floating] | None = None,
 ) -> Array:
     """First-order signed distance to an ellipsoid, good near its surface."""
@@ -181,7 +194,7 @@ class SmoothField:
         t = np.abs(u[:, None] - knots[None, :])
         near = 2 / 3 - t**2 + t**3 / 2
         far = np.clip(2 - t, 0, None) ** 3 / 6
-        return np.where(t < 1, near, far).astype(np.float32)
+        return np.asarray(np.where(t < 1, near, far), dtype=np.float32)
 
     def on(self, x: Array, y: Array, z: Array) -> Array:
         """The field on a rectilinear grid: [z, y, x]."""

@@ -14,6 +14,7 @@ import numpy as np
 from analysis.phantoms.canvas import (
     Array,
     Canvas,
+    Material,
     SmoothField,
     ellipsoid_distance,
     rotation_matrix,
@@ -75,11 +76,21 @@ class Chest:
     def draw(cls, rng: np.random.Generator) -> Chest:
         u = rng.uniform
         return cls(
-            size=u(0.92, 1.03), fat_mm=u(5, 14), heart_uptake=float(np.exp(u(0.0, 2.0))),
-            liver_uptake=u(1.8, 2.4), blood_uptake=u(1.3, 1.7), marrow_uptake=u(0.8, 1.4),
-            lung_hu=u(-890, -840), emphysema=u(0, 40), rib_shift=u(0, 26), kyphosis=u(4, 12),
-            dome_right=u(-74, -60), dome_left=u(-84, -70), heart_size=u(0.92, 1.1),
-            heart_turn=(u(-8, 8), u(-8, 8), u(-8, 8)), aorta_shift=u(-3, 3),
+            size=u(0.92, 1.03),
+            fat_mm=u(5, 14),
+            heart_uptake=float(np.exp(u(0.0, 2.0))),
+            liver_uptake=u(1.8, 2.4),
+            blood_uptake=u(1.3, 1.7),
+            marrow_uptake=u(0.8, 1.4),
+            lung_hu=u(-890, -840),
+            emphysema=u(0, 40),
+            rib_shift=u(0, 26),
+            kyphosis=u(4, 12),
+            dome_right=u(-74, -60),
+            dome_left=u(-84, -70),
+            heart_size=u(0.92, 1.1),
+            heart_turn=(u(-8, 8), u(-8, 8), u(-8, 8)),
+            aorta_shift=u(-3, 3),
             texture=SmoothField(rng, LOWER, UPPER, 22.0),
             fine=SmoothField(rng, LOWER, UPPER, 7.0),
         )
@@ -139,8 +150,12 @@ def paint(chest: Chest, canvas: Canvas) -> tuple[Array, Array]:
     texture, fine = chest.texture.on(x, y, z), chest.fine.on(x, y, z)
 
     muscle = _superellipse(
-        x, y - _along(z, _ZM, _MUSCLE_BACK), _along(z, _ZM, _MUSCLE_WIDE, s),
-        _along(z, _ZM, _MUSCLE_DEEP, s), 2.5)
+        x,
+        y - _along(z, _ZM, _MUSCLE_BACK),
+        _along(z, _ZM, _MUSCLE_WIDE, s),
+        _along(z, _ZM, _MUSCLE_DEEP, s),
+        2.5,
+    )
     body = canvas.share(muscle - np.float32(chest.fat_mm + 1.8))
     canvas.paint(body, hu=20.0, suv=0.4)
     canvas.paint(canvas.share(muscle - np.float32(chest.fat_mm)), hu=-104 + 5 * fine, suv=0.25)
@@ -156,7 +171,10 @@ def paint(chest: Chest, canvas: Canvas) -> tuple[Array, Array]:
     _abdomen(chest, canvas, cavity, texture, fine)
     lung = canvas.share(chest.lungs(x, y, z, cavity))
     parenchyma = (
-        chest.lung_hu + 0.32 * (y + 20) + 9 * texture + 6 * fine
+        chest.lung_hu
+        + 0.32 * (y + 20)
+        + 9 * texture
+        + 6 * fine
         - chest.emphysema * np.clip(texture - 0.4, 0, 1.5)
     )
     canvas.paint(lung, hu=parenchyma, suv=0.38 + 0.0012 * y + 0.04 * texture)
@@ -167,9 +185,7 @@ def paint(chest: Chest, canvas: Canvas) -> tuple[Array, Array]:
     return body, lung
 
 
-def _abdomen(
-    chest: Chest, canvas: Canvas, cavity: Array, texture: Array, fine: Array
-) -> None:
+def _abdomen(chest: Chest, canvas: Canvas, cavity: Array, texture: Array, fine: Array) -> None:
     x, y, z = canvas.x, canvas.y, canvas.z
     low = np.nonzero(z.ravel() < max(chest.dome_right, chest.dome_left) + 6)[0]
     if low.size == 0:
@@ -180,18 +196,22 @@ def _abdomen(
     inside = np.maximum(cavity[box] + 4, z - chest.domes(x, y) + 3)
     edge = x - 12 + 0.55 * (y + 25) - 0.5 * (z + 90)
     liver = np.maximum(inside, edge * np.float32(0.8))
-    canvas.paint(canvas.share(liver), box, hu=58 + 2 * fine,
-                 suv=chest.liver_uptake * (1 + 0.02 * texture))
-    stomach = np.maximum(inside, ellipsoid_distance(
-        x, y, z, (58, -18, -118), (44, 48, 44)))
+    canvas.paint(
+        canvas.share(liver), box, hu=58 + 2 * fine, suv=chest.liver_uptake * (1 + 0.02 * texture)
+    )
+    stomach = np.maximum(inside, ellipsoid_distance(x, y, z, (58, -18, -118), (44, 48, 44)))
     stomach = np.maximum(stomach, 6 - liver)
     canvas.paint(canvas.share(stomach), box, hu=45.0, suv=1.4)
     canvas.paint(canvas.share(stomach + 4), box, hu=12.0, suv=0.7)
     gas = np.maximum(stomach + 4, y + 22)
     canvas.paint(canvas.share(gas), box, hu=-960.0, suv=0.05)
     spleen = np.maximum(inside, ellipsoid_distance(x, y, z, (88, 42, -112), (38, 40, 42)))
-    canvas.paint(canvas.share(np.maximum(spleen, 3 - stomach)), box, hu=50 + 2 * fine,
-                 suv=0.82 * chest.liver_uptake)
+    canvas.paint(
+        canvas.share(np.maximum(spleen, 3 - stomach)),
+        box,
+        hu=50 + 2 * fine,
+        suv=0.82 * chest.liver_uptake,
+    )
     vena = ellipsoid_distance(x, y, z, (-22, 18, -120), (12, 11, 60))
     canvas.paint(canvas.share(vena), box, hu=42.0, suv=chest.blood_uptake)
 
@@ -215,21 +235,28 @@ def _heart(chest: Chest, canvas: Canvas) -> None:
     # Left ventricle: a thick cup towards the apex (left, front, down) with variable uptake.
     apex = turn @ np.array([1.0, 0.0, 0.0])
     base = centre + 8 * apex + turn @ np.array([0, 8.0, 2.0])
-    canvas.ellipsoid(base, np.array([42.0, 28.0, 28.0]) * chest.heart_size, turn,
-                     hu=47.0, suv=chest.heart_uptake)
-    canvas.ellipsoid(base - 4 * apex, np.array([34.0, 18.0, 18.0]) * chest.heart_size, turn,
-                     hu=40.0, suv=chest.blood_uptake)
+    canvas.ellipsoid(
+        base, np.array([42.0, 28.0, 28.0]) * chest.heart_size, turn, hu=47.0, suv=chest.heart_uptake
+    )
+    canvas.ellipsoid(
+        base - 4 * apex,
+        np.array([34.0, 18.0, 18.0]) * chest.heart_size,
+        turn,
+        hu=40.0,
+        suv=chest.blood_uptake,
+    )
 
 
 def _great_vessels(chest: Chest, canvas: Canvas) -> None:
-    blood = {"hu": 42.0, "suv": chest.blood_uptake}
+    blood = Material(hu=42.0, suv=chest.blood_uptake)
     shift = chest.aorta_shift
     spine = float(chest.spine_y(np.zeros(1, dtype=np.float32))[0])
     dx, dy = 24 + shift, spine - 17
     ascending = [(2, -22, -30), (-12, -27, -5), (-13, -24, 18), (-2, -12, 33), (12, 8, 37)]
     arch = [(12, 8, 37), (20, 24, 33), (dx, dy, 18), (dx, dy + 2, -40), (dx - 6, dy, -150)]
-    canvas.tube([(-24, -14, -20), (-25, -16, 30), (-16, -14, 60), (16, -16, 78)],
-                [10, 9.5, 8, 6.5], **blood)
+    canvas.tube(
+        [(-24, -14, -20), (-25, -16, 30), (-16, -14, 60), (16, -16, 78)], [10, 9.5, 8, 6.5], **blood
+    )
     canvas.tube([(-16, -14, 60), (-34, -12, 82), (-50, -14, 100)], [7, 6.5, 6], **blood)
     canvas.tube(ascending, [15, 15.5, 15, 14, 13], **blood)
     canvas.tube(arch, [13, 12.5, 12, 11.5, 11], **blood)
@@ -241,16 +268,16 @@ def _great_vessels(chest: Chest, canvas: Canvas) -> None:
         canvas.tube(path, [6, 5, 4.5, 4], **blood)
     # Pulmonary trunk and main arteries; upper and lower veins into the left atrium.
     canvas.tube([(16, -34, -22), (14, -24, 4), (16, -8, 12)], [14, 13.5, 12], **blood)
-    canvas.tube([(16, -8, 12), (-6, -2, 8), (-34, 4, 2), (-44, 6, -8)], [12, 10.5, 9.5, 8],
-                **blood)
+    canvas.tube([(16, -8, 12), (-6, -2, 8), (-34, 4, 2), (-44, 6, -8)], [12, 10.5, 9.5, 8], **blood)
     canvas.tube([(16, -8, 12), (32, 8, 12), (42, 14, 2)], [12, 10, 8], **blood)
     canvas.ellipsoid((4, 14, -24), (32, 18, 20), **blood)
     for side in (-1, 1):
         canvas.tube([(side * 24 + 4, 14, -20), (side * 48 + 4, 4, -4)], [7, 5], **blood)
         canvas.tube([(side * 24 + 4, 18, -28), (side * 50 + 4, 26, -46)], [7, 5], **blood)
     # Oesophagus, thymus remnant, trachea with its wall and the main bronchi.
-    canvas.tube([(4, 30, 130), (2, 33, 40), (8, 36, -20), (14, 30, -90)], [7, 7, 7, 8],
-                hu=35.0, suv=1.3)
+    canvas.tube(
+        [(4, 30, 130), (2, 33, 40), (8, 36, -20), (14, 30, -90)], [7, 7, 7, 8], hu=35.0, suv=1.3
+    )
     trachea = [(0, 8, 135), (0, 10, 80), (-2, 16, 20), (-2, 17, 8)]
     right = [(-2, 17, 8), (-24, 17, -6), (-44, 18, -14)]
     left = [(-2, 17, 8), (24, 18, -10), (44, 20, -18)]
@@ -262,9 +289,7 @@ def _great_vessels(chest: Chest, canvas: Canvas) -> None:
     canvas.ellipsoid((19, -4, 112), (10, 10, 20), hu=95.0, suv=1.3)
 
 
-def _bones(
-    chest: Chest, canvas: Canvas, cavity: Array, muscle: Array, fine: Array
-) -> None:
+def _bones(chest: Chest, canvas: Canvas, cavity: Array, muscle: Array, fine: Array) -> None:
     x, y, z = canvas.x, canvas.y, canvas.z
     marrow = chest.marrow_uptake
     spine = chest.spine_y(z)
@@ -283,14 +308,15 @@ def _bones(
         # Arch around the canal, spinous and transverse processes.
         ring = np.abs(np.sqrt((bx / 1.15) ** 2 + (py - 21) ** 2) - 12) - 3
         arch = np.maximum(ring, np.abs(level) - 8)
-        spinous = np.maximum(np.maximum(np.abs(bx) - 3, np.abs(py - 38 + 0.5 * level) - 9),
-                             np.abs(level) - 8)
+        spinous = np.maximum(
+            np.maximum(np.abs(bx) - 3, np.abs(py - 38 + 0.5 * level) - 9), np.abs(level) - 8
+        )
         wings = np.maximum(np.maximum(np.abs(bx) - 34, np.abs(py - 19) - 4.5), np.abs(level) - 6)
         wings = np.maximum(wings, 12 - np.abs(bx))
         arches = np.minimum(np.minimum(arch, spinous), wings)
-        arches = np.maximum(arches, muscle[box] + 4)
+        arches = np.maximum(arches, muscle[box] + 4).astype(np.float32)
         canvas.paint(canvas.share(arches), box, hu=430.0, suv=marrow * 0.7)
-        canal = np.sqrt((bx / 1.15) ** 2 + (py - 21) ** 2) - 9.5
+        canal = (np.sqrt((bx / 1.15) ** 2 + (py - 21) ** 2) - 9.5).astype(np.float32)
         canvas.paint(canvas.share(canal), box, hu=25.0, suv=1.0)
     _ribs(chest, canvas, cavity, muscle)
     # Sternum in front of the rib cage.
@@ -300,8 +326,9 @@ def _bones(
         bx, by, bz = canvas.axes(box)
         front = _along(bz, _Z, _BACK) - _along(bz, _Z, _DEEP, chest.size) - 6
         half = np.interp(bz.ravel(), [low, -50, 30, 50, high], [7, 17, 13, 22, 26])
-        plate = np.maximum(np.abs(bx) - half.reshape(bz.shape).astype(np.float32),
-                           np.abs(by - front) - 5)
+        plate = np.maximum(
+            np.abs(bx) - half.reshape(bz.shape).astype(np.float32), np.abs(by - front) - 5
+        )
         plate = np.maximum(plate, np.maximum(bz - high, low - bz))
         canvas.paint(canvas.share(plate), box, hu=320.0, suv=marrow * 0.7)
         canvas.paint(canvas.share(plate + 1.8), box, hu=120.0, suv=marrow * 0.8)
@@ -310,10 +337,15 @@ def _bones(
         # Scapula: a thin blade with a spine; clavicle; head of the humerus (arms raised).
         turn = rotation_matrix((0, 0, side * 52))
         canvas.ellipsoid((side * 112 * s, 66, 62), (4.0, 40, 56), turn, hu=380.0, suv=0.6)
-        canvas.tube([(side * 78 * s, 84, 88), (side * 132 * s, 62, 104)], [4.5, 5], hu=420.0,
-                    suv=0.6)
-        clavicle = [(side * 24, -36, 80), (side * 62, -26, 98), (side * 104 * s, 0, 112),
-                    (side * 136 * s, 26, 114)]
+        canvas.tube(
+            [(side * 78 * s, 84, 88), (side * 132 * s, 62, 104)], [4.5, 5], hu=420.0, suv=0.6
+        )
+        clavicle = [
+            (side * 24, -36, 80),
+            (side * 62, -26, 98),
+            (side * 104 * s, 0, 112),
+            (side * 136 * s, 26, 114),
+        ]
         canvas.tube(clavicle, [7.5, 6, 6, 6.5], hu=460.0, suv=marrow * 0.6)
         canvas.tube(clavicle, [5, 3.5, 3.5, 4], hu=170.0, suv=marrow * 0.8)
         canvas.ellipsoid((side * 142 * s, 34, 124), (15, 21, 23), hu=420.0, suv=marrow * 0.6)
@@ -341,7 +373,8 @@ def _ribs(chest: Chest, canvas: Canvas, cavity: Array, muscle: Array) -> None:
     cartilage = turn > 0.74
     marrow = chest.marrow_uptake
     for name, shell, pith, soft in (
-        ("hu", 520.0, 170.0, 95.0), ("suv", 0.6 * marrow, 0.9 * marrow, 0.5),
+        ("hu", 520.0, 170.0, 95.0),
+        ("suv", 0.6 * marrow, 0.9 * marrow, 0.5),
     ):
         layer = canvas.layers[name]
         old = layer[where]

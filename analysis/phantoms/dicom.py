@@ -53,8 +53,15 @@ class Person:
         size = float(rng.uniform(1.58, 1.88))
         weight = float(round(rng.uniform(20.5, 29.5) * size**2, 1))
         dose = float(round(weight * rng.uniform(3.4, 4.6)) * 1e6)
-        return cls(name, patient_id, str(rng.choice(["F", "M"])), int(rng.integers(48, 78)),
-                   weight, round(size, 2), dose)
+        return cls(
+            name,
+            patient_id,
+            str(rng.choice(["F", "M"])),
+            int(rng.integers(48, 78)),
+            weight,
+            round(size, 2),
+            dose,
+        )
 
 
 @dataclass(frozen=True)
@@ -249,13 +256,14 @@ def _pet_frame(ds: Dataset, person: Person, start: datetime, slices: int) -> Non
     drug.RadiopharmaceuticalStartDateTime = _date(injection) + _time(injection)
     drug.RadionuclideCodeSequence = Sequence([_code("77004003", "SCT", "^18^Fluorine")])
     drug.RadiopharmaceuticalCodeSequence = Sequence(
-        [_code("35321007", "SCT", "Fluorodeoxyglucose F^18^")])
-    drug.AdministrationRouteCodeSequence = Sequence(
-        [_code("47625008", "SCT", "Intravenous route")])
+        [_code("35321007", "SCT", "Fluorodeoxyglucose F^18^")]
+    )
+    drug.AdministrationRouteCodeSequence = Sequence([_code("47625008", "SCT", "Intravenous route")])
     ds.RadiopharmaceuticalInformationSequence = Sequence([drug])
     ds.PatientOrientationCodeSequence = Sequence([_code("102538003", "SCT", "recumbent")])
     ds.PatientOrientationCodeSequence[0].PatientOrientationModifierCodeSequence = Sequence(
-        [_code("40199007", "SCT", "supine")])
+        [_code("40199007", "SCT", "supine")]
+    )
     ds.PatientGantryRelationshipCodeSequence = Sequence([_code("102540008", "SCT", "headfirst")])
     ds.NumberOfSlices = slices
     ds.ActualFrameDuration = FRAME_S * 1000

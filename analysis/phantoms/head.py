@@ -75,8 +75,11 @@ def make_head(
 
     layers = canvas.layers
     objects: dict[Role, Array] = {
-        "T1c": layers["t1"] + layers["gd"], "T1": layers["t1"], "T2": layers["t2"],
-        "FLAIR": layers["flair"], "PET": layers["pet"],
+        "T1c": layers["t1"] + layers["gd"],
+        "T1": layers["t1"],
+        "T2": layers["t2"],
+        "FLAIR": layers["flair"],
+        "PET": layers["pet"],
     }
     series: dict[Role, PhantomSeries] = {}
     reference = Protocol("T1c", grid.spacing, (0, 0, 0))
@@ -84,8 +87,8 @@ def make_head(
         pose = _pose(pose_rng)
         still = aligned or protocol.role == "T1c"
         series[protocol.role] = _acquire(
-            noise_rng, protocol, objects[protocol.role], grid,
-            None if still else pose, noise)
+            noise_rng, protocol, objects[protocol.role], grid, None if still else pose, noise
+        )
     order: tuple[Role, ...] = ("T1", "T1c", "T2", "FLAIR", "PET")
 
     def label(share: Array) -> Volume:
@@ -170,8 +173,9 @@ def _acquire(
         scene = gaussian_filter(scene, sigma, mode="nearest", truncate=3.0)
     elif pose is None and thick > finest[2]:
         # Training on aligned volumes should see the blur of thick slices too.
-        scene = gaussian_filter(scene, ((thick**2 - finest[2] ** 2) / 12) ** 0.5 / finest[2],
-                                axes=0, mode="nearest")
+        scene = gaussian_filter(
+            scene, ((thick**2 - finest[2] ** 2) / 12) ** 0.5 / finest[2], axes=0, mode="nearest"
+        )
     if pose is None:
         grid, clean = scene_grid, scene.astype(np.float32, copy=True)
     else:
@@ -185,16 +189,22 @@ def _acquire(
     else:
         nz, ny, nx = grid.shape
         dx, dy, dz = grid.spacing
-        axes = [((np.arange(n) - (n - 1) / 2) * d).astype(np.float32)
-                for n, d in ((nx, dx), (ny, dy), (nz, dz))]
+        axes = [
+            ((np.arange(n) - (n - 1) / 2) * d).astype(np.float32)
+            for n, d in ((nx, dx), (ny, dy), (nz, dz))
+        ]
         clean *= np.float32(gain) * np.exp(np.float32(0.09) * field.on(*axes))
         noisy = scanner.mr_noise(rng, clean, sd)
         unit, modality = MR_UNIT, "MR"
     matrix: Matrix = IDENTITY if pose is None else as_matrix(pose)
     frame = "head" if pose is None else f"head-{role}"
     return PhantomSeries(
-        role, Volume(noisy, grid, unit, modality, role), Volume(clean, grid, unit, modality, role),
-        matrix, frame)
+        role,
+        Volume(noisy, grid, unit, modality, role),
+        Volume(clean, grid, unit, modality, role),
+        matrix,
+        frame,
+    )
 
 
 def _sample(scene: Array, scene_grid: Grid, grid: Grid, pose: np.ndarray) -> Array:
@@ -207,6 +217,14 @@ def _sample(scene: Array, scene_grid: Grid, grid: Grid, pose: np.ndarray) -> Arr
         step = np.eye(4)
         step[2, 3] = (part + 0.5) / parts - 0.5
         matrix = flip @ to_scene @ step @ flip
-        out += affine_transform(scene, matrix[:3, :3], matrix[:3, 3], grid.shape, order=1,
-                                mode="constant", cval=0.0, output=np.float32)
+        out += affine_transform(
+            scene,
+            matrix[:3, :3],
+            matrix[:3, 3],
+            grid.shape,
+            order=1,
+            mode="constant",
+            cval=0.0,
+            output=np.float32,
+        )
     return out / np.float32(parts)

@@ -70,7 +70,7 @@ class Blob:
         p = points - self.centre.astype(points.dtype)
         r = np.sqrt(np.sum(p * p, axis=-1))
         unit = p / np.maximum(r, points.dtype.type(1e-6))[..., None]
-        return r - points.dtype.type(self.scale) * self._ratio(unit)
+        return np.asarray(r - points.dtype.type(self.scale) * self._ratio(unit))
 
     def soft_shares(self, canvas: Canvas, edge_mm: float) -> tuple[Box | None, Array]:
         """Box and voxel shares that fade over ``edge_mm`` across the surface (one half on it)."""
@@ -92,10 +92,12 @@ class Blob:
         # Only voxels that the surface may cross need counting; 1.5 covers its slope.
         edge = np.abs(distance) < 1.5 * length(canvas.step) / 2
         parts = np.maximum(1, np.ceil(canvas.step / fine_mm)).astype(int)
-        offsets = _points([
-            (((np.arange(n) + 0.5) / n - 0.5) * step).astype(np.float32)
-            for n, step in zip(parts, canvas.step, strict=True)
-        ]).reshape(-1, 3)
+        offsets = _points(
+            [
+                (((np.arange(n) + 0.5) / n - 0.5) * step).astype(np.float32)
+                for n, step in zip(parts, canvas.step, strict=True)
+            ]
+        ).reshape(-1, 3)
         centres = points[edge]
         counted = np.zeros(len(centres), dtype=np.float32)
         for offset in offsets:

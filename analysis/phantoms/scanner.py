@@ -82,4 +82,4 @@ def mr_noise(rng: np.random.Generator, clean: Array, sd: float) -> Array:
     """Rician noise: the magnitude of a complex signal with Gaussian noise in both parts."""
     real = clean + np.float32(sd) * rng.standard_normal(clean.shape, dtype=np.float32)
     other = np.float32(sd) * rng.standard_normal(clean.shape, dtype=np.float32)
-    return np.sqrt(real**2 + other**2, dtype=np.float32)
+    return np.asarray(np.hypot(real, other), dtype=np.float32)

@@ -40,12 +40,19 @@ def draw_lesions(rng: np.random.Generator, positive: bool) -> tuple[LesionSpec, 
             diameter = float(rng.uniform(8, 28))
             # Small lesions must be hot to be seen at all through the blur of the scanner.
             low = 5.5 if diameter < 11 else 3.0
-            out.append(LesionSpec(diameter, float(rng.uniform(low, 12)), True,
-                                  bool(rng.random() < 0.6)))
+            out.append(
+                LesionSpec(diameter, float(rng.uniform(low, 12)), True, bool(rng.random() < 0.6))
+            )
     few = [0.25, 0.45, 0.3] if positive else [0.15, 0.5, 0.35]
     for _ in range(int(rng.choice([0, 1, 2], p=few))):
-        out.append(LesionSpec(float(rng.uniform(6, 22)), float(rng.uniform(0.5, 1.4)), False,
-                              bool(rng.random() < 0.35)))
+        out.append(
+            LesionSpec(
+                float(rng.uniform(6, 22)),
+                float(rng.uniform(0.5, 1.4)),
+                False,
+                bool(rng.random() < 0.35),
+            )
+        )
     return tuple(out)
 
 
@@ -112,14 +119,23 @@ def make_thorax(
         reference_role="CT",
         series={
             "CT": PhantomSeries(
-                "CT", Volume(ct_noisy, grid, HU, "CT", "CT"), Volume(ct, grid, HU, "CT", "CT"),
-                IDENTITY, "thorax"),
+                "CT",
+                Volume(ct_noisy, grid, HU, "CT", "CT"),
+                Volume(ct, grid, HU, "CT", "CT"),
+                IDENTITY,
+                "thorax",
+            ),
             "PET": PhantomSeries(
-                "PET", Volume(pet_noisy, pet_grid, SUV, "PT", "PET"),
-                Volume(pet, pet_grid, SUV, "PT", "PET"), IDENTITY, "thorax"),
+                "PET",
+                Volume(pet_noisy, pet_grid, SUV, "PT", "PET"),
+                Volume(pet, pet_grid, SUV, "PT", "PET"),
+                IDENTITY,
+                "thorax",
+            ),
         },
-        lesions=tuple(_truth(k + 1, s, b) for k, (s, b) in
-                      enumerate(zip(specs, blobs, strict=True))),
+        lesions=tuple(
+            _truth(k + 1, s, b) for k, (s, b) in enumerate(zip(specs, blobs, strict=True))
+        ),
         labels={"nodule": label(nodule), "suspicious": label(suspicious)},
         body=label(body),
         high_risk=any(s.suspicious for s in specs),
@@ -147,8 +163,7 @@ class _Room:
     """Free space in the lungs, on a coarse grid that does not depend on the CT's."""
 
     def __init__(self, patient: chest.Chest) -> None:
-        self.canvas = Canvas(
-            axial_grid(chest.LOWER, chest.UPPER, _COARSE), hu=-1000.0, suv=0.0)
+        self.canvas = Canvas(axial_grid(chest.LOWER, chest.UPPER, _COARSE), hu=-1000.0, suv=0.0)
         chest.paint(patient, self.canvas)
         x, y, z = self.canvas.x, self.canvas.y, self.canvas.z
         self.lung = (self.canvas.layers["hu"] < -650) & (patient.cavity(x, y, z) < -2)
@@ -171,8 +186,7 @@ class _Room:
             need = radius * 1.15 + 5.0
             free = np.argwhere(self.depth > need)
             if len(free) == 0:
-                raise ValueError(
-                    f"no room in the lungs for a nodule of {spec.diameter_mm:.0f} mm")
+                raise ValueError(f"no room in the lungs for a nodule of {spec.diameter_mm:.0f} mm")
             k, j, i = free[int(draws[0] * len(free))]
             jitter = (draws[1:] - 0.5) * 4.0
             centre = self.canvas.grid.to_lps([i, j, k]) + jitter
@@ -208,8 +222,8 @@ def _trees(
         hilum = HILA[side]
         plans = (
             (vessel, 260, hilum, 0.78, 2.6, 0.0),
-            (vessel, 200, hilum + [0, 4.0, -14.0], 0.78, 2.6, 0.0),
-            (lumen, 34, hilum + [0, 6.0, -6.0], 0.8, 2.9, 0.7),
+            (vessel, 200, hilum + np.array([0, 4.0, -14.0]), 0.78, 2.6, 0.0),
+            (lumen, 34, hilum + np.array([0, 6.0, -6.0]), 0.8, 2.9, 0.7),
         )
         for layer, leaves, root, leaf_radius, exponent, shell in plans:
             chosen = inside[rng.choice(len(inside), size=leaves, replace=False)]
@@ -244,13 +258,12 @@ def _confusers(
     for _ in range(int(rng.integers(0, 3))):
         centre = np.array([rng.uniform(-14, 14), rng.uniform(4, 30), rng.uniform(-20, 50)])
         canvas.ellipsoid(centre, rng.uniform(3, 6, 3), hu=38.0, suv=float(rng.uniform(2, 5)))
-    avid = [b for b in blobs]
     inside = room.points(room.depth > 8)
     for _ in range(int(rng.choice([0, 1, 2], p=[0.4, 0.4, 0.2]))):
         centre = inside[int(rng.integers(len(inside)))] + rng.uniform(-2, 2, 3)
         radius = rng.uniform(4.0, 8.0)
         uptake = float(rng.uniform(3, 10))
-        if all(np.linalg.norm(b.centre - centre) > b.reach_mm + radius + 12 for b in avid):
+        if all(np.linalg.norm(b.centre - centre) > b.reach_mm + radius + 12 for b in blobs):
             canvas.ellipsoid(centre, [radius] * 3, suv=uptake)
     inside = room.points(room.depth > 2)
     for _ in range(int(rng.integers(0, 3))):
@@ -258,16 +271,28 @@ def _confusers(
         end = start + rng.standard_normal(3) * 22
         clear = all(
             np.linalg.norm(b.centre - start - t * (end - start)) > b.reach_mm + 6
-            for b in blobs for t in (0.0, 0.25, 0.5, 0.75, 1.0))
+            for b in blobs
+            for t in (0.0, 0.25, 0.5, 0.75, 1.0)
+        )
         if clear:
-            canvas.tube([start, (start + end) / 2 + rng.standard_normal(3) * 3, end],
-                        [1.2, 2.2, 1.0], clip=lung, hu=20.0, suv=0.7)
+            canvas.tube(
+                [start, (start + end) / 2 + rng.standard_normal(3) * 3, end],
+                [1.2, 2.2, 1.0],
+                clip=lung,
+                hu=20.0,
+                suv=0.7,
+            )
     if rng.random() < 0.35:
         centre = inside[int(rng.integers(len(inside)))]
         size = rng.uniform(9, 18, 3)
         if all(np.linalg.norm(b.centre - centre) > b.reach_mm + 20 for b in blobs):
-            canvas.ellipsoid(centre, size, clip=lung * np.float32(0.55), hu=-420.0,
-                             suv=float(rng.uniform(0.8, 2.5)))
+            canvas.ellipsoid(
+                centre,
+                size,
+                clip=lung * np.float32(0.55),
+                hu=-420.0,
+                suv=float(rng.uniform(0.8, 2.5)),
+            )
 
 
 def _table(canvas: Canvas) -> None:

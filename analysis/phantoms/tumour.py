@@ -76,22 +76,37 @@ def paint(
     if glioma.high:
         canvas.paint(share, box, t1=500.0, t2=690 * shade, flair=700 * shade, gd=10.0, pet=2.6)
     else:
-        canvas.paint(share, box, t1=455.0, t2=700 * shade, flair=720 * shade, gd=15.0,
-                     pet=glioma.uptake)
+        canvas.paint(
+            share, box, t1=455.0, t2=700 * shade, flair=720 * shade, gd=15.0, pet=glioma.uptake
+        )
     whole[box] = share
     if glioma.core is None or glioma.necrosis is None:
         return core, whole
     box, share = glioma.core.shares(canvas, fine_mm=0.5)
     if box is not None:
         share = share * anatomy.brain[box]
-        canvas.paint(share, box, t1=420.0, t2=570 * shade, flair=580 * shade,
-                     gd=glioma.enhancement, pet=glioma.uptake)
+        canvas.paint(
+            share,
+            box,
+            t1=420.0,
+            t2=570 * shade,
+            flair=580 * shade,
+            gd=glioma.enhancement,
+            pet=glioma.uptake,
+        )
         core[box] = share
         np.maximum(whole, core, out=whole)
     box, share = glioma.necrosis.shares(canvas, fine_mm=0.5)
     if box is not None:
-        canvas.paint(share * core[box], box, t1=270.0, t2=890.0, flair=rng.uniform(300, 700),
-                     gd=25.0, pet=1.4)
+        canvas.paint(
+            share * core[box],
+            box,
+            t1=270.0,
+            t2=890.0,
+            flair=rng.uniform(300, 700),
+            gd=25.0,
+            pet=1.4,
+        )
     return core, whole
 
 
@@ -123,8 +138,16 @@ def imitators(
         strength, cold = rng.uniform(200, 480), rng.uniform(1.0, 2.2)
         if chance[0] < 0.45 and far(point, float(size.max())):
             canvas.ellipsoid(point, size + 3, clip=matter, t1=520.0, t2=640.0, flair=680.0)
-            canvas.ellipsoid(point, size, clip=anatomy.brain, t1=430.0, t2=660.0, flair=720.0,
-                             gd=strength, pet=cold)
+            canvas.ellipsoid(
+                point,
+                size,
+                clip=anatomy.brain,
+                t1=430.0,
+                t2=660.0,
+                flair=720.0,
+                gd=strength,
+                pet=cold,
+            )
             break
     for _ in range(3):
         point = rng.uniform([30, -55, 10], [58, 60, 50]) * [rng.choice([-1, 1]), 1, 1]
@@ -132,6 +155,7 @@ def imitators(
         factor = rng.uniform(1.35, 1.8)
         if chance[1] < 0.5 and far(point, float(size.max())):
             cortex = canvas.share(-anatomy.pial) - matter
-            canvas.ellipsoid(point, size, clip=np.clip(cortex, 0, 1),
-                             pet=8.6 * head.grey_uptake * factor)
+            canvas.ellipsoid(
+                point, size, clip=np.clip(cortex, 0, 1), pet=8.6 * head.grey_uptake * factor
+            )
             break

@@ -93,7 +93,8 @@ def send_patients() -> None:
             subprocess.run(
                 [
                     sys.executable, "-m", "analysis.phantoms", folder, "--kind", kind,
-                    "--seed", str(seed), "--patient-name", name, "--patient-id", patient_id,
+                    "--seed", str(seed), "--positive",
+                    "--patient-name", name, "--patient-id", patient_id,
                 ],
                 cwd=settings.BASE_DIR,
                 check=True,
