@@ -1,9 +1,6 @@
 """The head as a painting: T1, T2, FLAIR, gadolinium uptake and FDG uptake of one patient.
 
-Origin: the middle of the cerebrum. The layers are ``t1``, ``t2``, ``flair`` (arbitrary units),
-``gd`` (what contrast medium adds to T1) and ``pet`` (SUVbw). The values follow the usual order of
-grey levels of spin-echo images at 1.5 to 3 T and the usual FDG uptake (grey matter about two and
-a half times white matter).
+Origin: the middle of the cerebrum. The layers are those of :mod:`analysis.phantoms.matter`.
 """
 
 from __future__ import annotations
@@ -14,40 +11,23 @@ import numpy as np
 from scipy.ndimage import map_coordinates
 
 from analysis.phantoms.canvas import Array, Canvas, Material, SmoothField, ellipsoid_distance
+from analysis.phantoms.matter import (
+    BLOOD,
+    CSF,
+    DURA,
+    GLAND,
+    GREY,
+    NUCLEUS,
+    PALLIDUM,
+    PLEXUS,
+    STEM,
+    WHITE,
+    hotter,
+)
+from analysis.phantoms.skull import paint_skull
 
 LOWER, UPPER = (-92.0, -118.0, -92.0), (92.0, 112.0, 102.0)
 """Corners of the reference field of view, LPS mm."""
-
-
-def _hotter(material: Material, factor: float) -> Material:
-    """The same material with another FDG uptake."""
-    out = material.copy()
-    out["pet"] = material["pet"] * factor
-    return out
-
-
-def _m(t1: float, t2: float, flair: float, gd: float, pet: float) -> Material:
-    return {"t1": t1, "t2": t2, "flair": flair, "gd": gd, "pet": pet}
-
-
-AIR = _m(4, 4, 4, 0, 0)
-SKIN = _m(380, 300, 300, 60, 0.7)
-FAT = _m(880, 560, 620, 10, 0.3)
-MUSCLE = _m(390, 190, 260, 60, 0.8)
-BONE = _m(55, 45, 45, 0, 0.3)
-MARROW = _m(520, 300, 320, 20, 0.9)
-CSF = _m(150, 980, 70, 0, 0.3)
-GREY = _m(470, 500, 500, 20, 8.6)
-WHITE = _m(660, 340, 390, 15, 3.4)
-STEM = _m(612.5, 380, 417.5, 16.25, 4.7)
-NUCLEUS = _m(510, 430, 450, 20, 9.4)
-PALLIDUM = _m(590, 330, 380, 20, 5.5)
-BLOOD = _m(110, 60, 90, 900, 1.6)
-DURA = _m(240, 140, 200, 330, 1.0)
-MUCOSA = _m(400, 720, 620, 320, 1.8)
-VITREOUS = _m(150, 950, 80, 0, 0.3)
-PLEXUS = _m(350, 620, 420, 420, 1.5)
-GLAND = _m(480, 480, 470, 380, 2.0)
 
 
 @dataclass(frozen=True, eq=False)
@@ -173,89 +153,12 @@ def paint(head: Head, canvas: Canvas) -> Painted:
     y = y0 + np.float32(1.6) * warp[1]
     z = z0 + np.float32(1.6) * warp[2]
     cavity, upper, fossa = cranium(head, x, y, z)
-    _soft_and_bone(head, canvas, cavity)
+    paint_skull(canvas, cavity, head.skull_mm, head.scalp_mm)
     brain, pial = _cerebrum(head, canvas, x, y, z, cavity, upper)
     _hindbrain(head, canvas, x, y, z, fossa, brain)
     _deep(head, canvas)
     _vessels(head, canvas, cavity)
     return Painted(pial, brain)
-
-
-def _soft_and_bone(head: Head, canvas: Canvas, cavity: Array) -> None:
-    x, y, z = canvas.x, canvas.y, canvas.z
-    skull = cavity - np.float32(head.skull_mm)
-    face = ellipsoid_distance(x, y, z, (0, -46, -46), (66, 54, 66))
-    neck = np.sqrt((x / 1.0) ** 2 + ((y - 18) / 1.05) ** 2) - 58
-    neck = np.maximum(neck, z + 35)
-    nose = ellipsoid_distance(x, y, z, (0, -96, -40), (15, 16, 22))
-    soft = skull - np.float32(head.scalp_mm)
-    for part, blend in ((face, 12.0), (neck, 14.0), (nose, 6.0)):
-        soft = _smooth_union(soft, part.astype(np.float32), blend)
-    canvas.paint(canvas.share(soft), **SKIN)
-    for side in (-1, 1):
-        canvas.ellipsoid((side * 78, 14, -22), (7, 15, 25), **SKIN)
-    canvas.paint(canvas.share(soft + 1.8), **FAT)
-    # Chewing, temporal and neck muscles.
-    canvas.paint(canvas.share(np.maximum(soft + 7, np.minimum(neck, face) + 2)), **MUSCLE)
-    for side in (-1, 1):
-        canvas.ellipsoid((side * 64, -22, -18), (12, 26, 38), **MUSCLE)
-        canvas.ellipsoid((side * 52, -28, -66), (11, 20, 30), **MUSCLE)
-        canvas.ellipsoid((side * 24, 66, -70), (24, 16, 40), **MUSCLE)
-    canvas.paint(canvas.share(skull), **BONE)
-    _face(canvas)
-    # Table, marrow, table; petrous bone and clivus are the skull between the fossae.
-    diploe = np.maximum(np.abs(cavity - np.float32(head.skull_mm / 2)) - 1.5, -(z + 12))
-    canvas.paint(canvas.share(diploe.astype(np.float32)), **MARROW)
-    canvas.paint(canvas.share(cavity), **DURA)
-    canvas.paint(canvas.share(cavity + np.float32(0.8)), **CSF)
-
-
-def _smooth_union(a: Array, b: Array, blend: float) -> Array:
-    h = np.clip(0.5 + (b - a) / np.float32(2 * blend), 0, 1)
-    return np.asarray(b + (a - b) * h - np.float32(blend) * h * (1 - h), dtype=np.float32)
-
-
-def _face(canvas: Canvas) -> None:
-    """Facial bones, sinuses, orbits, throat."""
-    canvas.ellipsoid((0, -68, -64), (30, 24, 15), **BONE)
-    canvas.ellipsoid((0, -62, -70), (24, 22, 16), **MUSCLE)
-    canvas.ellipsoid((0, -10, -34), (20, 24, 16), **BONE)
-    canvas.ellipsoid((0, -4, -33), (14, 16, 11), **MARROW)
-    canvas.tube([(0, 16, -74), (0, 18, -95)], [13, 13], **BONE)
-    canvas.tube([(0, 16, -76), (0, 18, -95)], [9, 9], **MARROW)
-    for side in (-1, 1):
-        canvas.ellipsoid((side * 46, 24, -36), (20, 18, 15), **BONE)
-        for k in range(7):
-            cell = (side * (46 + 7 * np.cos(2.4 * k)), 30 + 8 * np.sin(2.4 * k), -40 - 1.8 * k)
-            canvas.ellipsoid(cell, (3.8, 3.6, 4.2), **AIR)
-        canvas.tube(
-            [(side * 52, -52, -34), (side * 60, -34, -30), (side * 66, -8, -27)], [6, 4, 4], **BONE
-        )
-        canvas.tube([(side * 49, -14, -30), (side * 49, -8, -90)], [6, 6], **BONE)
-        canvas.tube([(side * 49, -14, -34), (side * 49, -8, -90)], [3, 3], **MARROW)
-        canvas.ellipsoid((side * 24, -64, -44), (18, 20, 20), **BONE)
-        canvas.ellipsoid((side * 24, -64, -44), (15.5, 17.5, 17.5), **MUCOSA)
-        canvas.ellipsoid((side * 24, -64, -44), (14, 16, 16), **AIR)
-        canvas.ellipsoid((side * 31, -62, -15), (20, 29, 19), **BONE)
-        canvas.ellipsoid((side * 31, -64, -15), (18, 28, 17.5), **FAT)
-        for dx, dz in ((0, 11), (0, -11), (10, 0), (-10, 0)):
-            canvas.tube(
-                [(side * 31 + dx, -70, -15 + dz), (side * 20, -40, -12)], [2.4, 2], **MUSCLE
-            )
-        canvas.tube([(side * 30, -56, -15), (side * 16, -34, -9)], [3.3, 3.3], **CSF)
-        canvas.tube([(side * 30, -56, -15), (side * 12, -26, -7)], [2, 2], **WHITE)
-        canvas.ellipsoid((side * 31, -71, -15), (13.2, 13.2, 13.2), **DURA)
-        canvas.ellipsoid((side * 31, -71, -15), (12.0, 12.0, 12.0), **VITREOUS)
-        canvas.ellipsoid((side * 31, -80.5, -15), (4.6, 2.2, 4.6), **_m(420, 90, 150, 0, 0.4))
-        canvas.ellipsoid((side * 8.5, -86, 12), (9, 5, 11), **AIR)
-        for k in range(4):
-            canvas.ellipsoid((side * 6.5, -76 + 11 * k, -15), (4.2, 5, 8), **AIR)
-    canvas.ellipsoid((0, -64, -40), (11, 26, 21), **MUCOSA)
-    for side in (-1, 1):
-        for level in (-52, -41, -30):
-            canvas.ellipsoid((side * 5.5, -64 + level / 12, level), (2.2, 21, 3.0), **AIR)
-    canvas.ellipsoid((0, -26, -27), (12, 12, 9), **AIR)
-    canvas.tube([(0, -34, -42), (0, -28, -60), (0, -24, -95)], [9, 8, 8], **AIR)
 
 
 def _cerebrum(
@@ -296,7 +199,7 @@ def _cerebrum(
     # Dural fold between the hemispheres.
     falx = np.maximum(np.abs(x) - 0.5, np.maximum(14 - callosum, cavity + 1))
     canvas.paint(canvas.share(falx.astype(np.float32)), **DURA)
-    grey = _hotter(GREY, head.grey_uptake)
+    grey = hotter(GREY, head.grey_uptake)
     texture = head.texture.on(canvas.x, canvas.y, canvas.z)
     cortex = np.float32(3.0)
     canvas.paint(canvas.share(-pial), **grey)
@@ -316,7 +219,7 @@ def _hindbrain(
     head: Head, canvas: Canvas, x: Array, y: Array, z: Array, fossa: Array, brain: Array
 ) -> None:
     sx, sy, _ = head.size
-    grey = _hotter(GREY, 0.85 * head.grey_uptake)
+    grey = hotter(GREY, 0.85 * head.grey_uptake)
     tent = -13 - 0.20 * np.abs(x) + 0.08 * (y - 36)
     for side in (-1, 1):
         lobe = ellipsoid_distance(x, y, z, (side * 23 * sx, 48 * sy, -37), (28, 29, 23))
@@ -357,7 +260,7 @@ def _hindbrain(
 
 def _deep(head: Head, canvas: Canvas) -> None:
     """Basal ganglia, thalamus, ventricles with choroid plexus, pituitary, pineal gland."""
-    nucleus = _hotter(NUCLEUS, head.grey_uptake)
+    nucleus = hotter(NUCLEUS, head.grey_uptake)
     canvas.ellipsoid((0, 2, 3), (15, 36, 14), **WHITE)
     # Corpus callosum, a broad arch over the ventricles.
     for offset in (-9, -4.5, 0, 4.5, 9):

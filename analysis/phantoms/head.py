@@ -12,6 +12,7 @@ from analysis.geometry import Grid, Volume, as_matrix
 from analysis.phantoms import brain, scanner, tumour
 from analysis.phantoms.canvas import Array, Canvas, SmoothField, axial_grid, rotation_matrix
 from analysis.phantoms.lesions import Blob
+from analysis.phantoms.matter import AIR
 from analysis.phantoms.model import MR_UNIT, SUV, VERSION, LesionTruth, Phantom, PhantomSeries
 
 DEMO_SPACING = (1.0, 1.0, 1.2)
@@ -65,7 +66,7 @@ def make_head(
     glioma = tumour.draw(tumour_rng, head, high) if present else None
 
     grid = axial_grid(brain.LOWER, brain.UPPER, spacing_mm or DEMO_SPACING)
-    canvas = Canvas(grid, **brain.AIR)
+    canvas = Canvas(grid, **AIR)
     anatomy = brain.paint(head, canvas)
     tumour.imitators(other_rng, canvas, head, anatomy, glioma)
     if glioma is None:
