@@ -34,6 +34,7 @@ from workstation.reporting.services import (
     prepare_report,
     restore_sentence,
     save_draft,
+    seal,
     sign_report,
 )
 from workstation.worklist.models import CaseState
@@ -65,7 +66,9 @@ def sentence(report: Report, text: str) -> Sentence:
 
 
 def sign(report: Report, reader: User, password: str = PASSWORD) -> Version:
-    return sign_report(report, reader, REQUEST, password=password, meaning=MEANINGS[0])
+    return sign_report(
+        report, reader, REQUEST, password=password, meaning=MEANINGS[0], seen=seal(report)
+    )
 
 
 def accept_all(report: Report, reader: User) -> None:

@@ -15,6 +15,7 @@ from typing import Any
 
 from workstation.accounts.models import User
 from workstation.analyzing.models import Finding
+from workstation.reading.fusion_state import layer_statuses
 from workstation.reading.models import FindingReview, Measurement
 from workstation.receiving.models import Series
 from workstation.reporting.models import Report, Version
@@ -74,9 +75,9 @@ def report_content(
             Series.objects.filter(study__cases=case).values_list("series_instance_uid", flat=True)
         ),
         "sections": {name: list(texts) for name, texts in sections.items()},
-        "findings": [_finding(f) for f in run.findings.order_by("number")] if run else [],
-        "measurements": [_measurement(m) for m in case.measurements.order_by("pk")],
-        "registrations": _registrations(report),
+        "findings": findings_of(report),
+        "measurements": measurements_of(report),
+        "registrations": registrations_of(report),
         "facts": {fact.name: fact.value for fact in run.facts.all()} if run else {},
         "run": {"number": run.number, "inputs_digest": run.inputs_digest} if run else None,
         "signature": {
@@ -88,8 +89,21 @@ def report_content(
     }
 
 
+def findings_of(report: Report) -> list[dict[str, Any]]:
+    """Every finding of the report's run with the reader's judgement, by number."""
+    if report.run is None:
+        return []
+    rows = report.run.findings.select_related("review__by").order_by("number")
+    return [_finding(row) for row in rows]
+
+
+def measurements_of(report: Report) -> list[dict[str, Any]]:
+    """The reader's measurements, oldest first."""
+    return [_measurement(m) for m in report.case.measurements.select_related("by").order_by("pk")]
+
+
 def _finding(finding: Finding) -> dict[str, Any]:
-    review = FindingReview.objects.filter(finding=finding).select_related("by").first()
+    review: FindingReview | None = getattr(finding, "review", None)
     edited = review is not None and review.state == "edited"
     return {
         "number": finding.number,
@@ -123,23 +137,27 @@ def _measurement(measurement: Measurement) -> dict[str, Any]:
     }
 
 
-def _registrations(report: Report) -> list[dict[str, Any]]:
+def registrations_of(report: Report) -> list[dict[str, Any]]:
+    """How each series lay in the reference space, and whether it was fused, and who said so."""
     if report.run is None:
         return []
     rows = []
-    for registration in report.run.registrations.select_related("series").order_by("pk"):
-        decision = registration.decisions.select_related("by").last()
+    for layer, status, registration in layer_statuses(report.run):
+        if registration is None:
+            continue
+        decision = registration.decisions.all()
+        last = decision[len(decision) - 1] if decision else None
         rows.append(
             {
-                "series_instance_uid": registration.series.series_instance_uid,
-                "state": registration.state,
-                "verdict": registration.verdict,
-                "method": registration.method,
-                "version": registration.version,
-                "decision": decision.decision if decision else "",
-                "decided_by": decision.by.username if decision else "",
-                "matrix": (decision.matrix if decision and decision.matrix else None)
-                or registration.matrix,
+                "series_instance_uid": layer.key,
+                "state": status.state,
+                "fused": status.fused,
+                "verdict": status.verdict,
+                "method": status.method,
+                "version": status.version,
+                "decision": last.decision if last else "",
+                "decided_by": last.by.username if last else "",
+                "matrix": status.matrix,
             }
         )
     return rows

@@ -8,7 +8,7 @@ import weasyprint
 from django.template.loader import render_to_string
 
 from workstation.accounts.context import NOT_FOR_DIAGNOSTIC_USE
-from workstation.reporting.models import Report, ReportSection
+from workstation.reporting.models import ReportSection, Version
 
 
 def _no_fetching(url: str, *args: object, **kwargs: object) -> dict[str, object]:
@@ -16,10 +16,12 @@ def _no_fetching(url: str, *args: object, **kwargs: object) -> dict[str, object]
     raise ValueError(f"the report must not load {url.split(':', 1)[0]} resources")
 
 
-def render_pdf(report: Report) -> bytes:
-    """Every signed version, oldest first, from the signed text itself (not from today's rows)."""
+def render_pdf(upto: Version) -> bytes:
+    """The report as it stood with this version: every version up to it, oldest first, from the
+    signed text itself (not from today's rows). The same version always gives the same pages."""
     versions = [
-        (version, json.loads(version.content)) for version in report.versions.order_by("number")
+        (version, json.loads(version.content))
+        for version in upto.report.versions.filter(number__lte=upto.number).order_by("number")
     ]
     html = render_to_string(
         "reporting/document.html",

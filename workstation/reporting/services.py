@@ -14,7 +14,14 @@ from workstation.accounts.services import address_of, record
 from workstation.analyzing.models import Run
 from workstation.live import publish
 from workstation.reading.models import FindingReview, ReviewState
-from workstation.reporting.content import canonical, digest, report_content
+from workstation.reporting.content import (
+    canonical,
+    digest,
+    findings_of,
+    measurements_of,
+    registrations_of,
+    report_content,
+)
 from workstation.reporting.models import (
     Origin,
     Report,
@@ -170,64 +177,105 @@ def included_sentences(report: Report) -> list[Sentence]:
     return sorted(rows, key=lambda s: (order.index(s.section), s.position, s.pk))
 
 
-@transaction.atomic
+def seal(report: Report) -> str:
+    """A digest of what would be signed now: text, judgements, measurements, registrations.
+
+    The sign-off dialog carries it, so that nobody signs something else than the dialog showed.
+    """
+    return digest(
+        canonical(
+            {
+                "sections": sections_to_sign(report),
+                "findings": findings_of(report),
+                "measurements": measurements_of(report),
+                "registrations": registrations_of(report),
+            }
+        )
+    )
+
+
+def sections_to_sign(report: Report) -> dict[str, list[str]]:
+    """Section -> its sentences as they would be signed now."""
+    kept = included_sentences(report)
+    return {
+        section: [s.text for s in kept if s.section == section] for section in ReportSection.values
+    }
+
+
 def sign_report(
-    report: Report, user: User, request: HttpRequest, *, password: str, meaning: str
+    report: Report, user: User, request: HttpRequest, *, password: str, meaning: str, seen: str
 ) -> Version:
-    """Sign what stands there now. The password is asked again: session age is not enough.
+    """Sign what the reader saw (``seen``: the :func:`seal` of the dialog). The password is asked
+    again: session age is not enough.
 
     Raises :class:`WrongPassword`, or :class:`ReportRefused` naming what is missing.
     """
-    locked = _lock_for_writing(report, user)
     if meaning not in MEANINGS:
         raise ReportRefused("Choose what your signature means.")
+    _verify(request, user, password)
+    return _sign(report, user, meaning, seen, address_of(request))
+
+
+@transaction.atomic
+def _sign(report: Report, user: User, meaning: str, seen: str, address: str) -> Version:
+    locked = _lock_for_writing(report, user)
     missing = obstacles(locked)
     if missing:
         raise ReportRefused(" ".join(missing))
-    _verify(request, user, password)
-    sections = {
-        section: [s.text for s in included_sentences(locked) if s.section == section]
-        for section in ReportSection.values
-    }
+    if seen != seal(locked):
+        raise StaleRevision(
+            "The report changed while this dialog was open. Read it again here, then sign."
+        )
+    sections = sections_to_sign(locked)
     version = _write_version(locked, user, VersionKind.FINAL, meaning, sections)
     note_signed(locked.case_id, user)
     record(
         "sign", user=user, site=locked.case.site, obj=version, case_id=locked.case_id,
-        remote_address=address_of(request),
+        remote_address=address,
         detail={"version": version.number, "sha256": version.sha256},
     )  # fmt: skip
     publish(locked.case.site_id, "report", locked.case_id)
     return version
 
 
-@transaction.atomic
 def addend_report(
     report: Report, user: User, request: HttpRequest, *, text: str, password: str, meaning: str
 ) -> Version:
     """Add a signed addendum. The signed text before it is never touched."""
-    locked = Report.objects.select_for_update().select_related("case__site").get(pk=report.pk)
-    if locked.case.state not in (CaseState.SIGNED, CaseState.ADDENDED):
-        raise ReportRefused("Only a signed report takes an addendum.")
     if not text.strip():
         raise ReportRefused("The addendum is empty.")
     if meaning not in MEANINGS:
         raise ReportRefused("Choose what your signature means.")
     _verify(request, user, password)
-    version = _write_version(
-        locked, user, VersionKind.ADDENDUM, meaning, {"addendum": [text.strip()]}
-    )
+    return _addend(report, user, text, meaning, address_of(request))
+
+
+@transaction.atomic
+def _addend(report: Report, user: User, text: str, meaning: str, address: str) -> Version:
+    locked = _locked(report)
+    if locked.case.state not in (CaseState.SIGNED, CaseState.ADDENDED):
+        raise ReportRefused("Only a signed report takes an addendum.")
+    sections = {"addendum": [text.strip()]}
+    version = _write_version(locked, user, VersionKind.ADDENDUM, meaning, sections)
     note_addended(locked.case_id, user)
     record(
         "addend", user=user, site=locked.case.site, obj=version, case_id=locked.case_id,
-        remote_address=address_of(request),
+        remote_address=address,
         detail={"version": version.number, "sha256": version.sha256},
     )  # fmt: skip
     publish(locked.case.site_id, "report", locked.case_id)
     return version
 
 
+def _locked(report: Report) -> Report:
+    # The case too: a release, a review or a second signature waits until this one is done.
+    Case.objects.select_for_update().get(pk=report.case_id)
+    rows = Report.objects.select_for_update(of=("self",))
+    return rows.select_related("case__site", "case__patient", "run").get(pk=report.pk)
+
+
 def _lock_for_writing(report: Report, user: User) -> Report:
-    locked = Report.objects.select_for_update().select_related("case__site").get(pk=report.pk)
+    locked = _locked(report)
     case: Case = locked.case
     if case.state in (CaseState.SIGNED, CaseState.ADDENDED):
         raise ReportRefused("This report is signed. It can only be amended by an addendum.")
@@ -237,9 +285,14 @@ def _lock_for_writing(report: Report, user: User) -> Report:
 
 
 def _verify(request: HttpRequest, user: User, password: str) -> None:
+    """Call it outside the transaction: a refused signature rolls back, a counted attempt stays."""
     # authenticate() rather than check_password(): wrong attempts count towards the lock-out.
-    if authenticate(request, username=user.username, password=password) != user:
-        raise WrongPassword("The password is not right. Nothing was signed.")
+    if authenticate(request, username=user.username, password=password) == user:
+        return
+    record(
+        "sign_in_failed", user=user, remote_address=address_of(request), detail={"at": "signature"}
+    )
+    raise WrongPassword("The password is not right. Nothing was signed.")
 
 
 def _write_version(

@@ -8,13 +8,13 @@ from typing import Any
 from django.http import HttpRequest, HttpResponse, JsonResponse
 from django.shortcuts import get_object_or_404, render
 from django.views.decorators.cache import never_cache
-from django.views.decorators.http import require_GET, require_POST
+from django.views.decorators.http import require_GET, require_http_methods, require_POST
 
 from workstation.accounts.permissions import allowed, requires
 from workstation.accounts.services import address_of, record
+from workstation.analyzing.models import Finding
 from workstation.reading.models import FindingReview
 from workstation.reading.services import ReviewRefused, review_finding
-from workstation.analyzing.models import Finding
 from workstation.reporting.difference import changes_since_draft
 from workstation.reporting.documents import render_pdf
 from workstation.reporting.models import Report, ReportSection
@@ -27,6 +27,7 @@ from workstation.reporting.services import (
     obstacles,
     restore_sentence,
     save_draft,
+    seal,
     sign_report,
 )
 from workstation.worklist.models import Case, CaseState
@@ -55,6 +56,7 @@ def _panel(request: HttpRequest, case: Case, **extra: Any) -> HttpResponse:
         and allowed(request.user, "report.edit"),
         "mine": mine,
         "signed": case.state in SIGNED,
+        "meanings": MEANINGS,
     }
     if report is not None:
         context.update(_report_context(report))
@@ -171,6 +173,7 @@ def review(request: HttpRequest, finding_id: int) -> HttpResponse:
     return answer
 
 
+@require_http_methods(["GET", "POST"])
 @never_cache
 @requires("report.sign")
 def sign(request: HttpRequest, case_id: int) -> HttpResponse:
@@ -186,6 +189,7 @@ def sign(request: HttpRequest, case_id: int) -> HttpResponse:
                 request,
                 password=request.POST.get("password", ""),
                 meaning=request.POST.get("meaning", ""),
+                seen=request.POST.get("seen", ""),
             )
             answer = _panel(request, _case(request, case_id))
             answer["HX-Trigger"] = json.dumps(
@@ -202,6 +206,7 @@ def sign(request: HttpRequest, case_id: int) -> HttpResponse:
         {
             "case": case,
             "report": report,
+            "seal": seal(report),
             "sentences": included_sentences(report),
             "section_labels": dict(ReportSection.choices),
             "changes": changes_since_draft(report),
@@ -241,9 +246,10 @@ def pdf(request: HttpRequest, case_id: int) -> HttpResponse:
     """The signed report as PDF, every version in it; before signing there is none."""
     case = _case(request, case_id)
     report = _report(case)
-    if not report.versions.exists():
+    newest = report.versions.order_by("number").last()
+    if newest is None:
         return HttpResponse("The report is not signed yet; there is no document.", status=409)
-    data = render_pdf(report)
+    data = render_pdf(newest)
     record(
         "download", user=request.user, site=case.site, obj=report, case_id=case.pk,
         remote_address=address_of(request), detail={"document": "pdf"},
