@@ -116,7 +116,8 @@ def _truth(glioma: tumour.Glioma, grid: Grid, core: Array, whole: Array) -> Lesi
     side = "right" if c[0] < 0 else "left"
     lobe = "frontal" if c[1] < -12 else "parietal" if c[1] < 34 else "occipital"
     if c[2] < 6 and -30 < c[1] < 34:
-        lobe = "temporal"
+        # Lateral of the insula lies the temporal lobe, medial of it the basal ganglia.
+        lobe = "temporal" if abs(c[0]) > 36 or c[2] < -8 else "basal ganglia"
     return LesionTruth(
         number=1,
         kind="glioma, high grade" if glioma.high else "glioma, low grade",
@@ -125,7 +126,7 @@ def _truth(glioma: tumour.Glioma, grid: Grid, core: Array, whole: Array) -> Lesi
         diameter_mm=float((6 * volume * 1000 / np.pi) ** (1 / 3)),
         volume_ml=volume,
         uptake_suv=glioma.uptake,
-        location=f"{side} {lobe} lobe",
+        location=f"{side} {lobe}" if lobe == "basal ganglia" else f"{side} {lobe} lobe",
         laterality=side,
     )
 
