@@ -39,9 +39,9 @@ def refine(
     iterations: int,
     step_mm: float,
     seed: int,
-    on_iteration: Callable[[int], None] | None = None,
+    on_iteration: Callable[[], bool],
 ) -> Refined:
-    """Improve ``pull`` on one level. The start is returned when ITK finds no way at all.
+    """Improve ``pull`` on one level, until converged or ``on_iteration`` answers False.
 
     Raises ``RuntimeError`` (from SimpleITK) when no sample falls into the moving image.
     """
@@ -66,10 +66,9 @@ def refine(
     )
     method.SetOptimizerScalesFromPhysicalShift()
     method.SetInitialTransform(_euler(pull, reference.centroid), inPlace=False)
-    if on_iteration is not None:
-        method.AddCommand(
-            sitk.sitkIterationEvent, lambda: on_iteration(method.GetOptimizerIteration())
-        )
+    method.AddCommand(
+        sitk.sitkIterationEvent, lambda: None if on_iteration() else method.StopRegistration()
+    )
     found = method.Execute(reference.image, moving.image)
     return Refined(
         _matrix(found),

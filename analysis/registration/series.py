@@ -2,9 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
-from concurrent.futures import ThreadPoolExecutor
-from threading import Lock
 from typing import Any
 
 import numpy as np
@@ -14,6 +11,7 @@ from scipy.spatial.transform import Rotation
 from analysis.contracts import IDENTITY, FusionState, QualityFigure, RegistrationRecord, Verdict
 from analysis.geometry import FloatArray, Volume, as_matrix
 from analysis.registration import thresholds as t
+from analysis.registration.crew import Job, Progress, Tick, run_jobs
 from analysis.registration.preparation import Pyramid, build_pyramid
 from analysis.registration.quality import as_quality, judge, measure
 from analysis.registration.refine import MATTES_BINS, refine
@@ -22,8 +20,6 @@ from analysis.registration.same_frame import METHOD as SAME_FRAME_METHOD
 from analysis.registration.same_frame import verify
 from analysis.registration.search import POINTS, objective, search
 from analysis.registration.similarity import Comparison
-
-Progress = Callable[[float, str], None]
 
 METHOD = "rigid, Mattes mutual information, multi-start, multi-resolution"
 
@@ -58,7 +54,8 @@ def register_series(
     transform is searched; ``matrix`` maps moving LPS to reference LPS in mm. A result that cannot
     be trusted has state ``not_registered``, verdict ``refused`` and the identity.
 
-    ``progress(share, text)`` is called from the optimiser's iterations. Results are the same for
+    ``progress(share, text)`` is called several times a second in the caller's thread; an exception
+    from it stops the work and comes out here. Results are the same for
     the same ``seed``, whatever ``threads`` is.
     """
     progress(0.0, "Preparing the images")
@@ -140,14 +137,13 @@ def _solve(
 ) -> tuple[FloatArray, list[FloatArray], FloatArray]:
     """(best pull, solutions from perturbed starts, independent solution with exchanged roles).
 
-    Independent descents run side by side, ``threads`` at a time (SimpleITK releases the GIL);
-    each is single-threaded, so the number of threads does not change the result.
+    Independent descents run side by side, each single-threaded, so that the number of threads
+    does not change the result.
     """
-    gate = _Gate(progress)
-    gate.tell(0.05, "Looking for a start")
+    progress(0.05, "Looking for a start")
     starts = search(
         fixed.coarse, mobile.coarse, seed=seed, keep=KEPT_STARTS, improve=2 * KEPT_STARTS,
-        report=lambda share: gate.tell(0.05 + 0.25 * share, "Looking for a start"),
+        report=lambda share: progress(0.05 + 0.25 * share, "Looking for a start"),
     )
     compared = Comparison(fixed.middle, mobile.middle, points=POINTS, seed=seed)
     cost = objective(compared, mobile.middle.body_ml, fixed.middle.body_ml)
@@ -157,73 +153,48 @@ def _solve(
         turn = Rotation.from_rotvec(np.radians(share * PERTURB_DEGREES) * _unit(rng))
         return rigid(turn, share * PERTURB_MM * _unit(rng), centre)
 
-    with ThreadPoolExecutor(max(1, threads)) as pool:
-        part = gate.part(0.30, 0.60, len(starts), "Aligning")
-        reached = list(
-            pool.map(lambda start: _descend(fixed, mobile, start[1], seed, part, (1,)), starts)
+    def together(
+        jobs: list[Job], levels: tuple[int, ...], begin: float, end: float, text: str
+    ) -> list[FloatArray]:
+        return run_jobs(
+            jobs,
+            threads=threads,
+            ticks=len(jobs) * sum(DESCENT[level][0] for level in levels),
+            progress=lambda share: progress(begin + (end - begin) * share, text),
         )
-        best = _descend(fixed, mobile, min(reached, key=cost), seed, part, (2,))
-        part = gate.part(0.60, 0.90, PERTURBED_STARTS + 1, "Checking from other starts")
-        perturbed = [best @ nudged(1.0, fixed.middle.centroid) for _ in range(PERTURBED_STARTS)]
-        others = pool.map(
-            lambda entry: _descend(fixed, mobile, entry[1], seed + 1 + entry[0], part),
-            enumerate(perturbed),
-        )
-        reverse = invert(best) @ nudged(0.5, mobile.middle.centroid)
-        back = pool.submit(_descend, mobile, fixed, reverse, seed + 11, part)
-        return best, list(others), back.result()
+
+    first = [_descent(fixed, mobile, start, seed, (1,)) for _, start in starts]
+    reached = together(first, (1,), 0.30, 0.50, "Aligning at 4 mm")
+    finest = [_descent(fixed, mobile, min(reached, key=cost), seed, (2,))]
+    best = together(finest, (2,), 0.50, 0.60, "Aligning at 2 mm")[0]
+
+    checks = [
+        _descent(fixed, mobile, best @ nudged(1.0, fixed.middle.centroid), seed + 1 + n, (1, 2))
+        for n in range(PERTURBED_STARTS)
+    ]
+    reverse = invert(best) @ nudged(0.5, mobile.middle.centroid)
+    checks.append(_descent(mobile, fixed, reverse, seed + 11, (1, 2)))
+    *others, back = together(checks, (1, 2), 0.60, 0.90, "Checking from other starts")
+    return best, others, back
 
 
-def _descend(
-    fixed: Pyramid,
-    mobile: Pyramid,
-    start: FloatArray,
-    seed: int,
-    part: _Part,
-    levels: tuple[int, ...] = (1, 2),
-) -> FloatArray:
-    """Gradient descent from ``start`` through ``levels`` (0 is the coarsest)."""
-    pull = start
-    for level in levels:
-        iterations, step = DESCENT[level]
-        pull = refine(
-            fixed.levels[level], mobile.levels[level], pull,
-            samples=t.SAMPLES[level], iterations=iterations, step_mm=step, seed=seed,
-            on_iteration=lambda _number: part.step(),
-        ).pull
-    return pull
+def _descent(
+    fixed: Pyramid, mobile: Pyramid, start: FloatArray, seed: int, levels: tuple[int, ...]
+) -> Job:
+    """Gradient descent from ``start`` through ``levels`` (0 is the coarsest), to be run later."""
 
+    def job(tick: Tick) -> FloatArray:
+        pull = start
+        for level in levels:
+            iterations, step = DESCENT[level]
+            pull = refine(
+                fixed.levels[level], mobile.levels[level], pull,
+                samples=t.SAMPLES[level], iterations=iterations, step_mm=step, seed=seed,
+                on_iteration=tick,
+            ).pull
+        return pull
 
-class _Gate:
-    """Progress that only grows, told by one thread at a time."""
-
-    def __init__(self, progress: Progress) -> None:
-        self._progress = progress
-        self._lock = Lock()
-        self._told = 0.0
-
-    def tell(self, share: float, text: str) -> None:
-        with self._lock:
-            if share >= self._told:
-                self._told = share
-                self._progress(share, text)
-
-    def part(self, begin: float, end: float, runs: int, text: str) -> _Part:
-        return _Part(self, begin, end, runs * sum(n for n, _ in DESCENT.values()), text)
-
-
-class _Part:
-    """A stretch of progress counted in optimiser iterations; ends early when they converge."""
-
-    def __init__(self, gate: _Gate, begin: float, end: float, steps: int, text: str) -> None:
-        self._gate, self._begin, self._end = gate, begin, end
-        self._steps, self._text = steps, text
-        self._done = 0
-
-    def step(self) -> None:
-        self._done += 1
-        share = min(1.0, self._done / self._steps)
-        self._gate.tell(self._begin + (self._end - self._begin) * share, self._text)
+    return job
 
 
 def _unit(rng: np.random.Generator) -> FloatArray:

@@ -1,0 +1,53 @@
+"""Several descents side by side, with progress and a way to stop them."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from concurrent.futures import ThreadPoolExecutor, wait
+from threading import Event
+
+from analysis.geometry import FloatArray
+
+Progress = Callable[[float, str], None]
+Tick = Callable[[], bool]
+"""Called once per optimiser iteration, in any thread; False means: stop now."""
+Job = Callable[[Tick], FloatArray]
+
+LOOK_EVERY_S = 0.2
+
+
+def run_jobs(
+    jobs: Sequence[Job],
+    *,
+    threads: int,
+    ticks: int,
+    progress: Callable[[float], None],
+) -> list[FloatArray]:
+    """Results of ``jobs`` in order, at most ``threads`` at a time (SimpleITK releases the GIL).
+
+    ``ticks`` is how many iterations all jobs take at most. ``progress`` gets the share done and is
+    called in the caller's thread only; if it raises, for instance because the run was cancelled,
+    the jobs are stopped and the exception goes on to the caller.
+    """
+    stop = Event()
+    done = [0] * len(jobs)
+
+    def ticking(number: int) -> Tick:
+        def tick() -> bool:
+            done[number] += 1
+            return not stop.is_set()
+
+        return tick
+
+    with ThreadPoolExecutor(max(1, threads)) as pool:
+        running = [pool.submit(job, ticking(number)) for number, job in enumerate(jobs)]
+        try:
+            pending = set(running)
+            while pending:
+                _, pending = wait(pending, timeout=LOOK_EVERY_S)
+                progress(min(1.0, sum(done) / ticks))
+            return [future.result() for future in running]
+        finally:
+            stop.set()
+            for future in running:
+                future.cancel()

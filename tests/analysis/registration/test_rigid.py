@@ -1,0 +1,73 @@
+"""Matrices stay rigid, inverses invert, and ITK's sense survives the way there and back."""
+
+from __future__ import annotations
+
+import numpy as np
+from hypothesis import given
+from hypothesis import strategies as st
+from scipy.spatial.transform import Rotation
+
+from analysis.geometry import FloatArray
+from analysis.registration.refine import _euler, _matrix
+from analysis.registration.rigid import (
+    angle_degrees,
+    apply,
+    distances,
+    from_vector,
+    invert,
+    is_rigid,
+    rigid,
+)
+
+angles = st.floats(-3.0, 3.0)
+millimetres = st.floats(-500.0, 500.0)
+vectors = st.tuples(angles, angles, angles, millimetres, millimetres, millimetres).map(np.array)
+centres = st.tuples(millimetres, millimetres, millimetres).map(np.array)
+POINTS = np.array([[0.0, 0, 0], [100, 0, 0], [0, -80, 0], [3, 5, 120]])
+
+
+@given(vectors, vectors, centres)
+def test_motions_after_motions_stay_rigid(
+    first: FloatArray, second: FloatArray, centre: FloatArray
+) -> None:
+    once = from_vector(first, centre, np.eye(4))
+    twice = from_vector(second, centre, once)
+    assert is_rigid(once)
+    assert is_rigid(twice)
+    assert is_rigid(invert(twice))
+
+
+@given(vectors, centres)
+def test_inverse_brings_every_point_back(vector: FloatArray, centre: FloatArray) -> None:
+    matrix = from_vector(vector, centre, np.eye(4))
+    assert np.allclose(apply(invert(matrix), apply(matrix, POINTS)), POINTS, atol=1e-8)
+    assert np.allclose(invert(matrix), np.linalg.inv(matrix), atol=1e-8)
+
+
+@given(vectors, centres)
+def test_the_turning_point_only_shifts(vector: FloatArray, centre: FloatArray) -> None:
+    moved = apply(from_vector(vector, centre, np.eye(4)), centre[None])[0]
+    assert np.allclose(moved, centre + vector[3:], atol=1e-8)
+
+
+@given(vectors, centres)
+def test_itk_transform_maps_points_like_the_matrix(
+    vector: FloatArray, centre: FloatArray
+) -> None:
+    matrix = from_vector(vector, centre, np.eye(4))
+    transform = _euler(matrix, centre)
+    for point in POINTS:
+        expected = apply(matrix, point[None])[0]
+        assert np.allclose(transform.TransformPoint(point.tolist()), expected, atol=1e-6)
+    assert np.allclose(_matrix(transform), matrix, atol=1e-6)
+
+
+def test_a_mirror_is_not_rigid() -> None:
+    assert not is_rigid(np.diag([-1.0, 1.0, 1.0, 1.0]))
+    assert not is_rigid(np.diag([1.1, 1.0, 1.0, 1.0]))
+
+
+def test_angle_and_distance() -> None:
+    turn = rigid(Rotation.from_euler("z", 90, degrees=True), np.zeros(3), np.zeros(3))
+    assert np.isclose(angle_degrees(turn), 90)
+    assert np.allclose(distances(turn, np.eye(4), np.array([[10.0, 0, 0]])), 10 * np.sqrt(2))
