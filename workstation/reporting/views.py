@@ -14,7 +14,8 @@ from workstation.accounts.permissions import allowed, requires
 from workstation.accounts.services import address_of, record
 from workstation.analyzing.models import Finding
 from workstation.reading.models import FindingReview
-from workstation.reading.services import ReviewRefused, review_finding
+from workstation.reading.services import ReviewRefused, current_run, review_finding
+from workstation.receiving.services import notices_for
 from workstation.reporting.difference import changes_since_draft
 from workstation.reporting.documents import render_pdf
 from workstation.reporting.models import Report, ReportSection
@@ -43,6 +44,21 @@ def _case(request: HttpRequest, case_id: int) -> Case:
 
 def _report(case: Case) -> Report:
     return get_object_or_404(Report.objects.select_related("run", "saved_by"), case=case)
+
+
+def case_notices(case: Case) -> list[dict[str, str]]:
+    """What the reader must know about how images arrived and what was refused; worst first."""
+    found = [
+        {"severity": notice.level, "text": notice.text, "about": study.description}
+        for study in case.studies.order_by("pk")
+        for notice in notices_for(study)
+    ]
+    run = current_run(case)
+    for notice in run.notices.select_related("series") if run else []:
+        about = notice.series.description or notice.series.modality if notice.series else ""
+        found.append({"severity": notice.severity, "text": notice.message, "about": about})
+    order = {"refused": 0, "warning": 1}
+    return sorted(found, key=lambda row: order.get(row["severity"], 2))
 
 
 def _panel(request: HttpRequest, case: Case, **extra: Any) -> HttpResponse:
