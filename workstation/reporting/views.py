@@ -57,7 +57,7 @@ def case_notices(case: Case) -> list[dict[str, str]]:
     for notice in run.notices.select_related("series") if run else []:
         about = notice.series.description or notice.series.modality if notice.series else ""
         found.append({"severity": notice.severity, "text": notice.message, "about": about})
-    order = {"refused": 0, "warning": 1}
+    order = {"refused": 0, "warning": 1, "warn": 1}
     return sorted(found, key=lambda row: order.get(row["severity"], 2))
 
 
