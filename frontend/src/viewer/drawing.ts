@@ -1,5 +1,5 @@
 /** Brings one pane's text and marks up to date with the scene. */
-import type { Vec3 } from '../affine';
+import { apply, invert, type Vec3 } from '../affine';
 import { labelEdges } from './edges';
 import type { Loaded } from './loaded';
 import { drawMarks, findingMarks, type MissingPart, millimetresPerPixel, type Outlined } from './overlay';
@@ -18,6 +18,7 @@ export class Drawing {
   selectedFinding: number | null = null;
   draft: { pane: PaneName; points: Vec3[] } | null = null;
   private readonly contours = new WeakMap<Outline, Contour[]>();
+  private readonly ownContours = new WeakMap<Outline, Contour[]>();
 
   constructor(
     private readonly scene: Scene,
@@ -33,12 +34,21 @@ export class Drawing {
   private outlines(): Outlined[] {
     const { state } = this.scene.store;
     if (!state.outlines) return [];
-    const shown = this.scene.view.outlines.filter((outline) => (state.alone === null ? outline.fused : outline.layer === state.alone && !outline.fused));
+    const shown = this.scene.view.outlines.filter((outline) => (state.alone === null ? outline.fused : outline.layer === state.alone));
+    const kept = state.alone === null ? this.contours : this.ownContours;
     return shown.map((outline) => {
-      let contours = this.contours.get(outline);
-      if (!contours) this.contours.set(outline, (contours = prepareContours(outline.polygons)));
+      let contours = kept.get(outline);
+      if (!contours) kept.set(outline, (contours = prepareContours(this.polygons(outline))));
       return { name: outline.name, color: outline.color, contours };
     });
+  }
+
+  /** Polygons come in reference LPS; a layer shown alone is in its own. */
+  private polygons(outline: Outline): Vec3[][] {
+    const layer = this.scene.layer(outline.layer);
+    if (this.scene.store.state.alone === null || !layer) return outline.polygons;
+    const back = invert(layer.matrix);
+    return outline.polygons.map((polygon) => polygon.map((point) => apply(back, point)));
   }
 
   private missing(): MissingPart[] {

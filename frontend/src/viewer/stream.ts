@@ -32,9 +32,9 @@ export class Stream {
     this.worker.postMessage(message);
   }
 
-  /** Asks for these layers; may be called again with more or fewer. */
-  want(layers: readonly Layer[], focus: Focus): void {
-    const message = { layers: layers.map(describe), wanted: layers.map((layer) => layer.id) };
+  /** Asks for some of the case's layers; may be called again with others. */
+  want(all: readonly Layer[], wanted: readonly Layer[], focus: Focus): void {
+    const message = { layers: all.map(describe), wanted: wanted.map((layer) => layer.id) };
     if (this.started) {
       this.post({ type: 'layers', ...message });
       return;

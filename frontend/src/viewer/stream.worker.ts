@@ -45,6 +45,13 @@ let socket: WebSocket | undefined;
 let attempt = 0;
 let retry: ReturnType<typeof setTimeout> | undefined;
 let received = 0;
+let finished = false;
+/** Layers that existed when the socket was opened: the server learns of newer ones only by a new socket. */
+let knownAtOpen = new Set<number>();
+let lastHeard = 0;
+
+/** A socket that owes slices and has been silent this long is dead, whatever TCP still believes. */
+const STALL_MS = 20_000;
 
 function tell(message: FromWorker, transfer: Transferable[] = []): void {
   scope.postMessage(message, transfer);
@@ -78,6 +85,7 @@ function onText(text: string): void {
     attempt = 0;
     tell({ type: 'state', state: 'connected', detail: '' });
   } else if (message.type === 'done') {
+    finished = true;
     tell({ type: 'done' });
   } else if (message.type === 'error') {
     tell({ type: 'error', code: message.code ?? '', detail: message.detail ?? 'The image stream reported an error.' });
@@ -102,11 +110,16 @@ function connect(): void {
   const opened = new WebSocket(url);
   socket = opened;
   received = 0;
+  finished = false;
+  lastHeard = Date.now();
   opened.binaryType = 'arraybuffer';
+  knownAtOpen = new Set(layers.keys());
   opened.onopen = () => {
     say({ type: 'open', version: 1, credit: CREDIT, focus, layers: wanted, have: holdings.have(wanted) });
   };
   opened.onmessage = (event: MessageEvent<string | ArrayBuffer>) => {
+    if (socket !== opened) return;
+    lastHeard = Date.now();
     if (typeof event.data === 'string') onText(event.data);
     else onBinary(event.data);
   };
@@ -116,9 +129,29 @@ function connect(): void {
       tell({ type: 'state', state: 'offline', detail: FINAL_TEXT[event.code] ?? '' });
       return;
     }
-    tell({ type: 'state', state: 'reconnecting', detail: '' });
-    retry = setTimeout(connect, backoff(attempt++));
+    retryLater();
   };
+}
+
+function retryLater(): void {
+  tell({ type: 'state', state: 'reconnecting', detail: '' });
+  retry = setTimeout(connect, backoff(attempt++));
+}
+
+/** A new socket at once; what is held stays held. */
+function reopen(): void {
+  const old = socket;
+  socket = undefined;
+  old?.close();
+  connect();
+}
+
+function watch(): void {
+  if (!socket || finished || socket.readyState > WebSocket.OPEN || Date.now() - lastHeard < STALL_MS) return;
+  const dead = socket;
+  socket = undefined;
+  dead.close();
+  retryLater();
 }
 
 scope.onmessage = async (event: MessageEvent<ToWorker>) => {
@@ -129,6 +162,7 @@ scope.onmessage = async (event: MessageEvent<ToWorker>) => {
       for (const layer of message.layers) layers.set(layer.id, layer);
       ({ url, wanted, focus } = message);
       connect();
+      setInterval(watch, STALL_MS / 4);
       break;
     case 'focus':
       focus = message.focus;
@@ -137,7 +171,10 @@ scope.onmessage = async (event: MessageEvent<ToWorker>) => {
     case 'layers':
       for (const layer of message.layers) layers.set(layer.id, layer);
       wanted = message.wanted;
-      say({ type: 'layers', layers: wanted });
+      finished = false;
+      lastHeard = Date.now();
+      if (wanted.every((id) => knownAtOpen.has(id))) say({ type: 'layers', layers: wanted });
+      else reopen();
       break;
     case 'reconnect':
       attempt = 0;

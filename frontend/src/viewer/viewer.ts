@@ -91,7 +91,7 @@ export class Viewer {
 
   private async start(): Promise<void> {
     await this.scene.mount();
-    this.stream.want(this.scene.wanted, this.streamFocus());
+    this.stream.want(this.scene.view.layers, this.scene.wanted, this.streamFocus());
   }
 
   private install(): void {
@@ -250,7 +250,7 @@ export class Viewer {
     this.closeFusion();
     await this.scene.showAlone(id);
     this.complete = false;
-    this.stream.want(this.scene.wanted, this.streamFocus());
+    this.stream.want(this.scene.view.layers, this.scene.wanted, this.streamFocus());
     this.redraw();
     this.updatePanels();
   }
@@ -388,7 +388,7 @@ export class Viewer {
     await this.scene.mount();
     if (this.scene.wanted.map((layer) => layer.id).join() !== before) {
       this.complete = false;
-      this.stream.want(this.scene.wanted, this.streamFocus());
+      this.stream.want(this.scene.view.layers, this.scene.wanted, this.streamFocus());
     }
     this.redraw();
     this.updatePanels();
