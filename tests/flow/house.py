@@ -106,6 +106,12 @@ class House:
         process.wait(10)
         return steps
 
+    def terminate(self, name: str) -> None:
+        """SIGTERM, and wait for the process to end in an orderly way."""
+        process = self.processes.pop(name)
+        process.terminate()
+        process.wait(60)
+
     def manage(self, *arguments: str) -> str:
         done = subprocess.run(
             [sys.executable, "manage.py", *arguments],
