@@ -1,10 +1,9 @@
-"""Train a pathway's classifier on crops around what the segmentation network points at.
+"""Train a pathway's classifier on crops around lesions and what is taken for them.
 
-``python -m analysis.training.classification --pathway lung \
-    --segmentation analysis/models/lung_fusion_seg --out analysis/models/lung_fusion_cls``
+``python -m analysis.training.classification --pathway lung --out analysis/models/lung_fusion_cls``
 
-Needs the trained segmentation bundle: at inference the crop lies around the peak of its heatmap,
-so training crops lie there too (for every set of channels), and around the true lesions.
+At inference the crop lies around the peak of the segmentation network's heatmap: on a lesion, or,
+when the network is misled, on something hot that is none. Training crops lie there too.
 """
 
 from __future__ import annotations
@@ -14,7 +13,6 @@ import copy
 import datetime as dt
 import time
 from dataclasses import dataclass, replace
-from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -22,9 +20,7 @@ import numpy.typing as npt
 import torch
 from monai.networks.nets import DenseNet121
 
-from analysis.fusion.bundle import Bundle, load_network, read_bundle
 from analysis.fusion.channels import crop_around
-from analysis.fusion.inference import peak, segment
 from analysis.training.patients import Patient, draft_contract, load_part
 from analysis.training.plans import PLANS, Plan
 from analysis.training.publish import write_bundle
@@ -32,58 +28,50 @@ from analysis.training.sampling import draw_window, keep_channels
 from analysis.training.scoring import auc
 from analysis.training.segmentation import arguments, say, training_data
 
-NEAR_MM = 9.0
-"""A place this close to a suspicious lesion's voxels counts as showing that lesion."""
+HOT_PLACES = 2
+"""Hottest places without a lesion taken from each patient: heart, hilar node, clot, cortex."""
+APART = 6
+"""Voxels between two such places, and between them and a lesion."""
 
 
 @dataclass(frozen=True, eq=False)
 class Site:
-    """A place in a patient a crop may lie around, and what it shows there."""
+    """A place in a patient a crop may lie around, and what the classifier should say there."""
 
     patient: Patient
     centre: npt.NDArray[np.float64]
     """Voxel (z, y, x)."""
     target: bool
-    kept: tuple[bool, ...] | None
-    """The channels this place was found with; None: any."""
 
 
-def channel_sets(plan: Plan) -> list[tuple[bool, ...]]:
-    """All channels; all but PET; PET alone: the sets a heatmap's peak is taken for."""
-    pet = [c == "PET" for c in plan.channels]
-    return [tuple(True for _ in pet), tuple(not p for p in pet), tuple(pet)]
+def hot_places(patient: Patient, plan: Plan) -> list[npt.NDArray[np.float64]]:
+    """The hottest PET voxels away from every label and from each other."""
+    labels = patient.labels.any(axis=0)
+    heat = np.where(labels, 0.0, patient.image[plan.channels.index("PET")])
+    far = [np.argwhere(labels).mean(axis=0)] if labels.any() else []
+    found: list[npt.NDArray[np.float64]] = []
+    for index in np.argsort(heat, axis=None)[::-1][:4000]:
+        place = np.array(np.unravel_index(int(index), heat.shape), dtype=float)
+        near_lesion = any(np.abs(place - c).max() < APART for c in [*patient.centres, *far])
+        if near_lesion or any(np.abs(place - c).max() < APART for c in found):
+            continue
+        found.append(place)
+        if len(found) == HOT_PLACES:
+            break
+    return found
 
 
-def shows_target(patient: Patient, centre: npt.NDArray[np.float64], plan: Plan) -> bool:
-    """Whether the classifier's answer at this place should be yes.
-
-    Lung: an avid lesion lies there. Glioma: the patient's tumour is of high grade, wherever the
-    peak lies, since a patient has one tumour and the question is its grade.
-    """
-    if plan.pathway == "glioma":
-        return patient.high_risk
-    primary = patient.labels[plan.outputs.index(plan.primary)]
-    reach = round(NEAR_MM / plan.spacing_mm)
-    low = np.maximum(np.rint(centre).astype(int) - reach, 0)
-    region = tuple(slice(a, a + 2 * reach + 1) for a in low)
-    return bool(primary[region].any())
-
-
-def find_sites(patients: list[Patient], plan: Plan, seg: Bundle) -> list[Site]:
-    """Heatmap peaks for each set of channels, and every true lesion."""
-    network = load_network(seg, "cpu")
+def find_sites(patients: list[Patient], plan: Plan) -> list[Site]:
+    """Lung: every nodule, whether it is avid; hot places, which are no lesion. Glioma: the tumour
+    and hot places beside it, always the grade of the patient's one tumour."""
     sites = []
-    for number, patient in enumerate(patients, start=1):
-        for kept in channel_sets(plan):
-            image = patient.image.copy()
-            image[~np.array(kept)] = 0.0
-            heat = segment(network, seg, image, "cpu")[plan.outputs.index(plan.primary)]
-            centre = np.array(peak(heat), dtype=float)
-            sites.append(Site(patient, centre, shows_target(patient, centre, plan), kept))
-        for centre in patient.centres.astype(float):
-            sites.append(Site(patient, centre, shows_target(patient, centre, plan), None))
-        if number % 20 == 0:
-            say(f"{plan.pathway} peaks of {number}/{len(patients)} patients")
+    for patient in patients:
+        lung = plan.pathway == "lung"
+        for centre, avid in zip(patient.centres, patient.suspicious, strict=True):
+            target = bool(avid) if lung else patient.high_risk
+            sites.append(Site(patient, centre.astype(float), target))
+        for centre in hot_places(patient, plan):
+            sites.append(Site(patient, centre, False if lung else patient.high_risk))
     return sites
 
 
@@ -96,33 +84,40 @@ def draw_batch(
     for number in range(size):
         group = groups[number % 2]
         site = group[int(rng.integers(len(group)))]
-        centre = site.centre + rng.uniform(-2, 2, 3)
-        kept = list(site.kept) if site.kept and rng.random() < 0.7 else keep_channels(plan, rng)
+        centre = site.centre + rng.uniform(-3, 3, 3)
+        kept = keep_channels(plan, rng)
         image, _ = draw_window(site.patient, centre, plan.crop, plan, rng, kept)
         images.append(image)
         targets.append(float(site.target))
     return torch.stack(images), torch.tensor(targets)[:, None]
 
 
+def channel_sets(plan: Plan) -> dict[str, list[bool]]:
+    """The sets of channels a network is checked with."""
+    pet = [c == "PET" for c in plan.channels]
+    return {
+        "all channels": [True] * len(pet),
+        "without PET": [not p for p in pet],
+        "PET only": pet,
+    }
+
+
 def judge(
     network: torch.nn.Module, sites: list[Site], plan: Plan
 ) -> tuple[npt.NDArray[np.float64], npt.NDArray[np.bool_]]:
-    """(logits, truth of the case) at the peaks, by channel set: both [set, patient]."""
-    sets = channel_sets(plan)
-    logits: list[list[float]] = [[] for _ in sets]
-    truth: list[list[bool]] = [[] for _ in sets]
+    """(logits [set, site], truth [set, site]) for every set of channels."""
+    rows = []
     with torch.inference_mode():
-        for site in sites:
-            if site.kept is None:
-                continue
-            image = site.patient.image.copy()
-            image[~np.array(site.kept)] = 0.0
-            z, y, x = (int(v) for v in site.centre)
-            crop = crop_around(image, (z, y, x), plan.crop)
-            row = sets.index(site.kept)
-            logits[row].append(float(network(torch.from_numpy(crop)[None]).item()))
-            truth[row].append(site.patient.high_risk)
-    return np.array(logits), np.array(truth)
+        for kept in channel_sets(plan).values():
+            row = []
+            for site in sites:
+                image = site.patient.image.copy()
+                image[~np.array(kept)] = 0.0
+                z, y, x = (int(v) for v in np.rint(site.centre))
+                crop = crop_around(image, (z, y, x), plan.crop)
+                row.append(float(network(torch.from_numpy(crop)[None]).item()))
+            rows.append(row)
+    return np.array(rows), np.array([[s.target for s in sites]] * len(rows))
 
 
 def log_loss(logits: npt.NDArray[np.float64], truth: npt.NDArray[np.bool_]) -> float:
@@ -139,9 +134,8 @@ def train(plan: Plan, options: argparse.Namespace) -> None:
     torch.manual_seed(options.seed)
     torch.set_num_threads(options.threads)
     rng = np.random.default_rng(options.seed)
-    seg = read_bundle(options.segmentation)
-    sites = find_sites(load_part(plan, "train", options.patients, options.cache), plan, seg)
-    checks = find_sites(load_part(plan, "validation", options.checks, options.cache), plan, seg)
+    sites = find_sites(load_part(plan, "train", options.patients, options.cache), plan)
+    checks = find_sites(load_part(plan, "validation", options.checks, options.cache), plan)
     say(f"{len(sites)} places, {sum(s.target for s in sites)} with the target")
     network = DenseNet121(**{k: v for k, v in plan.classifier().items() if k != "_target_"})
     optimiser = torch.optim.AdamW(network.parameters(), lr=options.rate, weight_decay=1e-3)
@@ -188,7 +182,6 @@ def publish(
     temperature: float,
     areas: list[float],
 ) -> None:
-    seg = read_bundle(options.segmentation)
     record: dict[str, Any] = {
         "date": dt.date.today().isoformat(),
         "command": f"python -m analysis.training.classification --pathway {plan.pathway} "
@@ -200,10 +193,8 @@ def publish(
         "minutes": round(minutes, 1),
         "loss": "cross-entropy",
         "optimiser": f"AdamW, {options.rate:g}, cosine to zero",
-        "segmentation_sha256": seg.contract.weights_sha256,
-        "validation_auc": dict(
-            zip(("all channels", "without PET", "PET only"), np.round(areas, 4).tolist(),
-                strict=True)
+        "validation_auc_of_places": dict(
+            zip(channel_sets(plan), np.round(areas, 4).tolist(), strict=True)
         ),
     }
     contract = replace(
@@ -222,7 +213,6 @@ def publish(
 
 def main() -> None:
     parser = arguments(__doc__)
-    parser.add_argument("--segmentation", type=Path, required=True, help="trained bundle")
     parser.add_argument("--iterations", type=int, default=1500)
     parser.add_argument("--check-every", type=int, default=200)
     parser.add_argument("--batch", type=int, default=12)
