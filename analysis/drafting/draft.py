@@ -33,8 +33,16 @@ from analysis.drafting.wording import (
     suv,
     uptake,
 )
+from analysis.findings.brain import MIN_VOLUME_ML
 from analysis.findings.lung import MIN_DIAMETER_MM, MIN_PROBABILITY
 
+LEFT_OUT = frozenset({"candidate_not_measurable", "more_candidates", "more_avid_places"})
+"""Notices after which "no further candidate" would be false."""
+LEAST = {
+    "lung": f" and {MIN_DIAMETER_MM:.0f} mm",
+    "glioma": f" and {MIN_VOLUME_ML} ml",
+}
+"""What a candidate has to measure to count, by pathway."""
 IMPRESSION_LIMIT = 5
 """Findings named in the impression; the rest is counted."""
 
@@ -144,12 +152,17 @@ def _findings(
     def checked(text: str, basis: str) -> None:
         sentences.append(SentenceRecord("findings", sentence(text), basis=basis))
 
+    left_out = [n for n in measured.notices if n.code in LEFT_OUT]
+    for notice in left_out:
+        checked(notice.message, f"notice {notice.code}")
     further = "further " if measured.findings else ""
+    if left_out:
+        return sentences
     if inferred.heatmap is not None:
+        least = LEAST.get(assembled.pathway, "")
         checked(
-            f"No {further}candidate above probability {MIN_PROBABILITY:.1f}"
-            + (f" and {MIN_DIAMETER_MM:.0f} mm" if assembled.pathway == "lung" else "")
-            + " in the network's map",
+            f"No {further}candidate above probability {MIN_PROBABILITY:.1f}{least} "
+            "in the network's map",
             f"network map searched at {MIN_PROBABILITY}",
         )
     elif any(v.unit.endswith("{SUVbw}") for v in assembled.volumes):

@@ -13,6 +13,8 @@ from scipy.optimize import minimize
 from analysis.geometry import Volume, isotropic_grid, resample, shrink
 
 LOOK_MM = 5.0
+POINTS = 8000
+"""Places compared with their mirror image, evenly picked."""
 MIN_CORRELATION = 0.5
 """Below this the two halves do not look alike and no mirror image is trusted."""
 
@@ -52,8 +54,10 @@ def mirror_plane(head: Volume) -> MirrorPlane | None:
     inside = image > 0.5 * image.mean()
     if inside.sum() < 200:
         return None
-    points = coarse.grid.to_lps(np.argwhere(inside)[:, ::-1])
-    values = image[inside]
+    where = np.argwhere(inside)
+    where = where[:: max(1, len(where) // POINTS)]
+    points = coarse.grid.to_lps(where[:, ::-1])
+    values = image[tuple(where.T)]
     middle = points.mean(axis=0)
 
     def loss(parameters: npt.NDArray[np.float64]) -> float:

@@ -16,6 +16,7 @@ from analysis.contracts import (
     LevelRecord,
     MeasureResult,
     ModelUse,
+    Notice,
     QualityFigure,
     RegisterResult,
     RegistrationRecord,
@@ -68,7 +69,7 @@ def draft(*findings: FindingRecord, **more: Any) -> tuple[SentenceRecord, ...]:
         more.get("case", CASE),
         more.get("registered", REGISTERED),
         more.get("inferred", INFERRED),
-        MeasureResult(findings, None),
+        MeasureResult(findings, None, more.get("notices", ())),
     ).sentences
 
 
@@ -113,15 +114,27 @@ def test_impression_starts_with_the_most_important() -> None:
 
 def test_a_long_impression_counts_the_rest() -> None:
     sentences = draft(*(nodule(n) for n in range(1, IMPRESSION_LIMIT + 4)))
-    assert f"{IMPRESSION_LIMIT + 1}. 3 more finding(s), see above." in texts(sentences, "impression")
+    rest = f"{IMPRESSION_LIMIT + 1}. 3 more finding(s), see above."
+    assert rest in texts(sentences, "impression")
 
 
 def test_a_negative_is_said_only_for_a_check_that_ran() -> None:
     assert any("No candidate above probability" in t for t in texts(draft(), "findings"))
-    nothing_ran = draft(inferred=InferResult(None, None, None, None), case=replace(CASE, volumes=(CT,)))
+    nothing_ran = draft(
+        inferred=InferResult(None, None, None, None),
+        case=replace(CASE, volumes=(CT,)),
+        registered=RegisterResult(REGISTERED.registrations[:1]),
+    )
     assert texts(nothing_ran, "findings") == []
     (only,) = texts(nothing_ran, "impression")
     assert "without AI help" in only
+
+
+@pytest.mark.parametrize("code", ["candidate_not_measurable", "more_candidates"])
+def test_candidates_left_out_are_said_in_place_of_the_negative(code: str) -> None:
+    said = texts(draft(nodule(1), notices=(Notice(code, "2 candidates left out."),)), "findings")
+    assert "2 candidates left out." in said
+    assert not any(text.startswith("No further") for text in said)
 
 
 def test_without_pet_no_uptake_is_said() -> None:
