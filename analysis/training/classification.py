@@ -134,8 +134,9 @@ def train(plan: Plan, options: argparse.Namespace) -> None:
     torch.manual_seed(options.seed)
     torch.set_num_threads(options.threads)
     rng = np.random.default_rng(options.seed)
-    sites = find_sites(load_part(plan, "train", options.patients, options.cache), plan)
-    checks = find_sites(load_part(plan, "validation", options.checks, options.cache), plan)
+    source = (options.cache, options.phantoms)
+    sites = find_sites(load_part(plan, "train", options.patients, *source), plan)
+    checks = find_sites(load_part(plan, "validation", options.checks, *source), plan)
     say(f"{len(sites)} places, {sum(s.target for s in sites)} with the target")
     network = DenseNet121(**{k: v for k, v in plan.classifier().items() if k != "_target_"})
     optimiser = torch.optim.AdamW(network.parameters(), lr=options.rate, weight_decay=1e-3)
@@ -205,7 +206,7 @@ def publish(
         label=plan.case_label,
         window=plan.crop,
         temperature=round(temperature, 4),
-        training_data=training_data(plan, options.patients, options.checks),
+        training_data=training_data(plan, options),
         training=record,
     )
     write_bundle(options.out, plan, contract, plan.classifier(), None, network.state_dict())

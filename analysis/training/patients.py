@@ -97,9 +97,10 @@ def make_patient(plan: Plan, seed: int) -> Patient:
     )
 
 
-def load_patient(plan: Plan, seed: int, cache: Path) -> Patient:
-    """From the cache, or made now and put there."""
-    path = cache / f"{plan.pathway}-{VERSION}-{seed}.npz"
+def load_patient(plan: Plan, seed: int, cache: Path, version: str = VERSION) -> Patient:
+    """From the cache, or made now and put there. Patients of another ``version`` of the phantoms
+    can only come from the cache: ``FileNotFoundError`` if they are not there."""
+    path = cache / f"{plan.pathway}-{version}-{seed}.npz"
     if path.is_file():
         with np.load(path) as data:
             return Patient(
@@ -111,6 +112,8 @@ def load_patient(plan: Plan, seed: int, cache: Path) -> Patient:
                 data["suspicious"],
                 data["diameters_mm"],
             )
+    if version != VERSION:
+        raise FileNotFoundError(f"{path.name}: the phantoms are now at version {VERSION}")
     patient = make_patient(plan, seed)
     cache.mkdir(parents=True, exist_ok=True)
     partial = path.with_suffix(".partial.npz")
@@ -127,11 +130,13 @@ def load_patient(plan: Plan, seed: int, cache: Path) -> Patient:
     return patient
 
 
-def load_part(plan: Plan, part: str, count: int, cache: Path) -> list[Patient]:
+def load_part(
+    plan: Plan, part: str, count: int, cache: Path, version: str = VERSION
+) -> list[Patient]:
     """The first ``count`` patients of ``train``, ``validation`` or ``test``."""
     patients = []
     for number in range(count):
-        patients.append(load_patient(plan, SEEDS[part] + number, cache))
+        patients.append(load_patient(plan, SEEDS[part] + number, cache, version))
         if (number + 1) % 10 == 0:
             print(f"{plan.pathway} {part}: {number + 1}/{count} patients", file=sys.stderr)
     return patients

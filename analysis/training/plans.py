@@ -47,6 +47,8 @@ class Plan:
     mirror: bool
     """Whether left and right may be swapped: yes for the head, no for the chest (the heart)."""
     body: str
+    target_words: str
+    """What half of the phantoms (odd seeds) have."""
     heatmap_label: str
     case_label: str
     intended_use: str
@@ -109,6 +111,7 @@ PLANS: dict[str, Plan] = {
         phantom_spacings=((2.0, 2.0, 3.0), (2.0, 2.0, 3.0), None, (1.8, 1.8, 2.5)),
         mirror=False,
         body="thorax",
+        target_words="an FDG-avid nodule",
         heatmap_label="FDG-avid, malignant-type lung lesion",
         case_label="malignant-type (FDG-avid) lung lesion",
         intended_use=(
@@ -154,6 +157,7 @@ PLANS: dict[str, Plan] = {
         ),
         mirror=True,
         body="head",
+        target_words="a high-grade tumour (the others a low-grade one)",
         heatmap_label="brain tumour, oedema included",
         case_label="high-grade glioma",
         intended_use=(

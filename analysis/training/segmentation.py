@@ -83,8 +83,9 @@ def train(plan: Plan, options: argparse.Namespace) -> None:
     torch.manual_seed(options.seed)
     torch.set_num_threads(options.threads)
     rng = np.random.default_rng(options.seed)
-    patients = load_part(plan, "train", options.patients, options.cache)
-    checks = load_part(plan, "validation", options.checks, options.cache)
+    source = (options.cache, options.phantoms)
+    patients = load_part(plan, "train", options.patients, *source)
+    checks = load_part(plan, "validation", options.checks, *source)
     config = plan.network()
     network = UNet(**{k: v for k, v in config.items() if k != "_target_"})
     if options.start:
@@ -129,11 +130,12 @@ def train(plan: Plan, options: argparse.Namespace) -> None:
                 mean.lerp_(now, 1 - decay)
 
 
-def training_data(plan: Plan, patients: int, checks: int) -> str:
+def training_data(plan: Plan, options: argparse.Namespace) -> str:
+    """The statement in metadata and model card."""
     return (
-        f"Trained only on synthetic patients made by analysis/phantoms {PHANTOM_VERSION}: "
-        f"{patients} {plan.body} phantoms, half of them with the target disease; chosen on "
-        f"{checks} others."
+        f"Trained only on synthetic patients made by analysis/phantoms {options.phantoms}: "
+        f"{options.patients} {plan.body} phantoms, half of them with {plan.target_words}; "
+        f"chosen on {options.checks} others."
     )
 
 
@@ -159,10 +161,15 @@ def publish(
         "validation_dice": dict(zip(plan.outputs, [round(s, 4) for s in scores], strict=True)),
     }
     if options.start:
-        record["continued_from"] = read_bundle(options.start).contract.weights_sha256
+        first = read_bundle(options.start).contract
+        record["continued_from"] = {
+            "sha256": first.weights_sha256,
+            "iterations": first.training["iterations_done"],
+            "data": first.training_data,
+        } | {k: v for k, v in first.training.items() if k == "continued_from"}
     contract = replace(
         draft_contract(plan),
-        training_data=training_data(plan, options.patients, options.checks),
+        training_data=training_data(plan, options),
         training=record,
     )
     write_bundle(
@@ -180,6 +187,9 @@ def arguments(description: str | None) -> argparse.ArgumentParser:
     parser.add_argument("--patients", type=int, default=90)
     parser.add_argument("--checks", type=int, default=10, help="validation patients")
     parser.add_argument("--minutes", type=float, default=1e6, help="stop after so long")
+    parser.add_argument(
+        "--phantoms", default=PHANTOM_VERSION, help="version whose cached patients are used"
+    )
     parser.add_argument("--threads", type=int, default=2)
     return parser
 
