@@ -12,7 +12,8 @@ export function badgeLevel(layer: Layer): BadgeLevel {
 
 export function badgeText(layer: Layer): string {
   const { fusion } = layer;
-  if (layer.kind !== 'series') {
+  if (layer.kind === 'segmentation') return `${layer.label}: computed, unverified`;
+  if (layer.kind === 'heatmap') {
     const model = [fusion.method, fusion.version].filter(Boolean).join(' ');
     return `${layer.label}: AI${model ? ` ${model}` : ''}, unverified`;
   }

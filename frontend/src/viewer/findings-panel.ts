@@ -1,5 +1,6 @@
 /** The findings: jump, accept, edit, reject. Model output says so until a reader has accepted it. */
 import { button, h } from './dom';
+import { originOf } from './overlay';
 import type { Finding, ReviewState } from './types';
 
 export interface Review {
@@ -14,8 +15,7 @@ export interface FindingActions {
   review(finding: Finding, review: Review): Promise<boolean>;
 }
 
-const STATE_BADGE: Record<ReviewState, readonly [string, string]> = {
-  pending: ['ai', 'AI, unverified'],
+const STATE_BADGE: Record<Exclude<ReviewState, 'pending'>, readonly [string, string]> = {
   accepted: ['ok', 'Accepted'],
   edited: ['ok', 'Edited'],
   rejected: ['bad', 'Rejected'],
@@ -56,7 +56,8 @@ export class FindingsPanel {
   }
 
   private card(finding: Finding): HTMLElement {
-    const [level, words] = STATE_BADGE[finding.review.state];
+    const { state } = finding.review;
+    const [level, words] = state === 'pending' ? ['ai', `${originOf(finding)}, unverified`.replace(/^c/, 'C')] : STATE_BADGE[state];
     const label = finding.review.label || finding.label;
     const location = finding.review.location || finding.location;
     const goto = h('button', { class: 'finding-goto', title: 'Show in the images', attrs: { type: 'button' }, data: { finding: String(finding.id) } },

@@ -31,6 +31,8 @@ export interface Marks {
   draft: readonly Vec3[];
   focus: Vec3 | null;
   mmPerPixel: number;
+  /** Of the pane, CSS px. */
+  width: number;
 }
 
 const NOT_LOADED = '#16324a';
@@ -110,6 +112,11 @@ function drawOutlines(context: CanvasRenderingContext2D, marks: Marks): void {
   }
 }
 
+/** A network's findings carry its probability; the others come from thresholds and contours. */
+export function originOf(finding: Finding): string {
+  return finding.probability === null ? 'computed' : 'AI';
+}
+
 export function findingColour(finding: Finding): string {
   if (finding.review.state === 'accepted' || finding.review.state === 'edited') return ACCEPTED;
   return finding.review.state === 'rejected' ? '#9aa6b4' : AI;
@@ -139,8 +146,13 @@ function drawFindings(context: CanvasRenderingContext2D, marks: Marks): void {
     context.arc(at[0], at[1], radius, 0, Math.PI * 2);
     context.stroke();
     context.restore();
-    const text = `${finding.number}${finding.review.state === 'rejected' ? ' rejected' : unverified ? ' AI, unverified' : ''}`;
-    label(context, text, at[0] + radius * 0.72 + 5, at[1] - radius * 0.72 - 5, colour);
+    const text = `${finding.number}${finding.review.state === 'rejected' ? ' rejected' : unverified ? ` ${originOf(finding)}, unverified` : ''}`;
+    const reach = radius * 0.72 + 5;
+    context.font = FONT;
+    const width = context.measureText(text).width;
+    // To the left where the right has no room.
+    const x = at[0] + reach + width > marks.width - 4 ? at[0] - reach - width : at[0] + reach;
+    label(context, text, x, at[1] - reach, colour);
   }
 }
 

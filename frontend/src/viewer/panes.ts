@@ -76,8 +76,8 @@ export class Pane {
   update(text: PaneText): void {
     const letters = edgeLetters(text.axes);
     for (const edge of ['top', 'bottom', 'left', 'right'] as const) setText(this.letters[edge], letters[edge]);
-    const names = [text.base, ...text.overlays.map((o) => o.layer).filter((layer) => layer.kind === 'series')].map((layer) => layer.label);
-    setText(this.title, `${TITLES[this.name]} · ${names.join(' + ')}`);
+    const isFused = text.overlays.some(({ layer }) => layer.kind === 'series');
+    setText(this.title, `${TITLES[this.name]} · ${isFused ? 'fused' : text.base.label}`);
     this.updateFlags(text);
     this.updateBadges(text);
     this.updateWindows(text);

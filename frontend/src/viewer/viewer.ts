@@ -12,6 +12,7 @@ import { installKeys } from './keys';
 import { LayersPanel } from './layers-panel';
 import { Loaded } from './loaded';
 import { MeasuresPanel } from './measures-panel';
+import { NoticesPanel } from './notices-panel';
 import { Pane } from './panes';
 import { installPointer } from './pointer';
 import { ProbeCard } from './probe-card';
@@ -23,8 +24,8 @@ import { type FromWorker, Stream } from './stream';
 import { Toolbar } from './toolbar';
 import type { DecisionKind, Finding, Layer, Measurement, View } from './types';
 
-type Tab = 'layers' | 'findings' | 'measures';
-const TAB_NAMES: Record<Tab, string> = { layers: 'Layers', findings: 'Findings', measures: 'Measurements' };
+type Tab = 'layers' | 'findings' | 'measures' | 'notices';
+const TAB_NAMES: Record<Tab, string> = { layers: 'Layers', findings: 'Findings', measures: 'Measurements', notices: 'Notices' };
 
 export class Viewer {
   ready = false;
@@ -42,6 +43,7 @@ export class Viewer {
   private readonly layersPanel: LayersPanel;
   private readonly findingsPanel: FindingsPanel;
   private readonly measuresPanel: MeasuresPanel;
+  private readonly noticesPanel = new NoticesPanel();
   private readonly probeCard = new ProbeCard();
   private readonly grid = h('div', { class: 'viewer-grid' });
   private readonly side = h('div', { class: 'viewer-side' });
@@ -203,18 +205,20 @@ export class Viewer {
     this.layersPanel.update();
     this.findingsPanel.update(view.findings, can.review, this.drawing.selectedFinding);
     this.measuresPanel.update(view.measurements, can.measure);
+    this.noticesPanel.update(view.notices, view.layers);
     this.status.update(view, this.scene.wanted, this.loaded, this.connection, this.connectionDetail);
     for (const name of PANES) this.panes[name].element.classList.toggle('is-focused', name === this.store.state.pane);
     this.root.classList.toggle('no-text', !this.store.state.text);
     this.root.dataset['tool'] = this.store.state.tool;
-    const counts: Record<Tab, number> = { layers: 0, findings: view.findings.length, measures: view.measurements.length };
+    const counts: Record<Tab, number> = { layers: 0, findings: view.findings.length, measures: view.measurements.length, notices: view.notices.length };
     for (const element of this.tabs.querySelectorAll<HTMLElement>('[data-tab]')) {
       const tab = element.dataset['tab'] as Tab;
       element.textContent = counts[tab] ? `${TAB_NAMES[tab]} ${counts[tab]}` : TAB_NAMES[tab];
+      element.hidden = tab === 'notices' && !view.notices.length;
       element.setAttribute('aria-selected', String(tab === this.tab));
     }
     if (this.fusionOf !== null) return;
-    const content = { layers: this.layersPanel, findings: this.findingsPanel, measures: this.measuresPanel }[this.tab].element;
+    const content = { layers: this.layersPanel, findings: this.findingsPanel, measures: this.measuresPanel, notices: this.noticesPanel }[this.tab].element;
     if (this.side.lastElementChild !== content) this.side.replaceChildren(this.tabs, content);
   }
 
