@@ -62,7 +62,7 @@ describe('fusion badge', () => {
     expect([badgeText(doubtful), badgeLevel(doubtful)]).toEqual(['PET: Registered, accepted by Dr A', 'warn']);
     const refused = layer({ fusion: { ...fusion, state: 'not_registered', fused: false, badge: '' } });
     expect([badgeText(refused), badgeLevel(refused)]).toEqual(['PET: Not registered: not fused', 'bad']);
-    const heat = layer({ kind: 'heatmap', label: 'Heatmap', fusion: { ...fusion, method: 'unet', version: '0.1' } });
+    const heat = layer({ kind: 'heatmap', label: 'Heatmap', model: 'unet 0.1' });
     expect([badgeText(heat), badgeLevel(heat)]).toEqual(['Heatmap: AI unet 0.1, unverified', 'ai']);
   });
 });

@@ -172,7 +172,7 @@ class Case:
             "levels": [{"shape": fine, "factors": [1, 1, 1]},
                        {"shape": coarse, "factors": list(self.factors[layer])}],
             "lossy": "", "matrix": self.matrices[layer].tolist(), "registration_id": None,
-            "notices": [], **rest, "fusion": {**fusion, **rest.get("fusion", {})},
+            "notices": [], "model": "", **rest, "fusion": {**fusion, **rest.get("fusion", {})},
         }
 
     def pet_fusion(self) -> dict[str, Any]:
@@ -226,7 +226,7 @@ class Case:
                             slope=0.001, window=[5, 2.5], value_range=[0, 10], registration_id=3,
                             fusion=self.pet_fusion()),
                 self._layer(HEATMAP, kind="heatmap", label="Heatmap", unit="1", slope=1 / 255,
-                            fusion={"method": "radfuse-lung-unet", "version": "0.1.0"}),
+                            model="radfuse-lung-unet 0.1.0"),
                 self._layer(LABELS, kind="segmentation", label="Segmentation", window=[1, 0.5]),
                 self._layer(LOOSE, label="MR T2", role="T2", modality="MR", window=[4000, 2000],
                             fusion=unfused),

@@ -135,8 +135,15 @@ def _layer(
         "matrix": status.matrix,
         "registration_id": registration.pk if registration else None,
         "fusion": status.as_json(),
+        "model": _model(record),
         "notices": notices,
     }
+
+
+def _model(record: dict[str, Any]) -> str:
+    """Name and version of the model that made a layer; empty for images."""
+    source = record.get("source", {})
+    return " ".join(str(source[key]) for key in ("model", "version") if source.get(key))
 
 
 def _outlines(

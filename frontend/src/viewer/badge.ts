@@ -14,8 +14,7 @@ export function badgeText(layer: Layer): string {
   const { fusion } = layer;
   if (layer.kind === 'segmentation') return `${layer.label}: computed, unverified`;
   if (layer.kind === 'heatmap') {
-    const model = [fusion.method, fusion.version].filter(Boolean).join(' ');
-    return `${layer.label}: AI${model ? ` ${model}` : ''}, unverified`;
+    return `${layer.label.replace(/^AI: /, '')}: AI ${layer.model ?? ''}, unverified`.replace(/ +,/, ',');
   }
   if (!fusion.fused) return `${layer.label}: ${fusion.badge || 'Not registered: not fused'}`;
   const decided = fusion.decision ? `, ${fusion.decision.decision} by ${fusion.decision.by}` : '';

@@ -41,6 +41,11 @@ export function presetsOf(layer: Layer): readonly Preset[] {
   ];
 }
 
+/** [width, centre] at first sight. Grey matter takes up so much FDG that brain PET needs SUV 0-10. */
+export function firstWindow(layer: Layer, pathway: string): readonly [number, number] {
+  return isSuv(layer) && pathway === 'glioma' ? [10, 5] : layer.window;
+}
+
 export function defaultColormap(layer: Layer, isBase: boolean): ColormapName {
   if (layer.kind === 'heatmap') return 'probability';
   if (layer.kind === 'segmentation') return 'finding';
@@ -55,8 +60,7 @@ export function defaultInvert(layer: Layer, isBase: boolean): boolean {
 
 export function defaultOpacity(layer: Layer): number {
   if (layer.kind === 'segmentation') return 0.3;
-  if (layer.kind === 'heatmap') return 0.5;
-  return isPet(layer) ? 0.5 : 0.5;
+  return 0.5;
 }
 
 /**

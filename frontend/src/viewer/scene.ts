@@ -1,7 +1,7 @@
 /** Puts the view JSON and the reader's settings on the stage: which volumes, where, and how drawn. */
 import { Grid, IDENTITY, type Mat4, type Vec3 } from '../affine';
 import { paneAxes, type PaneAxes, slicePosition, stepPoint } from './orientation';
-import { defaultColormap, defaultInvert, defaultOpacity, isPet, opacityCurve } from './presets';
+import { defaultColormap, defaultInvert, defaultOpacity, firstWindow, isPet, opacityCurve } from './presets';
 import { type PaneName, PANES, type Stage } from './stage';
 import type { LayerSettings, Store } from './state';
 import type { Layer, View } from './types';
@@ -38,7 +38,7 @@ export class Scene {
 
   private fresh(layer: Layer): LayerSettings {
     const isBase = layer.id === this.view.reference || layer.id === this.store.state.alone;
-    const [width, centre] = layer.window;
+    const [width, centre] = firstWindow(layer, this.view.case.pathway);
     const hasPet = this.view.layers.some((other) => isPet(other) && other.fusion.fused);
     const shownAtFirst = isBase || (isPet(layer) && layer.fusion.fused) || layer.kind === 'segmentation' || (layer.kind === 'heatmap' && !hasPet);
     return {

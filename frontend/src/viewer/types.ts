@@ -54,6 +54,8 @@ export interface Layer {
   matrix: Mat4;
   registration_id: number | null;
   fusion: Fusion;
+  /** Name and version of the model that made it; empty for images. */
+  model: string;
   notices: Notice[];
 }
 

@@ -1,11 +1,12 @@
 /** The viewer of one case: elements, stage, stream and panels, and what happens between them. */
-import type { Mat4, Vec3 } from '../affine';
+import type { Vec3 } from '../affine';
 import { toast } from '../pages/toast';
-import { type Api, ApiError } from './api';
+import { Acts } from './acts';
+import type { Api } from './api';
 import { Commands } from './commands';
-import { button, h } from './dom';
+import { h } from './dom';
 import { Drawing } from './drawing';
-import { FindingsPanel, type Review } from './findings-panel';
+import { FindingsPanel } from './findings-panel';
 import { fusionPanel } from './fusion-panel';
 import { helpDialog } from './help';
 import { installKeys } from './keys';
@@ -15,14 +16,13 @@ import { MeasuresPanel } from './measures-panel';
 import { NoticesPanel } from './notices-panel';
 import { Pane } from './panes';
 import { installPointer } from './pointer';
-import { ProbeCard } from './probe-card';
 import { Scene } from './scene';
 import { type PaneName, PANES, type Point2, Stage } from './stage';
 import { Store } from './state';
 import { type Connection, StatusLine } from './status';
 import { type FromWorker, Stream } from './stream';
 import { Toolbar } from './toolbar';
-import type { DecisionKind, Finding, Layer, Measurement, View } from './types';
+import type { Finding, Layer, View } from './types';
 
 type Tab = 'layers' | 'findings' | 'measures' | 'notices';
 const TAB_NAMES: Record<Tab, string> = { layers: 'Layers', findings: 'Findings', measures: 'Measurements', notices: 'Notices' };
@@ -44,7 +44,7 @@ export class Viewer {
   private readonly findingsPanel: FindingsPanel;
   private readonly measuresPanel: MeasuresPanel;
   private readonly noticesPanel = new NoticesPanel();
-  private readonly probeCard = new ProbeCard();
+  private readonly acts: Acts;
   private readonly grid = h('div', { class: 'viewer-grid' });
   private readonly side = h('div', { class: 'viewer-side' });
   private readonly tabs = h('div', { class: 'tabs', attrs: { role: 'tablist' } });
@@ -78,11 +78,23 @@ export class Viewer {
     root.prepend(this.toolbar.element);
     const open = { openFusion: (layer: Layer) => this.openFusion(layer), showAlone: (id: number | null) => void this.showAlone(id) };
     this.drawing = new Drawing(this.scene, this.loaded, this.panes, open);
+    this.acts = new Acts(api, this.scene, this.drawing, {
+      changed: () => {
+        this.redraw();
+        this.updatePanels();
+      },
+      decided: async (layer) => {
+        this.closeFusion();
+        await this.refresh();
+        const now = this.scene.layer(layer.id);
+        if (now) this.openFusion(now);
+      },
+    });
     this.layersPanel = new LayersPanel(this.commands, this.loaded, open);
-    this.findingsPanel = new FindingsPanel({ goto: (finding) => this.gotoFinding(finding), review: (finding, review) => this.review(finding, review) });
+    this.findingsPanel = new FindingsPanel({ goto: (finding) => this.gotoFinding(finding), review: (finding, review) => this.acts.review(finding, review) });
     this.measuresPanel = new MeasuresPanel({
       goto: (measurement) => this.goto(measurement.points[0]!),
-      remove: (measurement) => void this.removeMeasurement(measurement),
+      remove: (measurement) => void this.acts.removeMeasurement(measurement),
     });
     this.stream = new Stream(view.stream.path, (message) => this.onStream(message));
     this.install();
@@ -101,8 +113,8 @@ export class Viewer {
       installPointer(this.panes[name], {
         commands: this.commands,
         crosshair: (_pane, point) => this.store.patch({ focus: point }),
-        probe: (pane, point, at) => void this.probe(pane, point, at),
-        length: (pane, from, to, done) => void this.measure(pane, from, to, done),
+        probe: (pane, point, at) => void this.acts.probe(this.panes[pane].element, point, at),
+        length: (pane, from, to, done) => void this.acts.measure(pane, from, to, done),
         pick: (pane, at) => this.pick(pane, at),
       });
     }
@@ -114,12 +126,12 @@ export class Viewer {
     this.store.subscribe((_state, changed) => {
       if (changed.has('focus')) {
         this.scene.aim();
-        this.probeCard.hide();
+        this.acts.probeCard.hide();
         this.stream.focus(this.streamFocus());
       }
       if (changed.has('layers') || changed.has('fusion')) this.scene.styleAll();
       if (changed.has('layout')) {
-        this.probeCard.hide();
+        this.acts.probeCard.hide();
         this.layout();
       }
       this.redraw();
@@ -229,7 +241,7 @@ export class Viewer {
       fusionPanel(layer, this.scene.view.case.can.decide_registration, {
         centre: (of) => this.scene.grid(of.id).centre,
         preview: (of, matrix) => this.scene.tryMatrix(of.id, matrix),
-        decide: (of, decision, reason, matrix) => this.decide(of, decision, reason, matrix),
+        decide: (of, decision, reason, matrix) => this.acts.decide(of, decision, reason, matrix),
         showAlone: (of) => void this.showAlone(of.id),
         close: () => this.closeFusion(),
       }),
@@ -245,7 +257,7 @@ export class Viewer {
 
   private cancel(): void {
     this.drawing.draft = null;
-    this.probeCard.hide();
+    this.acts.probeCard.hide();
     this.closeFusion();
     this.redraw();
   }
@@ -257,94 +269,6 @@ export class Viewer {
     this.stream.want(this.scene.view.layers, this.scene.wanted, this.streamFocus());
     this.redraw();
     this.updatePanels();
-  }
-
-  // ---- acts that the server stores ------------------------------------------------------------
-
-  private async attempt<T>(act: () => Promise<T>): Promise<T | undefined> {
-    try {
-      return await act();
-    } catch (error) {
-      if (!(error instanceof ApiError)) throw error;
-      toast(error.message, 'bad');
-      return undefined;
-    }
-  }
-
-  private async decide(layer: Layer, decision: DecisionKind, reason: string, matrix: Mat4 | null): Promise<boolean> {
-    const registration = layer.registration_id;
-    if (registration === null) return false;
-    const answer = await this.attempt(() => this.api.decide(registration, decision, reason, matrix));
-    if (!answer) return false;
-    toast(`${layer.label}: registration ${decision}.`, 'ok');
-    this.closeFusion();
-    await this.refresh();
-    const now = this.scene.layer(layer.id);
-    if (now) this.openFusion(now);
-    return true;
-  }
-
-  private async review(finding: Finding, review: Review): Promise<boolean> {
-    const answer = await this.attempt(() => this.api.review(finding.id, review));
-    if (!answer) return false;
-    this.scene.view.findings = this.scene.view.findings.map((old) => (old.id === answer.id ? answer : old));
-    this.redraw();
-    this.updatePanels();
-    window.dispatchEvent(new CustomEvent('radfuse:review', { detail: { finding: answer.id, state: answer.review.state } }));
-    return true;
-  }
-
-  private mayMeasure(): boolean {
-    if (this.store.state.alone !== null) {
-      toast('Measure in the fused view: positions are stored in the reference space.', 'warn');
-      return false;
-    }
-    if (this.scene.view.case.can.measure) return true;
-    toast('Claim the case to measure.', 'warn');
-    return false;
-  }
-
-  private async measure(pane: PaneName, from: Vec3, to: Vec3, done: boolean): Promise<void> {
-    if (done && !this.mayMeasure()) this.drawing.draft = null;
-    else this.drawing.draft = { pane, points: [from, to] };
-    this.redraw();
-    if (!done || !this.drawing.draft) return;
-    await this.keepMeasurement('length', [from, to]);
-    this.drawing.draft = null;
-    this.redraw();
-  }
-
-  private async keepMeasurement(tool: Measurement['tool'], points: Vec3[]): Promise<void> {
-    const stored = await this.attempt(() => this.api.measure(tool, points));
-    if (!stored) return;
-    this.scene.view.measurements = [...this.scene.view.measurements, stored];
-    this.redraw();
-    this.updatePanels();
-  }
-
-  private async removeMeasurement(measurement: Measurement): Promise<void> {
-    const done = await this.attempt(async () => {
-      await this.api.removeMeasurement(measurement.id);
-      return true;
-    });
-    if (!done) return;
-    this.scene.view.measurements = this.scene.view.measurements.filter((other) => other.id !== measurement.id);
-    this.redraw();
-    this.updatePanels();
-  }
-
-  private async probe(pane: PaneName, point: Vec3, at: Point2): Promise<void> {
-    if (this.store.state.alone !== null) {
-      toast('Probe in the fused view: values are read in the reference space.', 'warn');
-      return;
-    }
-    const answer = await this.attempt(() => this.api.probe(point));
-    if (!answer) return;
-    const keep = this.scene.view.case.can.measure ? button('Keep', () => {
-      this.probeCard.hide();
-      void this.keepMeasurement('probe', [point]);
-    }) : null;
-    this.probeCard.show(this.panes[pane].element, at, answer.point, answer.values, keep);
   }
 
   // ---- going places ---------------------------------------------------------------------------
@@ -385,7 +309,7 @@ export class Viewer {
 
   /** Fetches the view again: new layers, findings, decisions, run progress. */
   async refresh(): Promise<void> {
-    const view = await this.attempt(() => this.api.view());
+    const view = await this.acts.attempt(() => this.api.view());
     if (!view || view.reference === null) return;
     const before = this.scene.wanted.map((layer) => layer.id).join();
     this.scene.adopt(view);
