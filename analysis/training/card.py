@@ -50,7 +50,7 @@ def render_card(
             f"- `{o}`: probability per voxel" + (" (the heatmap)" if o == plan.primary else "")
             for o in contract.outputs
         ]
-        window = f"sliding windows of {contract.window} voxels, half overlapping"
+        window = f"sliding windows of {contract.window} voxels, a quarter overlapping"
     else:
         what = (
             f"3-D DenseNet121 (MONAI `DenseNet121`, {parameters:,} weights), "

@@ -73,7 +73,7 @@ class Plan:
             "_target_": "monai.inferers.SlidingWindowInferer",
             "roi_size": list(self.patch),
             "sw_batch_size": 1,
-            "overlap": 0.5,
+            "overlap": 0.25,
             "mode": "gaussian",
         }
 
@@ -106,7 +106,7 @@ PLANS: dict[str, Plan] = {
         # The first level keeps full resolution: the smallest nodules are two voxels wide.
         widths=(8, 16, 32, 64, 64),
         strides=(1, 2, 2, 2),
-        patch=(48, 48, 48),
+        patch=(32, 32, 32),
         crop=(32, 32, 32),
         phantom_spacings=((2.0, 2.0, 3.0), (2.0, 2.0, 3.0), None, (1.8, 1.8, 2.5)),
         mirror=False,

@@ -20,7 +20,7 @@ POSE_DEG = 8.0
 POSE_SCALE = 0.08
 PLAIN_SHARE = 0.3
 """Share of windows cut straight from the voxels, so that un-interpolated noise is seen too."""
-ALL_CHANNELS_SHARE = 0.5
+ALL_CHANNELS_SHARE = 0.6
 """Share of windows with every channel; the others show what a case with fewer series shows."""
 
 
@@ -71,24 +71,23 @@ def keep_channels(plan: Plan, rng: Rng) -> list[bool]:
 def choose_centre(patient: Patient, plan: Plan, rng: Rng) -> FloatArray:
     """The voxel (z, y, x) a segmentation window is laid around.
 
-    Half of the windows hold the primary target, some any lesion, some the hottest places that are
-    no lesion (heart, liver, vessels; grey matter), the rest lie anywhere.
+    Lesions of the suspicious kind and lesions of the other kind come equally often, since telling
+    them apart is the point; then the hottest places that are no lesion (heart, liver, hilar nodes,
+    clots; grey matter); the rest lie anywhere.
     """
     shape = np.array(patient.labels.shape[1:])
-    primary = patient.labels[plan.outputs.index(plan.primary)]
     kind = rng.random()
-    mask: npt.NDArray[np.bool_] | None = None
-    if kind < 0.45 and primary.any():
-        mask = primary > 0
-    elif kind < 0.65 and len(patient.centres):
-        chosen = patient.centres[int(rng.integers(len(patient.centres)))].astype(float)
-        return np.asarray(chosen + rng.uniform(-8, 8, 3))
-    elif kind < 0.8 and "PET" in plan.channels:
+    if kind < 0.6:
+        wanted = patient.centres[patient.suspicious == (kind < 0.3)]
+        wanted = wanted if len(wanted) else patient.centres
+        if len(wanted):
+            chosen = wanted[int(rng.integers(len(wanted)))].astype(float)
+            return np.asarray(chosen + rng.uniform(-9, 9, 3))
+    if kind < 0.85 and "PET" in plan.channels:
         hot = patient.image[plan.channels.index("PET")]
-        mask = (hot > np.quantile(hot, 0.98)) & ~patient.labels.any(axis=0)
-    if mask is not None and mask.any():
-        voxels = np.argwhere(mask)
-        return np.asarray(voxels[int(rng.integers(len(voxels)))] + rng.uniform(-12, 12, 3))
+        voxels = np.argwhere((hot > np.quantile(hot, 0.98)) & ~patient.labels.any(axis=0))
+        if len(voxels):
+            return np.asarray(voxels[int(rng.integers(len(voxels)))] + rng.uniform(-9, 9, 3))
     return np.asarray(rng.uniform(0.15, 0.85, 3) * shape)
 
 
