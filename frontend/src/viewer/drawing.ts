@@ -94,6 +94,7 @@ export class Drawing {
       measurements: state.alone === null ? scene.view.measurements : [],
       draft: this.draft?.pane === name ? this.draft.points : [],
       focus: state.crosshair ? scene.focus : null,
+      visibleLabels: [scene.base, ...scene.visibleOverlays].map((layer) => layer.label),
       width: pane.element.clientWidth,
       mmPerPixel,
     });

@@ -21,13 +21,20 @@ const STEPS: readonly (readonly [name: string, text: string, step: string, unit:
   ['rz', 'About head–feet', '0.5', '°'],
 ];
 
+/** Names and units come as the analysis writes them: "estimated_error", "deg". */
+function readable(name: string): string {
+  const words = name.replaceAll('_', ' ');
+  return words.charAt(0).toUpperCase() + words.slice(1);
+}
+const UNITS: Record<string, string> = { '1': '', deg: '°' };
+
 function qualityTable(quality: readonly QualityFigure[]): HTMLElement | null {
   if (!quality.length) return null;
   const rows = quality.map((figure) => {
     const mark = figure.passed === null ? '' : figure.passed ? 'passed' : 'failed';
     return h('tr', {},
-      h('td', { text: figure.name, title: figure.basis }),
-      h('td', { class: 'right num', text: `${Number(figure.value.toPrecision(4))} ${figure.unit === '1' ? '' : figure.unit}` }),
+      h('td', { text: readable(figure.name), title: figure.basis }),
+      h('td', { class: 'right num', text: `${String(Number(figure.value.toPrecision(4))).replace('-', '−')} ${UNITS[figure.unit] ?? figure.unit}` }),
       h('td', {}, mark ? h('span', { class: `badge badge--${figure.passed ? 'ok' : 'bad'}`, text: mark }) : ''),
     );
   });
@@ -46,7 +53,7 @@ function facts(layer: Layer): HTMLElement {
   add('Verdict', fusion.verdict);
   if (fusion.decision) {
     const { decision, by, at, reason } = fusion.decision;
-    add('Decision', `${decision} by ${by}, ${new Date(at).toLocaleString([], { hour12: false })}`);
+    add('Decision', `${decision} by ${by}, ${new Date(at).toLocaleString('sv-SE', { dateStyle: 'short', timeStyle: 'short' })}`);
     add('Reason', reason);
   }
   return list;

@@ -31,6 +31,7 @@ export interface Marks {
   draft: readonly Vec3[];
   focus: Vec3 | null;
   mmPerPixel: number;
+  visibleLabels: readonly string[];
   /** Of the pane, CSS px. */
   width: number;
 }
@@ -159,12 +160,20 @@ function drawFindings(context: CanvasRenderingContext2D, marks: Marks): void {
 function drawMeasurements(context: CanvasRenderingContext2D, marks: Marks): void {
   for (const measurement of marks.measurements) {
     if (measurement.points.some((p) => Math.abs(distanceTo(marks.plane, p)) > marks.halfStep + 1e-6)) continue;
-    drawLine(context, measurement.points.map(marks.toCanvas), measurement.text, false);
+    drawLine(context, measurement.points.map(marks.toCanvas), linesOf(measurement, marks.visibleLabels), false);
   }
-  if (marks.draft.length) drawLine(context, marks.draft.map(marks.toCanvas), marks.draft.length > 1 ? 'measuring…' : '', true);
+  if (marks.draft.length) drawLine(context, marks.draft.map(marks.toCanvas), marks.draft.length > 1 ? ['measuring…'] : [], true);
 }
 
-function drawLine(context: CanvasRenderingContext2D, points: readonly Point2[], text: string, dashed: boolean): void {
+/** A probe's text names every fused layer; on the image only those on screen, one to a line. */
+export function linesOf(measurement: Measurement, visibleLabels: readonly string[]): string[] {
+  if (measurement.tool === 'length') return [measurement.text];
+  const parts = measurement.text.split(', ');
+  const shown = parts.filter((part) => visibleLabels.some((name) => part.startsWith(`${name} `)));
+  return shown.length ? shown : parts.slice(0, 1);
+}
+
+function drawLine(context: CanvasRenderingContext2D, points: readonly Point2[], lines: readonly string[], dashed: boolean): void {
   context.save();
   context.strokeStyle = MEASURE;
   context.lineWidth = 1.5;
@@ -184,7 +193,7 @@ function drawLine(context: CanvasRenderingContext2D, points: readonly Point2[], 
   }
   context.restore();
   const last = points[points.length - 1]!;
-  label(context, text, last[0] + 10, last[1] + 12, MEASURE);
+  lines.forEach((text, n) => label(context, text, last[0] + 10, last[1] + 12 + n * 15, MEASURE));
 }
 
 function drawCrosshair(context: CanvasRenderingContext2D, at: Point2, width: number, height: number): void {

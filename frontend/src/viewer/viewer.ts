@@ -237,6 +237,7 @@ export class Viewer {
   private openFusion(layer: Layer): void {
     if (this.fusionOf !== null && this.fusionOf !== layer.id) this.closeFusion();
     this.fusionOf = layer.id;
+    this.side.scrollTop = 0;
     this.side.replaceChildren(
       fusionPanel(layer, this.scene.view.case.can.decide_registration, {
         centre: (of) => this.scene.grid(of.id).centre,
