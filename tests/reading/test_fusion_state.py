@@ -102,7 +102,9 @@ def test_rejecting_unfuses_and_the_latest_decision_counts(
         [[1, 0, 0, 1e9], [0, 1, 0, 0], [0, 0, 1, 0], [0, 0, 0, 1]],
     ],
 )
-def test_a_nudge_is_rigid_and_near(registration: Registration, reader: User, matrix: object) -> None:
+def test_a_nudge_is_rigid_and_near(
+    registration: Registration, reader: User, matrix: object
+) -> None:
     with pytest.raises(ReviewRefused):
         decide_registration(registration, reader, decision="nudged", matrix=matrix)
 

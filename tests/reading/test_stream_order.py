@@ -55,8 +55,9 @@ def test_focus_changes_what_comes_next() -> None:
 
 
 def test_a_resumed_stream_sends_only_what_is_missing() -> None:
-    held = slots_held({"1": {"0": [[0, 3], [6, 7]]}})
-    assert sorted(k for _, _, k in drain(Order([layer(1, 10)], held))) == [4, 5, 8, 9]
+    one = layer(1, 10)
+    held = slots_held({"1": {"0": [[0, 3], [6, 7]]}}, [one])
+    assert sorted(k for _, _, k in drain(Order([one], held))) == [4, 5, 8, 9]
 
 
 def test_unwanted_layers_wait_until_they_are_wanted() -> None:
@@ -67,10 +68,25 @@ def test_unwanted_layers_wait_until_they_are_wanted() -> None:
     assert {number for number, _, _ in drain(order)} == {1}
 
 
-@pytest.mark.parametrize("bad", [[[3, 1]], [[-1, 2]], [[0, 200_000]]])
+@pytest.mark.parametrize("bad", [[[3, 1]], [[-1, 2]], [[0, 1]] * 5_001])
 def test_impossible_holdings_are_refused(bad: list[list[int]]) -> None:
     with pytest.raises(ValueError, match="held range"):
-        slots_held({"1": {"0": bad}})
+        slots_held({"1": {"0": bad}}, [layer(1, 10)])
+
+
+def test_holdings_of_what_does_not_exist_cost_nothing() -> None:
+    have = {"1": {"0": [[8, 10**12]], "9": [[0, 10**12]]}, "77": {"0": [[0, 10**12]]}}
+    assert slots_held(have, [layer(1, 10)]) == {(1, 0, 8), (1, 0, 9)}
+
+
+def test_a_layer_that_comes_later_is_streamed_and_one_that_breaks_is_dropped() -> None:
+    order = Order([layer(1, 2)])
+    order.add([layer(2, 2)])
+    assert {number for number, _, _ in drain(order)} == {1}
+    order.want([1, 2])
+    assert {number for number, _, _ in [order.take()]} == {2}
+    order.drop(2)
+    assert order.take() is None
 
 
 @given(

@@ -19,6 +19,7 @@ from workstation.exporting.services import (
     start_export,
 )
 from workstation.exporting.sources import CannotWrite
+from workstation.exporting.states import InvalidMove
 from workstation.exporting.writing import write_objects
 
 log = logging.getLogger(__name__)
@@ -34,12 +35,17 @@ def write_actor(export_id: int) -> None:
     if export is None:
         return
     try:
-        finish_export(export_id, write_objects(export))
+        written = write_objects(export)
     except CannotWrite as reason:
         fail_export(export_id, str(reason), retriable=False)
-    except Exception as error:  # noqa: BLE001  (the row must not stay "writing"; it shows why)
+    except Exception as error:
         log.exception("export %d could not be written", export_id)
         fail_export(export_id, f"Internal error ({type(error).__name__}).", retriable=True)
+    else:
+        try:
+            finish_export(export_id, written)
+        except InvalidMove:
+            log.warning("export %d was taken back while it was written", export_id)
 
 
 @dramatiq.actor(
@@ -54,8 +60,11 @@ def send_actor(delivery_id: int) -> None:
         send_by_c_store(delivery)
     except NotDelivered as reason:
         fail_delivery(delivery_id, str(reason))
-    except Exception as error:  # noqa: BLE001  (the row must not stay "sending"; it shows why)
+    except Exception as error:
         log.exception("delivery %d failed", delivery_id)
         fail_delivery(delivery_id, f"Internal error ({type(error).__name__}).")
     else:
-        finish_delivery(delivery_id)
+        try:
+            finish_delivery(delivery_id)
+        except InvalidMove:
+            log.warning("delivery %d was taken back while it was sent", delivery_id)

@@ -49,7 +49,7 @@ def site_code(label: str, location: str) -> CodedConcept | None:
     words = f"{label} {location}".lower()
     if "lung" in words:
         return LUNG
-    if "brain" in words or "hemisphere" in words or "lobe" in words and "frontal" in words:
+    if "brain" in words or "hemisphere" in words or ("lobe" in words and "frontal" in words):
         return BRAIN
     return None
 

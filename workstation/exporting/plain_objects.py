@@ -2,14 +2,14 @@
 
 from __future__ import annotations
 
-from datetime import datetime
+from pathlib import Path
 from typing import Any
 
 import pydicom
-from django.utils import timezone
 from pydicom.dataset import Dataset, FileDataset, FileMetaDataset
 from pydicom.sequence import Sequence
 from pydicom.uid import ExplicitVRLittleEndian
+from pydicom.valuerep import format_number_as_ds
 
 from workstation.exporting.sources import (
     DEVICE_SERIAL,
@@ -17,6 +17,8 @@ from workstation.exporting.sources import (
     MODEL_NAME,
     SOFTWARE_VERSION,
     Sources,
+    date_as_signed,
+    person_name,
 )
 
 SPATIAL_REGISTRATION = "1.2.840.10008.5.1.4.1.1.66.1"
@@ -26,10 +28,6 @@ COPIED = (
     "StudyInstanceUID", "StudyDate", "StudyTime", "StudyID", "AccessionNumber",
     "ReferringPhysicianName", "StudyDescription", "PatientAge", "PatientComments",
 )  # fmt: skip
-TYPE_2 = (
-    "PatientName", "PatientID", "PatientBirthDate", "PatientSex", "StudyDate", "StudyTime",
-    "StudyID", "AccessionNumber", "ReferringPhysicianName",
-)  # fmt: skip
 
 
 def _code(value: str, scheme: str, meaning: str) -> Sequence:
@@ -38,8 +36,11 @@ def _code(value: str, scheme: str, meaning: str) -> Sequence:
     return Sequence([item])
 
 
-def _base(source: Dataset, sop_class: str, uid: str, series_uid: str, modality: str) -> FileDataset:
+def _base(
+    sources: Sources, sop_class: str, uid: str, series_uid: str, modality: str
+) -> FileDataset:
     """Patient and study of the source image, a new series of ours (PS3.3 C.7)."""
+    source = sources.reference_headers[0]
     meta = FileMetaDataset()
     meta.MediaStorageSOPClassUID = sop_class
     meta.MediaStorageSOPInstanceUID = uid
@@ -49,46 +50,39 @@ def _base(source: Dataset, sop_class: str, uid: str, series_uid: str, modality: 
     for name in COPIED:
         if name in source:
             setattr(ds, name, source[name].value)
-    for name in TYPE_2:
-        if name not in ds:
-            setattr(ds, name, None)
-    now = timezone.now()
     ds.SOPClassUID, ds.SOPInstanceUID, ds.SeriesInstanceUID = sop_class, uid, series_uid
     ds.Modality = modality
     ds.InstanceNumber = 1
     ds.Manufacturer, ds.ManufacturerModelName = MANUFACTURER, MODEL_NAME
     ds.DeviceSerialNumber, ds.SoftwareVersions = DEVICE_SERIAL, SOFTWARE_VERSION
-    ds.ContentDate, ds.ContentTime = now.strftime("%Y%m%d"), now.strftime("%H%M%S")
-    ds.InstanceCreationDate, ds.InstanceCreationTime = ds.ContentDate, ds.ContentTime
-    ds.TimezoneOffsetFromUTC = now.strftime("%z")
+    date_as_signed(ds, sources.signed_at)
     return ds
 
 
 def write_registration(
-    source: Dataset,
+    sources: Sources,
     moving_headers: list[Dataset],
     row: dict[str, Any],
     uid: str,
     series_uid: str,
 ) -> FileDataset:
     """One fused series' transform: ``x_reference = M · x_moving`` in mm (PS3.3 C.20.2)."""
-    ds = _base(source, SPATIAL_REGISTRATION, uid, series_uid, "REG")
+    source = sources.reference_headers[0]
+    ds = _base(sources, SPATIAL_REGISTRATION, uid, series_uid, "REG")
     ds.SeriesNumber = 1003
-    ds.SeriesDescription = "Radfuse: registration"
-    ds.SeriesDate, ds.SeriesTime = ds.ContentDate, ds.ContentTime
+    ds.SeriesDescription = "Radfuse: registration. Not for diagnostic use"
     ds.ContentLabel = "REGISTRATION"
     ds.ContentDescription = f"{row['method']}; {row['decision'] or 'automatic'}"[:64]
-    ds.ContentCreatorName = "Radfuse"
-    ds.FrameOfReferenceUID = source.FrameOfReferenceUID
+    ds.ContentCreatorName = person_name(sources.content["signature"]["name"])
+    ds.FrameOfReferenceUID = sources.frame_of_reference_uid
     ds.PositionReferenceIndicator = getattr(source, "PositionReferenceIndicator", None)
     by_hand = row["decision"] == "nudged"
+    moving_frame = moving_headers[0].get("FrameOfReferenceUID", "")
     identity = [[float(i == j) for j in range(4)] for i in range(4)]
     ds.RegistrationSequence = Sequence(
         [
-            _registered(source.FrameOfReferenceUID, [source], identity, by_hand),
-            _registered(
-                moving_headers[0].FrameOfReferenceUID, moving_headers, row["matrix"], by_hand
-            ),
+            _registered(ds.FrameOfReferenceUID, [source], identity, by_hand),
+            _registered(moving_frame, moving_headers, row["matrix"], by_hand),
         ]
     )
     same = [h for h in [source, *moving_headers] if h.StudyInstanceUID == source.StudyInstanceUID]
@@ -106,12 +100,14 @@ def _registered(
     frame: str, headers: list[Dataset], matrix: list[list[float]], by_hand: bool
 ) -> Dataset:
     item = Dataset()
-    item.FrameOfReferenceUID = frame
+    if frame:
+        # Without one, the list of images says what is moved (PS3.3 C.20.2, type 1C).
+        item.FrameOfReferenceUID = frame
     item.ReferencedImageSequence = Sequence([_reference(h) for h in headers])
     values = Dataset()
     values.FrameOfReferenceTransformationMatrixType = "RIGID"
     values.FrameOfReferenceTransformationMatrix = [
-        f"{value:.10g}"[:16] for row in matrix for value in row
+        format_number_as_ds(float(value)) for row in matrix for value in row
     ]
     step = Dataset()
     step.FrameOfReferenceTransformationComment = ""
@@ -146,13 +142,11 @@ def _series_items(headers: list[Dataset]) -> Sequence:
 
 def write_pdf_object(sources: Sources, pdf: bytes, uid: str, series_uid: str) -> FileDataset:
     """The signed document as an Encapsulated PDF (PS3.3 A.45.1)."""
-    source = sources.reference_headers[0]
-    ds = _base(source, ENCAPSULATED_PDF, uid, series_uid, "DOC")
-    signed_at = datetime.fromisoformat(sources.content["signature"]["at"])
+    ds = _base(sources, ENCAPSULATED_PDF, uid, series_uid, "DOC")
     ds.SeriesNumber = 1004
-    ds.SeriesDescription = "Radfuse: signed report"
+    ds.SeriesDescription = "Radfuse: report. Not for diagnostic use"
     ds.ConversionType = "WSD"
-    ds.AcquisitionDateTime = signed_at.strftime("%Y%m%d%H%M%S%z")
+    ds.AcquisitionDateTime = sources.signed_at.strftime("%Y%m%d%H%M%S%z")
     ds.BurnedInAnnotation = "YES"
     ds.DocumentTitle = "Radiology report (research, not for diagnostic use)"
     ds.ConceptNameCodeSequence = _code("18748-4", "LN", "Diagnostic imaging study")
@@ -162,6 +156,6 @@ def write_pdf_object(sources: Sources, pdf: bytes, uid: str, series_uid: str) ->
     return ds
 
 
-def save(ds: pydicom.Dataset, path: Any) -> None:
+def save(ds: pydicom.Dataset, path: Path) -> None:
     """Write as a DICOM file with preamble and file meta information."""
     ds.save_as(path, enforce_file_format=True)

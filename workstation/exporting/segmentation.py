@@ -13,24 +13,39 @@ from workstation.exporting.sources import (
     MODEL_NAME,
     SOFTWARE_VERSION,
     Sources,
+    date_as_signed,
 )
 
 SERIES_NUMBER = 1001
 
 
-def write_segmentation(sources: Sources, sop_instance_uid: str, series_uid: str) -> hd.seg.Segmentation:
-    """A binary SEG on the reference series' grid; frames lie where its images lie."""
+def write_segmentation(
+    sources: Sources, sop_instance_uid: str, series_uid: str
+) -> hd.seg.Segmentation:
+    """A binary SEG on the grid of the stored segmentation.
+
+    The stored geometry is written, not the images': the two differ where the reference series was
+    resampled (gantry tilt). Where they agree, highdicom names the source image of each frame.
+    """
     labels = sources.labels
     assert labels is not None, "called only when a finding has voxels"
     numbers = sources.segment_numbers
     findings = {f["number"]: f for f in sources.findings}
-    pixels = np.stack([labels == finding for finding in numbers], axis=-1).astype(np.uint8)
+    pixels = np.stack([labels.array == finding for finding in numbers], axis=-1).astype(np.uint8)
+    volume = hd.Volume(
+        pixels,
+        # Ours maps (i, j, k), highdicom's (k, j, i), both to LPS mm.
+        labels.affine[:, [2, 1, 0, 3]],
+        coordinate_system="PATIENT",
+        frame_of_reference_uid=sources.frame_of_reference_uid,
+        channels={"SegmentNumber": list(numbers.values())},
+    )
     descriptions = [
         _description(findings[finding], segment) for finding, segment in numbers.items()
     ]
     segmentation = hd.seg.Segmentation(
         source_images=sources.reference_headers,
-        pixel_array=pixels,
+        pixel_array=volume,
         segmentation_type=hd.seg.SegmentationTypeValues.BINARY,
         segment_descriptions=descriptions,
         series_instance_uid=series_uid,
@@ -43,10 +58,16 @@ def write_segmentation(sources: Sources, sop_instance_uid: str, series_uid: str)
         device_serial_number=DEVICE_SERIAL,
         content_label="FINDINGS",
         content_description="Findings accepted by the reader",
-        series_description="Radfuse: accepted findings",
+        series_description="Radfuse: findings. Not for diagnostic use",
         omit_empty_frames=True,
     )
     segmentation.ContentQualification = "RESEARCH"
+    date_as_signed(segmentation, sources.signed_at)
+    # highdicom draws this UID by chance; an export done again must give the same object.
+    for item in (
+        *segmentation.DimensionOrganizationSequence, *segmentation.DimensionIndexSequence,
+    ):  # fmt: skip
+        item.DimensionOrganizationUID = sources.uid_for("seg dimensions")
     return segmentation
 
 

@@ -19,7 +19,10 @@ class NotDelivered(Exception):
 def send_by_c_store(delivery: Delivery) -> None:
     """One association, one object. Raises :class:`NotDelivered`."""
     destination, item = delivery.destination, delivery.object
-    dataset = dcmread(settings.EXPORTS_DIR / item.path)
+    try:
+        dataset = dcmread(settings.EXPORTS_DIR / item.path)
+    except FileNotFoundError:
+        raise NotDelivered("The written object is gone from this server's disk.") from None
     sender = AE(ae_title=settings.DICOM_AE_TITLE)
     sender.connection_timeout = CONNECT_SECONDS
     sender.acse_timeout = sender.dimse_timeout = sender.network_timeout = ANSWER_SECONDS
@@ -31,6 +34,8 @@ def send_by_c_store(delivery: Delivery) -> None:
         raise NotDelivered("The destination cannot be reached.")
     try:
         status = link.send_c_store(dataset)
+    except RuntimeError as error:
+        raise NotDelivered("The destination broke the association off.") from error
     except ValueError as error:
         # pynetdicom's way to say that the destination accepted no fitting presentation context.
         raise NotDelivered("The destination does not accept this kind of object.") from error

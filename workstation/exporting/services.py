@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 from typing import Any
@@ -31,8 +31,6 @@ SEND_ACTOR = "send_object"
 MAX_ATTEMPTS = 6
 ORPHANED_AFTER = timedelta(minutes=5)
 """Longer than any single attempt may take (actors' time limit)."""
-
-
 MESSAGE_LOST_AFTER = timedelta(seconds=60)
 """A waiting row whose message was sent this long ago is sent again by the sweep."""
 
@@ -106,8 +104,10 @@ def fail_export(export_id: int, reason: str, *, retriable: bool) -> None:
 
 
 def start_delivery(delivery_id: int) -> Delivery | None:
-    """Claim a delivery for sending; None if it is not due."""
-    delivery = Delivery.objects.get(pk=delivery_id)
+    """Claim a delivery for sending; None if it is not due, or its destination is switched off."""
+    delivery = Delivery.objects.select_related("destination").get(pk=delivery_id)
+    if not delivery.destination.active:
+        return None
     try:
         return move_delivery(
             delivery_id, "start", attempts=delivery.attempts + 1, started_at=timezone.now(),
@@ -164,17 +164,26 @@ def rewrite(export: Export, user: User, *, address: str = "") -> None:
 def send_due(now: datetime) -> None:
     """The sweep: rows whose time has come, or whose worker or message was lost."""
     lost = now - ORPHANED_AFTER
-    for pk in Export.objects.filter(state=ExportState.WRITING, started_at__lt=lost).values_list(
-        "pk", flat=True
-    ):
-        move_export(pk, "orphaned", next_attempt_at=now)
-    for pk in Delivery.objects.filter(state=DeliveryState.SENDING, started_at__lt=lost).values_list(
-        "pk", flat=True
-    ):
-        move_delivery(pk, "orphaned", next_attempt_at=now)
+    writing = Export.objects.filter(state=ExportState.WRITING, started_at__lt=lost)
+    sending = Delivery.objects.filter(state=DeliveryState.SENDING, started_at__lt=lost)
+    _take_back(writing, move_export, now)
+    _take_back(sending, move_delivery, now)
     due = Q(next_attempt_at__lte=now) | Q(next_attempt_at=None)
     _send_again(Export.objects.filter(due, state=ExportState.WAITING), WRITE_ACTOR, now)
-    _send_again(Delivery.objects.filter(due, state=DeliveryState.WAITING), SEND_ACTOR, now)
+    waiting = Delivery.objects.filter(
+        due, state=DeliveryState.WAITING, destination__active=True
+    )
+    _send_again(waiting, SEND_ACTOR, now)
+
+
+def _take_back(rows: QuerySet[Any], move: Callable[..., Any], now: datetime) -> None:
+    """Rows whose worker was killed: again, or given up if it happens at every attempt."""
+    for row in rows:
+        event = "orphaned" if row.attempts < MAX_ATTEMPTS else "give_up"
+        try:
+            move(row.pk, event, error="The worker stopped in the middle.", next_attempt_at=now)
+        except InvalidMove:
+            continue  # it ended between our look and the lock
 
 
 def _send_again(rows: QuerySet[Any], actor: str, now: datetime) -> None:

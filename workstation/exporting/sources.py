@@ -3,16 +3,19 @@
 from __future__ import annotations
 
 import json
+import uuid
 from dataclasses import dataclass
+from datetime import datetime
 from functools import cached_property
 from typing import Any
 
 import numpy as np
-import numpy.typing as npt
 import pydicom
+from pydicom.valuerep import format_number_as_ds
 
 from workstation.analyzing.models import Layer, LayerKind, Run
-from workstation.analyzing.volume_files import read_volume
+from workstation.analyzing.volume_files import Values, VolumeUnreadable, read_volume
+from workstation.receiving.headers import ESCAPE
 from workstation.receiving.models import Instance
 from workstation.receiving.storage import path_of
 from workstation.reporting.models import Version
@@ -21,15 +24,59 @@ MANUFACTURER = "Radfuse"
 MODEL_NAME = "Radfuse reading workstation"
 SOFTWARE_VERSION = "0.1.0"
 DEVICE_SERIAL = "0"
+_NAMESPACE = uuid.UUID("5e1f0a6e-6f0a-4d0b-8a2e-526164667573")
+TYPE_2 = (
+    "PatientName", "PatientID", "PatientBirthDate", "PatientSex", "StudyDate", "StudyTime",
+    "StudyID", "AccessionNumber", "ReferringPhysicianName",
+)  # fmt: skip
+"""Attributes of patient and study that every object carries, if only empty."""
 
 
 class CannotWrite(Exception):
     """An object cannot be written; the reason is for the deliveries page. Not worth retrying."""
 
 
+TEXT = frozenset({"LO", "LT", "PN", "SH", "ST", "UC", "UT"})
+"""Value representations whose bytes depend on the character set."""
+
+
 def header_of(instance: Instance) -> pydicom.Dataset:
-    """The stored header without pixels."""
-    return pydicom.dcmread(path_of(instance.sha256), stop_before_pixels=True)
+    """The stored header without pixels, its text decoded: whatever is copied from it into an
+    object of ours is written as UTF-8."""
+    try:
+        header = pydicom.dcmread(path_of(instance.sha256), stop_before_pixels=True)
+    except FileNotFoundError:
+        raise CannotWrite("A source image is no longer in the archive.") from None
+    header.decode()
+    for element in header:
+        if element.VR in TEXT and element.VM == 1:
+            # As a plain string: a PersonName would be copied with the bytes it remembers, and
+            # pydicom 3.0 leaves the GB2312 escape in what it decoded.
+            element.value = ESCAPE.sub("", str(element.value))
+    header.SpecificCharacterSet = "ISO_IR 192"
+    for keyword in TYPE_2:
+        # Scanners leave out what may be empty; the writers expect it to be there.
+        if keyword not in header:
+            setattr(header, keyword, None)
+    return header
+
+
+def date_as_signed(dataset: pydicom.Dataset, signed_at: datetime) -> None:
+    """Content and creation date are the signature's: the same version, the same bytes."""
+    date, time = signed_at.strftime("%Y%m%d"), signed_at.strftime("%H%M%S")
+    dataset.ContentDate, dataset.ContentTime = date, time
+    dataset.InstanceCreationDate, dataset.InstanceCreationTime = date, time
+    dataset.SeriesDate, dataset.SeriesTime = date, time
+    dataset.TimezoneOffsetFromUTC = signed_at.strftime("%z")
+    for equipment in dataset.get("ContributingEquipmentSequence", ()):
+        equipment.ContributionDateTime = signed_at.strftime("%Y%m%d%H%M%S%z")
+
+
+def person_name(name: str) -> str:
+    """``Given Family, Title`` as a DICOM person name: carets and backslashes have no place."""
+    plain = name.split(",")[0].translate(str.maketrans("^=\\", "   ")).strip()
+    given, _, family = plain.rpartition(" ")
+    return f"{family}^{given}"[:64] if given else plain[:64]
 
 
 @dataclass(frozen=True)
@@ -43,6 +90,11 @@ class Sources:
         """The signed text: exports state what was signed, not what rows say today."""
         loaded: dict[str, Any] = json.loads(self.version.content)
         return loaded
+
+    def uid_for(self, name: str) -> str:
+        """A UID that depends only on the signed content: an export done twice writes the same
+        instances, so a receiver never gets two copies."""
+        return f"2.25.{uuid.uuid5(_NAMESPACE, f'{self.version.sha256}:{name}').int}"
 
     @property
     def run(self) -> Run:
@@ -68,7 +120,7 @@ class Sources:
         """Headers of the reference series, in the order of the stored volume's slices."""
         uids: list[str] = self.reference.record["sop_instance_uids"]
         if not uids:
-            raise CannotWrite("The reference volume was resampled; it has no slice per image.")
+            raise CannotWrite("The reference volume does not say which images it was made of.")
         site = self.version.report.case.site
         rows = {
             row.sop_instance_uid: row
@@ -77,22 +129,43 @@ class Sources:
         missing = [uid for uid in uids if uid not in rows]
         if missing:
             raise CannotWrite(f"{len(missing)} source images are no longer in the archive.")
-        return [header_of(rows[uid]) for uid in uids]
+        headers = [header_of(rows[uid]) for uid in uids]
+        spacing = float(np.linalg.norm(np.array(self.reference.record["affine"])[:3, 2]))
+        for header in headers:
+            if not header.get("SliceThickness"):
+                # highdicom asks for it; nothing of it is written, frames carry the stored grid.
+                header.SliceThickness = format_number_as_ds(spacing)
+        return headers
+
+    @property
+    def frame_of_reference_uid(self) -> str:
+        """The space of every coordinate we write."""
+        uid = self.reference_headers[0].get("FrameOfReferenceUID")
+        if not uid:
+            raise CannotWrite("The reference images name no frame of reference.")
+        return str(uid)
+
+    @property
+    def signed_at(self) -> datetime:
+        """The date of everything written: an export done again gives the same objects."""
+        return datetime.fromisoformat(self.content["signature"]["at"])
 
     @cached_property
-    def labels(self) -> npt.NDArray[np.uint8] | None:
-        """Finding numbers on the reference grid, [z, y, x]; None if nothing was segmented."""
+    def labels(self) -> Values | None:
+        """Finding numbers [z, y, x] with their affine; None if nothing was segmented."""
         layer = self.run.layers.filter(kind=LayerKind.SEGMENTATION).select_related("run").first()
         if layer is None:
             return None
-        array = read_volume(layer).array
-        return np.asarray(array, dtype=np.uint8)
+        try:
+            return read_volume(layer)
+        except VolumeUnreadable as error:
+            raise CannotWrite(str(error)) from error
 
     @cached_property
     def segment_numbers(self) -> dict[int, int]:
         """Finding number -> segment number (1, 2, 3 ... without gaps) for findings with voxels."""
         if self.labels is None:
             return {}
-        present = {int(v) for v in np.unique(self.labels)}
+        present = {int(v) for v in np.unique(self.labels.array)}
         kept = [f["number"] for f in self.findings if f["number"] in present]
         return {finding: segment for segment, finding in enumerate(kept, start=1)}

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from datetime import datetime
 from typing import Any
 
 import highdicom as hd
@@ -17,9 +16,14 @@ from workstation.exporting.sources import (
     MODEL_NAME,
     SOFTWARE_VERSION,
     Sources,
+    date_as_signed,
+    person_name,
 )
 
 SERIES_NUMBER = 1002
+Group = (
+    sr.VolumetricROIMeasurementsAndQualitativeEvaluations | sr.MeasurementsAndQualitativeEvaluations
+)
 
 
 def write_report(
@@ -30,19 +34,19 @@ def write_report(
 ) -> sr.Comprehensive3DSR:
     """A verified, final SR: the reader signed it. Each finding refers to its segment."""
     signature = sources.content["signature"]
-    signed_at = datetime.fromisoformat(signature["at"])
+    signed_at = sources.signed_at
     report = sr.MeasurementReport(
         observation_context=_context(sources, signature["name"], sop_instance_uid),
         procedure_reported=terms.PROCEDURE,
         imaging_measurements=[_group(sources, f, segmentation) for f in sources.findings]
-        or [_nothing_found()],
+        or [_nothing_found(sources)],
         title=codes.DCM.ImagingMeasurementReport,
         referenced_images=None,
     )
     evidence: list[Dataset] = [*sources.reference_headers]
     if segmentation is not None:
         evidence.append(segmentation)
-    return sr.Comprehensive3DSR(
+    document = sr.Comprehensive3DSR(
         evidence=evidence,
         content=report,
         series_instance_uid=series_uid,
@@ -56,27 +60,25 @@ def write_report(
         is_complete=True,
         is_final=True,
         is_verified=True,
-        verifying_observer_name=_person_name(signature["name"]),
+        verifying_observer_name=person_name(signature["name"]),
         verifying_organization=sources.content["site"]["name"][:64],
         content_date=signed_at.date(),
         content_time=signed_at.timetz().replace(tzinfo=None),
-        series_description="Radfuse: signed measurements",
+        series_description="Radfuse: measurements. Not for diagnostic use",
         transfer_syntax_uid="1.2.840.10008.1.2.1",
     )
-
-
-def _person_name(name: str) -> str:
-    """``Given Family, Title`` as a DICOM person name: carets and backslashes have no place."""
-    plain = name.split(",")[0].translate(str.maketrans("^=\\", "   ")).strip()
-    given, _, family = plain.rpartition(" ")
-    return f"{family}^{given}"[:64] if given else plain[:64]
+    date_as_signed(document, signed_at)
+    document.VerifyingObserverSequence[0].VerificationDateTime = signed_at.strftime(
+        "%Y%m%d%H%M%S%z"
+    )
+    return document
 
 
 def _context(sources: Sources, name: str, uid: str) -> sr.ObservationContext:
     person = sr.ObserverContext(
         observer_type=codes.DCM.Person,
         observer_identifying_attributes=sr.PersonObserverIdentifyingAttributes(
-            name=_person_name(name),
+            name=person_name(name),
             login_name=sources.content["signature"]["username"],
         ),
     )
@@ -92,15 +94,18 @@ def _context(sources: Sources, name: str, uid: str) -> sr.ObservationContext:
     return sr.ObservationContext(observer_person_context=person, observer_device_context=device)
 
 
-def _measurement(name: Any, value: float | None, unit: Any, derivation: Any = None) -> list[sr.Measurement]:
+def _measurement(
+    name: Any, value: float | None, unit: Any, derivation: Any = None
+) -> list[sr.Measurement]:
     if value is None:
         return []
-    return [sr.Measurement(name=name, value=round(float(value), 4), unit=unit, derivation=derivation)]
+    rounded = round(float(value), 4)
+    return [sr.Measurement(name=name, value=rounded, unit=unit, derivation=derivation)]
 
 
 def _group(
     sources: Sources, finding: dict[str, Any], segmentation: hd.seg.Segmentation | None
-) -> sr.VolumetricROIMeasurementsAndQualitativeEvaluations | sr.MeasurementsAndQualitativeEvaluations:
+) -> Group:
     site = terms.site_code(finding["label"], finding["location"])
     common: dict[str, Any] = {
         "tracking_identifier": sr.TrackingIdentifier(
@@ -138,17 +143,25 @@ def _group(
     if segment is None or segmentation is None:
         return sr.MeasurementsAndQualitativeEvaluations(**common)
     return sr.VolumetricROIMeasurementsAndQualitativeEvaluations(
-        referenced_segment=sr.ReferencedSegment.from_segmentation(
-            segmentation=segmentation, segment_number=segment
+        # Not from_segmentation(): highdicom 0.28 fails on a segmentation of a single frame.
+        referenced_segment=sr.ReferencedSegment(
+            sop_class_uid=segmentation.SOPClassUID,
+            sop_instance_uid=segmentation.SOPInstanceUID,
+            segment_number=segment,
+            source_series=sr.SourceSeriesForSegmentation(
+                referenced_series_instance_uid=sources.reference.key
+            ),
         ),
         **common,
     )
 
 
-def _nothing_found() -> sr.MeasurementsAndQualitativeEvaluations:
+def _nothing_found(sources: Sources) -> sr.MeasurementsAndQualitativeEvaluations:
     """An explicit negative: an empty report cannot be told from a failed one (IHE AIR)."""
     return sr.MeasurementsAndQualitativeEvaluations(
-        tracking_identifier=sr.TrackingIdentifier(uid=hd.UID(), identifier="No finding"),
+        tracking_identifier=sr.TrackingIdentifier(
+            uid=sources.uid_for("no finding"), identifier="No finding"
+        ),
         qualitative_evaluations=[
             sr.QualitativeEvaluation(name=terms.FINDING, value=terms.NO_FINDING)
         ],

@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 from django import forms
+from django.conf import settings
 from django.contrib import messages
 from django.core.paginator import Paginator
 from django.http import FileResponse, Http404, HttpRequest, HttpResponse, HttpResponseBase
-from django.conf import settings
 from django.shortcuts import get_object_or_404, redirect, render
 from django.views.decorators.http import require_GET, require_http_methods, require_POST
 
@@ -24,6 +24,13 @@ PAGE_SIZE = 50
 class DestinationForm(forms.ModelForm):  # type: ignore[type-arg]
     """A destination of one of the user's sites."""
 
+    ae_title = forms.RegexField(
+        r"^(?=.*[^ ])[ -\[\]-~]{1,16}$",
+        label="AE title",
+        error_messages={"invalid": "1 to 16 plain letters, digits or signs, no backslash."},
+    )
+    port = forms.IntegerField(min_value=1, max_value=65535)
+
     class Meta:
         model = Destination
         fields = ["site", "name", "ae_title", "host", "port", "active"]
@@ -31,6 +38,8 @@ class DestinationForm(forms.ModelForm):  # type: ignore[type-arg]
     def __init__(self, *args: object, user: object, **kwargs: object) -> None:
         super().__init__(*args, **kwargs)
         self.fields["site"].queryset = user.sites.all()  # type: ignore[attr-defined]
+        # Deliveries belong to the site of their destination: moving it would show them to others.
+        self.fields["site"].disabled = self.instance.pk is not None
         for field in self.fields.values():
             if not isinstance(field.widget, forms.CheckboxInput):
                 field.widget.attrs["class"] = "input"

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import hashlib
-import uuid
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -20,14 +19,6 @@ from workstation.exporting.structured_report import write_report
 from workstation.receiving.models import Series
 from workstation.reporting.documents import render_pdf
 from workstation.reporting.models import VersionKind
-
-_NAMESPACE = uuid.UUID("5e1f0a6e-6f0a-4d0b-8a2e-526164667573")
-
-
-def uid_for(version_sha256: str, kind: str) -> str:
-    """A UID that depends only on the signed content: an export done twice writes the same
-    instances, so a receiver never gets two copies."""
-    return f"2.25.{uuid.uuid5(_NAMESPACE, f'{version_sha256}:{kind}').int}"
 
 
 def write_objects(export: Export) -> list[WrittenObject]:
@@ -53,10 +44,8 @@ def write_objects(export: Export) -> list[WrittenObject]:
 
 
 def _datasets(sources: Sources) -> Iterator[tuple[str, str, Dataset]]:
-    sha256 = sources.version.sha256
-
     def uids(name: str) -> tuple[str, str]:
-        return uid_for(sha256, name), uid_for(sha256, f"{name} series")
+        return sources.uid_for(name), sources.uid_for(f"{name} series")
 
     if sources.version.kind == VersionKind.FINAL:
         segmentation: hd.seg.Segmentation | None = None
@@ -69,22 +58,17 @@ def _datasets(sources: Sources) -> Iterator[tuple[str, str, Dataset]]:
             yield (
                 ObjectKind.REG,
                 name,
-                write_registration(sources.reference_headers[0], headers, row, *uids(name)),
+                write_registration(sources, headers, row, *uids(name)),
             )
-    pdf = render_pdf(sources.version.report)
+    pdf = render_pdf(sources.version)
     yield ObjectKind.PDF, "pdf", write_pdf_object(sources, pdf, *uids("pdf"))
 
 
 def _registered_series(sources: Sources) -> Iterator[tuple[dict[str, object], list[Dataset]]]:
-    """Registrations that were fused when the report was signed: computed ones that nobody
-    rejected, doubtful ones only if accepted, and nudges."""
+    """Series that were moved into the reference space and fused when the report was signed."""
     for row in sources.content["registrations"]:
-        if row["state"] not in ("registered", "not_registered"):
-            continue
-        by_hand = row["decision"] == "nudged"
-        accepted = row["decision"] == "accepted"
-        sound = row["state"] == "registered" and (row["verdict"] == "usable" or accepted)
-        if row["decision"] == "rejected" or not (by_hand or sound):
+        moved = row["state"] == "registered" or row["decision"] == "nudged"
+        if not (row["fused"] and moved):
             continue
         series = Series.objects.get(
             study__cases=sources.version.report.case,

@@ -42,6 +42,7 @@ class SliceConsumer(AsyncWebsocketConsumer):
         self.volumes: dict[int, StoredVolume] = {}
         self.layers: list[StreamLayer] = []
         self.order: Order | None = None
+        self.admitted = False
         self.credit = 0
         self.sequence = 0
         self.wake = asyncio.Event()
@@ -57,6 +58,8 @@ class SliceConsumer(AsyncWebsocketConsumer):
             return
         if not await database_sync_to_async(self._open)(user):
             await self.close(code=NOT_FOUND)
+            return
+        self.admitted = True
 
     def _open(self, user: Any) -> bool:
         """Open the stored volumes of the case; False if the user's sites do not have it."""
@@ -69,15 +72,21 @@ class SliceConsumer(AsyncWebsocketConsumer):
             "view", user=user, site=case.site, obj=case, case_id=case.pk,
             remote_address=client[0] if client else "", detail={"what": "stream"},
         )  # fmt: skip
-        run = current_run(case)
-        for layer, status, _ in layer_statuses(run) if run else []:
-            self._add(layer, np.array(status.matrix))
-        # The reference first: its coarse slices are the first image.
-        references = {layer.pk for layer in run.layers.filter(is_reference=True)} if run else set()
-        self.layers.sort(key=lambda layer: layer.id not in references)
+        self.case = case
+        self._open_layers()
         return True
 
+    def _open_layers(self) -> None:
+        """Open what the run has made so far and is not open yet, the reference first: its coarse
+        slices are the first image."""
+        run = current_run(self.case)
+        statuses = layer_statuses(run) if run else []
+        for layer, status, _ in sorted(statuses, key=lambda row: not row[0].is_reference):
+            self._add(layer, np.array(status.matrix))
+
     def _add(self, layer: Layer, matrix: np.ndarray) -> None:
+        if layer.pk in self.volumes:
+            return
         try:
             volume = open_layer(layer)
         except VolumeUnreadable:
@@ -105,8 +114,10 @@ class SliceConsumer(AsyncWebsocketConsumer):
         self.volumes.clear()
 
     async def receive(self, text_data: str | None = None, bytes_data: bytes | None = None) -> None:
+        if not self.admitted:
+            return  # the socket is being closed
         try:
-            self._handle(text_data)
+            await self._handle(text_data)
         except BadMessage as error:
             await self.send(
                 json.dumps({"type": "error", "code": "bad_message", "detail": str(error)})
@@ -117,12 +128,12 @@ class SliceConsumer(AsyncWebsocketConsumer):
             self.sender = asyncio.create_task(self._send_slices())
         self.wake.set()
 
-    def _handle(self, text: str | None) -> None:
+    async def _handle(self, text: str | None) -> None:
         try:
             message = json.loads(text or "")
             kind = message["type"]
             if kind == "open":
-                self._start(message)
+                await self._start(message)
             elif self.order is None:
                 raise BadMessage("send open first")
             elif kind == "focus":
@@ -130,17 +141,30 @@ class SliceConsumer(AsyncWebsocketConsumer):
             elif kind == "credit":
                 self._grant(message["frames"])
             elif kind == "layers":
-                self.order.want(int(layer) for layer in message["layers"])
+                wanted = [int(layer) for layer in message["layers"]]
+                await self._learn(wanted)
+                self.order.want(wanted)
             else:
                 raise BadMessage("unknown message type")
-        except (ValueError, KeyError, TypeError, AttributeError) as error:
+        except (ValueError, OverflowError, KeyError, TypeError, AttributeError) as error:
             raise BadMessage(f"not understood: {type(error).__name__}") from error
 
-    def _start(self, message: dict[str, Any]) -> None:
+    async def _learn(self, wanted: list[int]) -> None:
+        """A run makes layers while its case is open: look again when an unknown one is wanted."""
+        if self.volumes.keys() >= set(wanted):
+            return
+        known = set(self.volumes)
+        await database_sync_to_async(self._open_layers)()
+        if self.order is not None:
+            self.order.add(layer for layer in self.layers if layer.id not in known)
+
+    async def _start(self, message: dict[str, Any]) -> None:
         if message["version"] != VERSION:
             raise BadMessage(f"this server speaks version {VERSION}")
-        order = Order(self.layers, slots_held(message.get("have") or {}))
-        order.want(int(layer) for layer in message["layers"])
+        wanted = [int(layer) for layer in message["layers"]]
+        await self._learn(wanted)
+        order = Order(self.layers, slots_held(message.get("have") or {}, self.layers))
+        order.want(wanted)
         focus = message.get("focus")
         if focus:
             order.focus(int(focus["layer"]), int(focus["slice"]))
@@ -176,7 +200,7 @@ class SliceConsumer(AsyncWebsocketConsumer):
                     await self.send(
                         json.dumps({"type": "error", "code": "unreadable", "detail": str(error)})
                     )
-                    self.order.want(v for v in self.volumes if v != layer)
+                    self.order.drop(layer)
                     continue
                 frame = pack_frame(
                     codec=volume.codec, layer=layer, level=level, index=index,

@@ -131,7 +131,7 @@ def _rigid(matrix: Any) -> list[list[float]]:
     """A 4x4 rigid matrix (layer LPS -> reference LPS); a nudge may move and turn, not stretch."""
     try:
         rows = np.array(matrix, dtype=np.float64)
-    except (TypeError, ValueError):
+    except (TypeError, ValueError, OverflowError):
         raise ReviewRefused("A nudge needs a 4x4 matrix.") from None
     if rows.shape != (4, 4) or not np.isfinite(rows).all():
         raise ReviewRefused("A nudge needs a 4x4 matrix.")
@@ -152,10 +152,12 @@ def check_points(points: Any, count: int) -> list[list[float]]:
     for point in points:
         if not isinstance(point, list) or len(point) != 3:
             raise ReviewRefused("A point is [x, y, z] in millimetres.")
-        values = [float(v) for v in point if isinstance(v, int | float)]
-        if len(values) != 3 or not all(math.isfinite(v) and abs(v) <= FARTHEST_MM for v in values):
+        # Compared before they are converted: an int may be too large for a float. NaN compares
+        # with nothing.
+        numbers = [v for v in point if isinstance(v, int | float) and not isinstance(v, bool)]
+        if len(numbers) != 3 or not all(-FARTHEST_MM <= v <= FARTHEST_MM for v in numbers):
             raise ReviewRefused("A point is [x, y, z] in millimetres.")
-        checked.append(values)
+        checked.append([float(v) for v in numbers])
     return checked
 
 

@@ -16,6 +16,8 @@ import numpy as np
 
 MAGIC = 0x4652
 VERSION = 1
+MOST_RANGES = 5_000
+"""Held ranges per level of a layer: more than any volume has slices."""
 HEADER = struct.Struct("<HBBIHHIII")
 """magic, version, codec, layer, level, reserved, slice, payload bytes, sequence (24 bytes)."""
 
@@ -69,6 +71,17 @@ class Order:
         self._sent: set[Slot] = set(have)
         self._focus: tuple[int, int] | None = None
         self._queue: list[tuple[tuple[float, ...], Slot]] = []
+        self._sort()
+
+    def add(self, layers: Iterable[StreamLayer]) -> None:
+        """Layers that came into being while the socket was open; they wait to be wanted."""
+        for layer in layers:
+            self._layers[layer.id] = layer
+            self._rank[layer.id] = len(self._rank)
+
+    def drop(self, layer: int) -> None:
+        """Nothing more of this layer: its file cannot be read."""
+        self._wanted.discard(layer)
         self._sort()
 
     def want(self, layers: Iterable[int]) -> None:
@@ -136,13 +149,25 @@ class Order:
         return abs(float((layer.centre_of(level, k) - point) @ normal))
 
 
-def slots_held(have: Mapping[str, Mapping[str, Sequence[Sequence[int]]]]) -> set[Slot]:
-    """The client's ``have``: layer -> level -> inclusive slice ranges. Raises ``ValueError``."""
+def slots_held(
+    have: Mapping[str, Mapping[str, Sequence[Sequence[int]]]], layers: Iterable[StreamLayer]
+) -> set[Slot]:
+    """The client's ``have``: layer -> level -> inclusive slice ranges, as far as they exist.
+
+    Raises ``ValueError`` for ranges that are none.
+    """
+    known = {layer.id: layer.slices for layer in layers}
     held: set[Slot] = set()
     for layer, levels in have.items():
         for level, ranges in levels.items():
+            slices = known.get(int(layer), ())
+            count = slices[int(level)] if 0 <= int(level) < len(slices) else 0
+            if len(ranges) > MOST_RANGES:
+                raise ValueError("too many held ranges")
             for first, last in ranges:
-                if not 0 <= first <= last < 100_000:
+                if not 0 <= first <= last:
                     raise ValueError("a held range is [first, last], counted from 0")
-                held.update((int(layer), int(level), k) for k in range(first, last + 1))
+                held.update(
+                    (int(layer), int(level), k) for k in range(first, min(last + 1, count))
+                )
     return held
