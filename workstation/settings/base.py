@@ -133,6 +133,8 @@ AXES_COOLOFF_TIME = 0.25
 AXES_LOCKOUT_PARAMETERS = [["username", "ip_address"]]
 AXES_ENABLE_ADMIN = False
 AXES_VERBOSE = False
+# A refused signature is counted with its form, but never with its text.
+AXES_SENSITIVE_PARAMETERS = ["username", "ip_address", "text", "seen"]
 LOGIN_URL = "accounts:sign-in"
 LOGIN_REDIRECT_URL = "worklist:list"
 LOGOUT_REDIRECT_URL = "accounts:sign-in"
@@ -222,6 +224,7 @@ LOGGING = {
         # Their INFO lines print identifiers and dataset contents.
         "pynetdicom": {"level": "ERROR"},
         "pydicom": {"level": "ERROR"},
+        "highdicom": {"level": "ERROR"},
         "axes": {"level": "ERROR"},
         "weasyprint": {"level": "ERROR"},
         "fontTools": {"level": "ERROR"},
