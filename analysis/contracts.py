@@ -18,7 +18,6 @@ Conventions that hold everywhere:
 from __future__ import annotations
 
 from dataclasses import dataclass, field
-from functools import cache
 from typing import Any, Literal, TypeVar
 
 from pydantic import TypeAdapter
@@ -290,9 +289,13 @@ RESULT_TYPES: dict[str, type] = {
 T = TypeVar("T")
 
 
-@cache
-def _adapter(cls: type[T]) -> TypeAdapter[T]:
-    return TypeAdapter(cls)
+_ADAPTERS: dict[type, TypeAdapter[Any]] = {}
+
+
+def _adapter(cls: type) -> TypeAdapter[Any]:
+    if cls not in _ADAPTERS:
+        _ADAPTERS[cls] = TypeAdapter(cls)
+    return _ADAPTERS[cls]
 
 
 def to_json(value: Any) -> bytes:
@@ -302,4 +305,5 @@ def to_json(value: Any) -> bytes:
 
 def from_json(cls: type[T], data: bytes | str) -> T:
     """The inverse of :func:`to_json`; raises ``pydantic.ValidationError`` on a misfit."""
-    return _adapter(cls).validate_json(data)
+    value: T = _adapter(cls).validate_json(data)
+    return value

@@ -142,7 +142,8 @@ def _register(request: StepRequest, folder: Path, progress: Progress) -> Registe
 
 
 def _doubt(registration: RegistrationRecord, label: str) -> Notice:
-    fused = "is fused but doubtful" if is_fused(registration) else "is not used in fusion"
+    doubtful = registration.verdict == "doubtful"
+    fused = "is not fused until you accept it" if doubtful else "is not fused"
     why = f": {'; '.join(registration.reasons)}" if registration.reasons else ""
     return Notice(
         f"registration_{registration.verdict}",
@@ -153,10 +154,11 @@ def _doubt(registration: RegistrationRecord, label: str) -> Notice:
 
 
 def is_fused(registration: RegistrationRecord) -> bool:
-    """Whether networks and measurements may use the series in the reference space."""
-    if registration.state == "registered":
-        return registration.verdict == "usable"
-    return registration.state in FUSED_STATES
+    """Whether networks and measurements may use the series in the reference space.
+
+    A doubtful alignment is used by nobody until a reader accepts it, same frame or not.
+    """
+    return registration.state in FUSED_STATES and registration.verdict == "usable"
 
 
 # --- infer --------------------------------------------------------------------------------------
