@@ -76,6 +76,8 @@ class Contract:
     training_data: str
     minimum: tuple[str, ...] = ()
     """At least one of these channels must be there; empty: any one."""
+    zoom: int = 1
+    """A classifier's crop is sampled ``zoom`` times finer than ``spacing_mm``."""
     temperature: float = 1.0
     """Logits are divided by this before the sigmoid (fitted on validation patients)."""
     training: dict[str, Any] = field(default_factory=dict)

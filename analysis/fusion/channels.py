@@ -113,13 +113,19 @@ def prepare(
 
 
 def crop_around(
-    image: FloatArray, centre: tuple[int, int, int], window: tuple[int, int, int]
+    image: FloatArray, centre: tuple[int, int, int], window: tuple[int, int, int], zoom: int = 1
 ) -> FloatArray:
-    """A block of ``window`` voxels (z, y, x) of [channel, z, y, x] around voxel ``centre``.
+    """A block of ``window`` samples (z, y, x) of [channel, z, y, x] around voxel ``centre``.
 
-    Beyond the image its edge values go on, so that no false step appears at the border.
+    Samples lie 1/``zoom`` voxel apart, by linear interpolation. Beyond the image its edge values
+    go on, so that no false step appears at the border.
     """
     for axis, (middle, size) in enumerate(zip(centre, window, strict=True), start=1):
-        index = np.arange(size) + middle - size // 2
-        image = np.take(image, np.clip(index, 0, image.shape[axis] - 1), axis=axis)
-    return np.ascontiguousarray(image)
+        last = image.shape[axis] - 1
+        place = np.clip((np.arange(size) - size // 2) / zoom + middle, 0, last)
+        before = np.floor(place).astype(int)
+        after = np.minimum(before + 1, last)
+        shape = [-1 if a == axis else 1 for a in range(4)]
+        share = (place - before).astype(np.float32).reshape(shape)
+        image = np.take(image, before, axis) * (1 - share) + np.take(image, after, axis) * share
+    return np.ascontiguousarray(image, dtype=np.float32)

@@ -59,7 +59,7 @@ def classify(
     device: str,
 ) -> float:
     """The probability for the crop of a prepared image around voxel ``centre`` (z, y, x)."""
-    crop = crop_around(image, centre, bundle.contract.window)
+    crop = crop_around(image, centre, bundle.contract.window, bundle.contract.zoom)
     with torch.inference_mode():
         logit = network(torch.from_numpy(crop)[None].to(device))
     return float(torch.sigmoid(logit / bundle.contract.temperature).item())

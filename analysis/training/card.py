@@ -59,8 +59,8 @@ def render_card(
         )
         outputs = [f"- one probability: {contract.label}"]
         window = (
-            f"one crop of {contract.window} voxels around the peak of the segmentation "
-            "network's heatmap"
+            f"one crop of {contract.window} samples, {plan.spacing_mm / contract.zoom:g} mm apart, "
+            "around the peak of the segmentation network's heatmap"
         )
     lines = [
         f"# {name} {version}",

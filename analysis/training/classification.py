@@ -20,14 +20,17 @@ import numpy.typing as npt
 import torch
 from monai.networks.nets import DenseNet121
 
+from analysis.fusion.bundle import load_network, read_bundle
 from analysis.fusion.channels import crop_around
 from analysis.training.patients import Patient, draft_contract, load_part
 from analysis.training.plans import PLANS, Plan
 from analysis.training.publish import write_bundle
 from analysis.training.sampling import draw_window, keep_channels
 from analysis.training.scoring import auc
-from analysis.training.segmentation import arguments, say, training_data
+from analysis.training.segmentation import arguments, earlier, say, training_data
 
+TURN_DEG = 25.0
+"""Crops are turned more than segmentation windows: places are few, and any pose is possible."""
 HOT_PLACES = 2
 """Hottest places without a lesion taken from each patient: heart, hilar node, clot, cortex."""
 APART = 6
@@ -86,7 +89,9 @@ def draw_batch(
         site = group[int(rng.integers(len(group)))]
         centre = site.centre + rng.uniform(-3, 3, 3)
         kept = keep_channels(plan, rng)
-        image, _ = draw_window(site.patient, centre, plan.crop, plan, rng, kept)
+        image, _ = draw_window(
+            site.patient, centre, plan.crop, plan, rng, kept, zoom=plan.zoom, turn_deg=TURN_DEG
+        )
         images.append(image)
         targets.append(float(site.target))
     return torch.stack(images), torch.tensor(targets)[:, None]
@@ -114,7 +119,7 @@ def judge(
                 image = site.patient.image.copy()
                 image[~np.array(kept)] = 0.0
                 z, y, x = (int(v) for v in np.rint(site.centre))
-                crop = crop_around(image, (z, y, x), plan.crop)
+                crop = crop_around(image, (z, y, x), plan.crop, plan.zoom)
                 row.append(float(network(torch.from_numpy(crop)[None]).item()))
             rows.append(row)
     return np.array(rows), np.array([[s.target for s in sites]] * len(rows))
@@ -139,6 +144,8 @@ def train(plan: Plan, options: argparse.Namespace) -> None:
     checks = find_sites(load_part(plan, "validation", options.checks, *source), plan)
     say(f"{len(sites)} places, {sum(s.target for s in sites)} with the target")
     network = DenseNet121(**{k: v for k, v in plan.classifier().items() if k != "_target_"})
+    if options.start:
+        network.load_state_dict(load_network(read_bundle(options.start), "cpu").state_dict())
     optimiser = torch.optim.AdamW(network.parameters(), lr=options.rate, weight_decay=1e-3)
     loss_of = torch.nn.BCEWithLogitsLoss()
     started, best, step = time.monotonic(), np.inf, 0
@@ -198,6 +205,7 @@ def publish(
             zip(channel_sets(plan), np.round(areas, 4).tolist(), strict=True)
         ),
     }
+    record |= earlier(options.start)
     contract = replace(
         draft_contract(plan),
         task="classification",
@@ -205,6 +213,7 @@ def publish(
         primary="probability",
         label=plan.case_label,
         window=plan.crop,
+        zoom=plan.zoom,
         temperature=round(temperature, 4),
         training_data=training_data(plan, options),
         training=record,

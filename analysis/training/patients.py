@@ -6,6 +6,7 @@
 from __future__ import annotations
 
 import argparse
+import os
 import sys
 from dataclasses import dataclass
 from pathlib import Path
@@ -116,7 +117,7 @@ def load_patient(plan: Plan, seed: int, cache: Path, version: str = VERSION) -> 
         raise FileNotFoundError(f"{path.name}: the phantoms are now at version {VERSION}")
     patient = make_patient(plan, seed)
     cache.mkdir(parents=True, exist_ok=True)
-    partial = path.with_suffix(".partial.npz")
+    partial = path.with_suffix(f".{os.getpid()}.npz")
     np.savez(
         partial,
         image=patient.image.astype(np.float16),

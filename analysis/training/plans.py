@@ -41,7 +41,9 @@ class Plan:
     patch: tuple[int, int, int]
     """Voxels of the segmentation network's window."""
     crop: tuple[int, int, int]
-    """Voxels of the classifier's crop around the heatmap's peak."""
+    """Samples of the classifier's crop around the heatmap's peak."""
+    zoom: int
+    """Those samples lie ``spacing_mm / zoom`` apart."""
     phantom_spacings: tuple[tuple[float, float, float] | None, ...]
     """(x, y, z) mm of the phantoms' reference series, in turn; None for the phantom's own."""
     mirror: bool
@@ -108,6 +110,7 @@ PLANS: dict[str, Plan] = {
         strides=(1, 2, 2, 2),
         patch=(32, 32, 32),
         crop=(32, 32, 32),
+        zoom=2,
         phantom_spacings=((2.0, 2.0, 3.0), (2.0, 2.0, 3.0), None, (1.8, 1.8, 2.5)),
         mirror=False,
         body="thorax",
@@ -148,6 +151,7 @@ PLANS: dict[str, Plan] = {
         strides=(2, 2, 2),
         patch=(48, 48, 48),
         crop=(32, 32, 32),
+        zoom=1,
         phantom_spacings=(
             None,
             (2.0, 2.0, 2.0),

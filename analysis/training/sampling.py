@@ -36,9 +36,9 @@ def rotation(degrees: FloatArray) -> FloatArray:
     return out
 
 
-def _lattice(window: tuple[int, int, int]) -> torch.Tensor:
+def _lattice(window: tuple[int, int, int], zoom: int) -> torch.Tensor:
     """Voxel offsets (z, y, x) from the window's middle, [z, y, x, 3]."""
-    axes = [torch.arange(n, dtype=torch.float32) - n // 2 for n in window]
+    axes = [(torch.arange(n, dtype=torch.float32) - n // 2) / zoom for n in window]
     return torch.stack(torch.meshgrid(*axes, indexing="ij"), dim=-1)
 
 
@@ -98,17 +98,21 @@ def draw_window(
     plan: Plan,
     rng: Rng,
     kept: list[bool],
+    *,
+    zoom: int = 1,
+    turn_deg: float = POSE_DEG,
 ) -> tuple[torch.Tensor, torch.Tensor]:
     """(image [channel, *window], labels [output, *window]), float32, around voxel ``centre``.
 
+    ``zoom``: samples lie 1/zoom voxel apart. ``turn_deg``: the whole is turned by up to so much.
     Channels that are not ``kept`` are zero: how inference gives a missing series.
     """
-    offsets = _lattice(window)
+    offsets = _lattice(window, zoom)
     pose = np.eye(3)
     moved = rng.random() >= PLAIN_SHARE
     if moved:
         size = 1 + rng.uniform(-POSE_SCALE, POSE_SCALE)
-        pose = rotation(rng.uniform(-POSE_DEG, POSE_DEG, 3)) * size
+        pose = rotation(rng.uniform(-turn_deg, turn_deg, 3)) * size
     if plan.mirror and rng.random() < 0.5:
         pose = pose @ np.diag([1.0, 1.0, -1.0])
     middle = np.asarray(centre) if moved else np.rint(centre)

@@ -99,8 +99,7 @@ def auc_difference(
 
 @dataclass(frozen=True)
 class Detection:
-    """Lesion counts of one patient. A lesion is found when a predicted component overlaps it; a
-    component that overlaps no lesion is a false positive."""
+    """Lesion counts of one patient."""
 
     lesions: int
     found: int
@@ -108,14 +107,25 @@ class Detection:
 
 
 def detect(
-    predicted: npt.NDArray[np.bool_], truth: npt.NDArray[np.bool_], smallest: int = 2
+    predicted: npt.NDArray[np.bool_],
+    truth: npt.NDArray[np.bool_],
+    centres: npt.NDArray[np.floating],
+    radii: npt.NDArray[np.floating],
+    smallest: int = 2,
 ) -> Detection:
-    """Compare components (26-neighbourhood); predicted ones below ``smallest`` voxels drop out."""
-    around = np.ones((3, 3, 3), dtype=bool)
-    guesses, guess_count = ndimage.label(predicted, structure=around)
-    lesions, lesion_count = ndimage.label(truth, structure=around)
-    sizes = np.bincount(guesses.ravel(), minlength=guess_count + 1)
-    kept = [g for g in range(1, guess_count + 1) if sizes[g] >= smallest]
-    hits = {int(v) for v in np.unique(lesions[np.isin(guesses, kept)])} - {0}
-    touching = {int(v) for v in np.unique(guesses[truth])}
-    return Detection(lesion_count, len(hits), sum(1 for g in kept if g not in touching))
+    """Compare marks (26-neighbourhood, at least ``smallest`` voxels) with known lesions.
+
+    ``centres`` (n, 3) are voxels (z, y, x), ``radii`` (n,) voxels. A lesion is found when a mark
+    reaches within its radius of its centre (the rule of LUNA16); a mark that touches no voxel of
+    ``truth`` is a false positive.
+    """
+    marks, count = ndimage.label(predicted, structure=np.ones((3, 3, 3), dtype=bool))
+    sizes = np.bincount(marks.ravel(), minlength=count + 1)
+    kept = [m for m in range(1, count + 1) if sizes[m] >= smallest]
+    voxels = np.argwhere(np.isin(marks, kept))
+    found = 0
+    for centre, radius in zip(centres, radii, strict=True):
+        gaps = np.linalg.norm(voxels - centre, axis=1)
+        found += bool(len(gaps)) and bool(gaps.min() <= max(radius, 1.0))
+    touching = {int(v) for v in np.unique(marks[truth])}
+    return Detection(len(centres), found, sum(1 for m in kept if m not in touching))

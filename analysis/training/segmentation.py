@@ -160,13 +160,7 @@ def publish(
         "optimiser": f"AdamW, {options.rate:g}, cosine to zero; running mean of the weights",
         "validation_dice": dict(zip(plan.outputs, [round(s, 4) for s in scores], strict=True)),
     }
-    if options.start:
-        first = read_bundle(options.start).contract
-        record["continued_from"] = {
-            "sha256": first.weights_sha256,
-            "iterations": first.training["iterations_done"],
-            "data": first.training_data,
-        } | {k: v for k, v in first.training.items() if k == "continued_from"}
+    record |= earlier(options.start)
     contract = replace(
         draft_contract(plan),
         training_data=training_data(plan, options),
@@ -175,6 +169,22 @@ def publish(
     write_bundle(
         options.out, plan, contract, plan.network(), plan.inferer(), network.state_dict()
     )
+
+
+def earlier(start: Path | None) -> dict[str, Any]:
+    """What the record says of the weights a training went on from."""
+    if start is None:
+        return {}
+    first = read_bundle(start).contract
+    before = {k: v for k, v in first.training.items() if k == "continued_from"}
+    return {
+        "continued_from": {
+            "sha256": first.weights_sha256,
+            "iterations": first.training["iterations_done"],
+            "data": first.training_data,
+        }
+        | before
+    }
 
 
 def arguments(description: str | None) -> argparse.ArgumentParser:
@@ -187,6 +197,7 @@ def arguments(description: str | None) -> argparse.ArgumentParser:
     parser.add_argument("--patients", type=int, default=90)
     parser.add_argument("--checks", type=int, default=10, help="validation patients")
     parser.add_argument("--minutes", type=float, default=1e6, help="stop after so long")
+    parser.add_argument("--start", type=Path, help="bundle whose weights to go on from")
     parser.add_argument(
         "--phantoms", default=PHANTOM_VERSION, help="version whose cached patients are used"
     )
@@ -196,7 +207,6 @@ def arguments(description: str | None) -> argparse.ArgumentParser:
 
 def main() -> None:
     parser = arguments(__doc__)
-    parser.add_argument("--start", type=Path, help="bundle whose weights to go on from")
     parser.add_argument("--iterations", type=int, default=3000)
     parser.add_argument("--check-every", type=int, default=200)
     parser.add_argument("--batch", type=int, default=2)

@@ -86,7 +86,12 @@ def measure(
             other = 1 - primary
             if labels[other].any():
                 row.other_dice.append(dice(marked[other], labels[other]))
-            counts = detect(marked[primary], labels[primary])
+            counts = detect(
+                marked[primary],
+                labels[primary],
+                patient.centres[patient.suspicious],
+                patient.diameters_mm[patient.suspicious] / 2 / plan.spacing_mm,
+            )
             row.false_positives.append(float(counts.false_positives))
             row.lesions += counts.lesions
             row.found += counts.found
@@ -141,7 +146,8 @@ def table(plan: Plan, rows: list[Row], truth: list[bool], seg: Bundle, cls: Bund
         "",
         "In brackets 95 % intervals: Dice and false marks by bootstrap over patients, lesions by "
         "Wilson, AUC by DeLong on the logit scale. Dice: patients who have the target, threshold "
-        "0.5, 3 mm grid. A lesion is found when a mark touches it; a false mark touches none. "
+        "0.5, 3 mm grid. A lesion is found when a mark reaches within its radius of its centre; a "
+        "false mark touches no lesion. "
         "p: paired DeLong, AUC of all channels against that row. Fewer channels: the same network "
         "(trained with channels left out at random), not one trained for them alone.",
     ]

@@ -111,6 +111,15 @@ def test_crop_continues_the_edge() -> None:
     assert crop[0, 2, 3, 2] == image[0, 0, 4, 3]
 
 
+def test_zoomed_crop_interpolates_between_voxels() -> None:
+    ramp = np.broadcast_to(np.arange(12, dtype=np.float32), (1, 12, 12, 12))
+    crop = crop_around(ramp, (6, 6, 6), (4, 4, 4), zoom=2)
+    assert np.allclose(crop[0, 0, 0], [5.0, 5.5, 6.0, 6.5])
+    assert np.array_equal(
+        crop_around(ramp, (6, 6, 6), (4, 4, 4)), crop_around(ramp, (6, 6, 6), (4, 4, 4), zoom=1)
+    )
+
+
 def test_axial_grid_covers_an_oblique_box() -> None:
     angle = np.radians(30.0)
     affine = np.eye(4)

@@ -5,7 +5,14 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from analysis.training.scoring import auc, auc_difference, bootstrap_mean, detect, dice
+from analysis.training.scoring import (
+    Detection,
+    auc,
+    auc_difference,
+    bootstrap_mean,
+    detect,
+    dice,
+)
 
 TRUTH = [True] * 4 + [False] * 5
 FIRST = [0.9, 0.8, 0.7, 0.4, 0.6, 0.5, 0.3, 0.2, 0.1]
@@ -44,7 +51,10 @@ def test_detection_counts_lesions_and_false_marks() -> None:
     marked[3:5, 3:5, 3:5] = True  # finds the first
     marked[16:18, 2:4, 2:4] = True  # finds nothing
     marked[18, 18, 18] = True  # a single voxel: dropped
-    assert detect(marked, truth) == type(detect(marked, truth))(2, 1, 1)
+    centres = np.array([[3.0, 3.0, 3.0], [11.0, 11.0, 11.0]])
+    assert detect(marked, truth, centres, np.array([1.5, 1.5])) == Detection(2, 1, 1)
+    nothing = np.zeros_like(truth)
+    assert detect(nothing, truth, centres, np.array([1.5, 1.5])) == Detection(2, 0, 0)
 
 
 def test_bootstrap_holds_the_mean_and_repeats() -> None:
