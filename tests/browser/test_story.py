@@ -5,6 +5,7 @@ One story in order; each step asserts what a radiologist would see.
 
 from __future__ import annotations
 
+import base64
 import io
 import re
 import subprocess
@@ -14,6 +15,7 @@ import urllib.request
 from collections.abc import Callable, Iterator
 from typing import Any
 
+import numpy as np
 import pydicom
 import pytest
 from PIL import Image
@@ -95,17 +97,16 @@ def hook(page: Any, name: str) -> Any:
     return page.evaluate(f"window.radfuse ? window.radfuse.{name} : false")
 
 
-def pane_pixels(page: Any, number: int = 0) -> Image.Image:
-    """What the reader sees of one pane."""
-    canvas = page.locator("#viewer canvas").nth(number)
-    return Image.open(io.BytesIO(canvas.screenshot())).convert("RGB")
+def pane_pixels(page: Any, pane: str = "axial") -> np.ndarray:
+    """The drawn image of one pane, [row, column, RGB]; labels and marks lie above it."""
+    data = page.evaluate(f"window.radfuse.canvas('{pane}').toDataURL('image/png')")
+    picture = Image.open(io.BytesIO(base64.b64decode(data.partition(",")[2])))
+    return np.asarray(picture.convert("RGB"), dtype=np.int16)
 
 
-def coloured(image: Image.Image) -> float:
+def coloured(pixels: np.ndarray) -> float:
     """Share of pixels that are not grey: the fused layer."""
-    small = image.resize((128, 128))
-    pixels = list(small.getdata())
-    return sum(max(p) - min(p) > 24 for p in pixels) / len(pixels)
+    return float(np.mean(pixels.max(axis=-1) - pixels.min(axis=-1) > 24))
 
 
 def test_the_whole_chain(product: Product, open_as: Opener) -> None:
@@ -140,7 +141,7 @@ def test_the_whole_chain(product: Product, open_as: Opener) -> None:
     until(lambda: hook(reader, "ready"), 90, "the first image")
     until(lambda: hook(reader, "complete"), 120, "every slice")
     fused = pane_pixels(reader)
-    assert fused.getextrema() != ((0, 0), (0, 0), (0, 0))
+    assert fused.max() > 60
     assert coloured(fused) > 0.01, "PET is drawn over CT"
     reader.locator("#viewer").get_by_text("Same frame of reference").first.wait_for()
     assert reader.locator("#viewer").get_by_text("Not for diagnostic use").count() >= 1
