@@ -11,6 +11,7 @@ from django.http import HttpRequest, HttpResponse, HttpResponseBase, JsonRespons
 from django.utils.decorators import method_decorator
 from drf_spectacular.views import SpectacularAPIView
 
+from workstation.accounts.permissions import HasPermission
 from workstation.accounts.services import address_of, record
 
 
@@ -54,3 +55,5 @@ class SchemaView(SpectacularAPIView):
     """The OpenAPI description of ``/api/``."""
 
     permission = "case.list"
+    # drf-spectacular's own default is open to everybody.
+    permission_classes = [HasPermission]

@@ -31,6 +31,8 @@ def send_by_c_store(delivery: Delivery) -> None:
     if not link.is_established:
         if link.is_rejected:
             raise NotDelivered("The destination refused the association; check the AE titles.")
+        if link.rejected_contexts:
+            raise NotDelivered("The destination does not accept this kind of object.")
         raise NotDelivered("The destination cannot be reached.")
     try:
         status = link.send_c_store(dataset)

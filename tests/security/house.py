@@ -1,0 +1,132 @@
+"""One object of every kind a URL can name, in one site, with hostile names."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any
+
+from django.conf import settings
+from django.utils import timezone
+
+from tests.factories import (
+    CaseFactory,
+    ClaimFactory,
+    FindingFactory,
+    InstanceFactory,
+    PatientFactory,
+    RegistrationFactory,
+    RunFactory,
+    RunNoticeFactory,
+    SeriesFactory,
+    StudyFactory,
+    UserFactory,
+)
+from workstation.accounts.models import Role, Site, User
+from workstation.exporting.models import Delivery, Destination, Export, ExportObject
+from workstation.reading.models import Measurement
+from workstation.receiving.models import Quarantined, Upload
+from workstation.reporting.models import Origin, Report, ReportSection, Sentence, Version
+
+SCRIPT = "<script>alert('x')</script>"
+IMAGE = '"><img src=x onerror=alert(1)>'
+HOSTILE = (SCRIPT, IMAGE)
+
+
+@dataclass
+class House:
+    site: Site
+    own: User
+    """A radiologist of the site, who holds the case and started the upload."""
+    foreign: User
+    """A radiologist of another site."""
+    administrator: User
+    lead: User
+    arguments: dict[str, Any]
+    """URL argument name -> the pk of this site's object (``pk`` depends on the route)."""
+    routes: dict[str, dict[str, Any]]
+    """Routes whose argument is only called ``pk``."""
+    report: Report
+
+
+def build() -> House:
+    """Everything belongs to one site; its words try to become markup."""
+    patient = PatientFactory(name=f"{SCRIPT}^{IMAGE}", patient_id=IMAGE[:64], issuer=SCRIPT[:64])
+    study = StudyFactory(patient=patient, description=SCRIPT, accession_number=IMAGE)
+    series = [SeriesFactory(study=study, modality=m, description=IMAGE) for m in ("CT", "PT")]
+    for one in series:
+        InstanceFactory(series=one)
+    case = CaseFactory(patient=patient, studies=[study], state="draft", title=SCRIPT)
+    case.problem = IMAGE
+    case.save()
+    site = case.site
+    own = UserFactory(sites=[site], first_name=SCRIPT[:20], last_name=IMAGE[:20])
+    run = RunFactory(case=case)
+    RunNoticeFactory(run=run, message=SCRIPT)
+    finding = FindingFactory(run=run, label=SCRIPT, location=IMAGE, method=SCRIPT)
+    registration = RegistrationFactory(run=run, reasons=[IMAGE])
+    report = Report.objects.create(case=case, run=run)
+    sentence = Sentence.objects.create(
+        report=report, section=ReportSection.IMPRESSION, position=0, text=SCRIPT, original=IMAGE,
+        origin=Origin.EDITED, finding=finding,
+    )  # fmt: skip
+    ClaimFactory(case=case, user=own)
+    measurement = Measurement.objects.create(
+        case=case, tool="length", points=[[0, 0, 0], [1, 0, 0]], value=1, unit="mm", text=IMAGE,
+        by=own,
+    )  # fmt: skip
+    upload = Upload.objects.create(site=site, user=own, started_at=timezone.now())
+    held = Quarantined.objects.create(
+        site=site, source="upload:1", filename=IMAGE, code="not_dicom", reason=SCRIPT, size=1,
+        sha256="0" * 64, upload=upload,
+    )  # fmt: skip
+    delivery = _delivery(site, own)
+    return House(
+        site=site,
+        own=own,
+        foreign=UserFactory(sites=[CaseFactory().site]),
+        administrator=UserFactory(role=Role.ADMINISTRATOR, sites=[site]),
+        lead=UserFactory(role=Role.LEAD, sites=[site]),
+        arguments={
+            "case_id": case.pk,
+            "run_id": run.pk,
+            "finding_id": finding.pk,
+            "registration_id": registration.pk,
+            "measurement_id": measurement.pk,
+            "sentence_id": sentence.pk,
+            "delivery_id": delivery.pk,
+            "object_id": delivery.object_id,
+            "export_id": delivery.object.export_id,
+            "destination_id": delivery.destination_id,
+        },
+        routes={
+            "receiving:upload-files": {"pk": upload.pk},
+            "receiving:upload-finish": {"pk": upload.pk},
+            "receiving:release": {"pk": held.pk},
+            "receiving:discard": {"pk": held.pk},
+        },
+        report=report,
+    )
+
+
+def _delivery(site: Site, signer: User) -> Delivery:
+    """Of a second, signed case of the site: its file is there to be downloaded."""
+    case = CaseFactory(patient=PatientFactory(site=site), state="signed")
+    report = Report.objects.create(case=case, run=RunFactory(case=case))
+    version = Version.objects.create(
+        report=report, number=1, kind="final", content="{}", sha256="ab" * 32, signed_by=signer,
+        signer_name="A", meaning="m", signed_at=timezone.now(),
+    )  # fmt: skip
+    export = Export.objects.create(version=version, state="failed", error=SCRIPT)
+    item = ExportObject.objects.create(
+        export=export, kind="sr", sop_class_uid="1.2", sop_instance_uid="1.2.3", path="a/sr.dcm",
+        sha256="0" * 64,
+    )  # fmt: skip
+    path = settings.EXPORTS_DIR / item.path
+    path.parent.mkdir(parents=True, exist_ok=True)
+    path.write_bytes(b"x")
+    destination = Destination.objects.create(
+        site=site, name=IMAGE, ae_title="PACS", host=SCRIPT, port=104
+    )
+    return Delivery.objects.create(
+        object=item, destination=destination, state="failed", error=SCRIPT
+    )
