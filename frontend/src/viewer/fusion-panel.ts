@@ -105,7 +105,7 @@ export function fusionPanel(layer: Layer, mayDecide: boolean, actions: FusionAct
     actions.preview(layer, null);
     actions.close();
   });
-  const hasDecision = layer.registration_id !== null && fusion.state !== 'same_frame' && fusion.state !== 'reference';
+  const hasDecision = layer.registration_id !== null && fusion.state !== 'reference';
   const alone = layer.kind === 'series' ? button('Show alone', () => actions.showAlone(layer), { title: 'This series in its own space, nothing over it' }) : null;
   return h('section', { class: 'fusion-panel stack', attrs: { 'aria-label': `Fusion of ${layer.label}` } },
     h('header', { class: 'spread' }, h('h2', { text: layer.label }), h('div', { class: 'row' }, alone, close)),

@@ -42,6 +42,8 @@ const AI = '#c5a3ff';
 const ACCEPTED = '#6fcf97';
 const MEASURE = '#ffd166';
 const CROSS = 'rgb(120 190 235 / 75%)';
+/** Room kept at the right edge for colour bars. */
+const COLOUR_BAR_PX = 64;
 const FONT = '600 12px system-ui, sans-serif';
 
 function path(context: CanvasRenderingContext2D, points: readonly Point2[], close: boolean): void {
@@ -92,6 +94,7 @@ function drawMissing(context: CanvasRenderingContext2D, marks: Marks): void {
 
 function drawOutlines(context: CanvasRenderingContext2D, marks: Marks): void {
   context.lineWidth = 1.5;
+  let labelled = 0;
   for (const outline of marks.outlines) {
     context.strokeStyle = outline.color;
     const cut = cutContours(outline.contours, marks.plane, marks.halfStep);
@@ -108,7 +111,7 @@ function drawOutlines(context: CanvasRenderingContext2D, marks: Marks): void {
       const points = first.map(marks.toCanvas);
       // Below the contour: findings are labelled above theirs.
       const lowest = points.reduce((best, p) => (p[1] > best[1] ? p : best));
-      label(context, outline.name, lowest[0] + 4, lowest[1] + 10, outline.color);
+      label(context, outline.name, lowest[0] + 4, lowest[1] + 10 + 14 * labelled++, outline.color);
     }
   }
 }
@@ -152,7 +155,7 @@ function drawFindings(context: CanvasRenderingContext2D, marks: Marks): void {
     context.font = FONT;
     const width = context.measureText(text).width;
     // To the left where the right has no room.
-    const x = at[0] + reach + width > marks.width - 4 ? at[0] - reach - width : at[0] + reach;
+    const x = at[0] + reach + width > marks.width - COLOUR_BAR_PX ? at[0] - reach - width : at[0] + reach;
     label(context, text, x, at[1] - reach, colour);
   }
 }
