@@ -37,8 +37,9 @@ OVERLAP_DOUBTFUL = 0.60
 
 AGREEMENT_REFUSED = 0.60
 AGREEMENT_DOUBTFUL = 0.75
-"""Dice of the two body outlines where both fields of view overlap. Measured: true pairs of one
-body part exceed 0.85, head against thorax stays below 0.6 or fails on other figures."""
+"""Dice of the two body outlines where both fields of view overlap. Measured: synthetic true pairs
+0.93 and more, real brain PET on MR 0.80; head against thorax 0.48-0.71, which this figure alone
+only doubts: others refuse it."""
 
 SHARED_INFORMATION_REFUSED = 0.03
 SHARED_INFORMATION_DOUBTFUL = 0.06
