@@ -17,7 +17,7 @@ from pytest_django import DjangoCaptureOnCommitCallbacks
 from tests.factories import CaseFactory, RunFactory, UserFactory, uid
 from workstation.accounts.models import AuditRecord, Role, User
 from workstation.broker import EXPORT_QUEUE, broker
-from workstation.exporting import actors, services
+from workstation.exporting import actors
 from workstation.exporting.models import (
     Delivery,
     DeliveryState,
@@ -401,8 +401,3 @@ def test_a_destination_is_added_by_the_administrator_and_never_moves_to_another_
     delivery.destination.refresh_from_db()
     assert (delivery.destination.name, delivery.destination.site) == ("Moved", site)
     assert AuditRecord.objects.filter(action="manage").count() == 2
-
-
-def test_services_are_the_only_door_of_the_views() -> None:
-    assert actors.send_actor.actor_name == services.SEND_ACTOR
-    assert actors.write_actor.actor_name == services.WRITE_ACTOR

@@ -1,0 +1,52 @@
+"""The lists in the rooms' READMEs are those of the code."""
+
+from __future__ import annotations
+
+import re
+from pathlib import Path
+
+from workstation.accounts.models import Role
+from workstation.accounts.permissions import PERMISSIONS
+from workstation.accounts.services import ACTIONS
+from workstation.broker import QUEUES
+from workstation.live import KINDS
+
+ROOMS = Path(__file__).resolve().parents[2] / "workstation"
+
+
+def rows_below(text: str, heading: str) -> dict[str, list[str]]:
+    """First cell (in backquotes) -> the other cells, of the table below a heading."""
+    section = text.split(heading, 1)[1].split("\n## ", 1)[0]
+    rows = re.findall(r"^\| `([^`]+)` \|(.*)\|$", section, re.MULTILINE)
+    return {name: [cell.strip() for cell in cells.split("|")] for name, cells in rows}
+
+
+def test_the_permission_table() -> None:
+    text = (ROOMS / "accounts" / "README.md").read_text()
+    told = {
+        name: {role for role, cell in zip(Role.values, cells, strict=True) if cell == "yes"}
+        for name, cells in rows_below(text, "## Permissions").items()
+    }
+    assert told == {name: {str(role) for role in roles} for name, roles in PERMISSIONS.items()}
+
+
+def test_the_audit_actions() -> None:
+    text = (ROOMS / "accounts" / "README.md").read_text()
+    assert {k: v[0] for k, v in rows_below(text, "## Audit").items()} == ACTIONS
+
+
+def test_queues_and_live_notices() -> None:
+    text = (ROOMS / "README.md").read_text()
+    assert {k: v[0] for k, v in rows_below(text, "## Queues").items()} == QUEUES
+    assert rows_below(text, "## Live notices").keys() == KINDS.keys()
+
+
+def test_every_room_and_every_file_of_it_is_described() -> None:
+    for room in sorted(path.parent for path in ROOMS.glob("*/models.py")):
+        text = (room / "README.md").read_text()
+        if room.name == "auditing":
+            continue
+        for file in room.glob("*.py"):
+            if file.name in ("__init__.py", "apps.py", "urls.py"):
+                continue
+            assert f"`{file.name}`" in text, f"{room.name}/{file.name}"
