@@ -157,7 +157,7 @@ def _locks(settings: Any) -> int:
 
 
 @pytest.mark.django_db(transaction=True)
-def test_a_guesser_is_locked_out_and_audited(_locks: int) -> None:
+def test_a_guesser_is_locked_out_and_audited(_locks: int, settings: Any) -> None:
     user = UserFactory()
     client = Client()
     form = {"username": user.username, "password": "wrong"}
@@ -165,6 +165,9 @@ def test_a_guesser_is_locked_out_and_audited(_locks: int) -> None:
         answer = client.post("/accounts/sign-in/", form)
     answer = client.post("/accounts/sign-in/", {**form, "password": PASSWORD})
     assert answer.status_code == 429, "even the right password waits"
+    page = answer.content.decode()
+    assert "Too many wrong passwords" in page
+    assert "a quarter of an hour" in page and settings.AXES_COOLOFF_TIME == 0.25
     assert "_auth_user_id" not in client.session
     assert AuditRecord.objects.filter(action="sign_in_failed", username=user.username).exists()
     # Somebody else at another desk is not locked out.

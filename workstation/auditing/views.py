@@ -12,7 +12,7 @@ from django.views.decorators.http import require_GET
 
 from workstation.accounts.models import AuditRecord, User
 from workstation.accounts.permissions import requires
-from workstation.accounts.services import ACTIONS
+from workstation.accounts.services import ACTIONS, address_of, record
 
 PAGE_SIZE = 100
 _INPUT = {"class": "input"}
@@ -62,6 +62,10 @@ def trail(request: HttpRequest) -> HttpResponse:
         request.GET, queryset=visible_records(request.user).select_related("site", "user")
     )
     page = Paginator(filtered.qs, PAGE_SIZE).get_page(request.GET.get("page"))
+    # Who watched the watchers: reading the trail is a row of it too.
+    record(
+        "view", user=request.user, remote_address=address_of(request), detail={"what": "audit"}
+    )
     return render(
         request,
         "auditing/trail.html",
