@@ -47,7 +47,8 @@ def _report(case: Case) -> Report:
 
 
 def case_notices(case: Case) -> list[dict[str, str]]:
-    """What the reader must know about how images arrived and what was refused; worst first."""
+    """What the reader must know before reading: how images arrived, what was refused; worst
+    first. (Mere information stands in the viewer's list of notices.)"""
     found = [
         {"severity": notice.level, "text": notice.text, "about": study.description}
         for study in case.studies.order_by("pk")
@@ -58,7 +59,8 @@ def case_notices(case: Case) -> list[dict[str, str]]:
         about = notice.series.description or notice.series.modality if notice.series else ""
         found.append({"severity": notice.severity, "text": notice.message, "about": about})
     order = {"refused": 0, "warning": 1, "warn": 1}
-    return sorted(found, key=lambda row: order.get(row["severity"], 2))
+    grave = [row for row in found if row["severity"] in order]
+    return sorted(grave, key=lambda row: order[row["severity"]])
 
 
 def _panel(request: HttpRequest, case: Case, **extra: Any) -> HttpResponse:
@@ -73,6 +75,7 @@ def _panel(request: HttpRequest, case: Case, **extra: Any) -> HttpResponse:
         "mine": mine,
         "signed": case.state in SIGNED,
         "meanings": MEANINGS,
+        "notices": case_notices(case),
     }
     if report is not None:
         context.update(_report_context(report))

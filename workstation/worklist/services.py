@@ -17,6 +17,7 @@ from workstation.worklist.states import move
 
 JOIN_WITHIN = timedelta(days=60)
 """Studies of one patient this close together are read as one case."""
+NOT_IMAGES = frozenset({"RTSTRUCT", "RTPLAN", "RTDOSE", "SEG", "SR", "PR", "KO", "REG", "DOC"})
 OPEN_STATES = (
     CaseState.RECEIVING,
     CaseState.ANALYSING,
@@ -70,7 +71,10 @@ def _open_case_for(study: Study) -> Case | None:
 def describe_case(case: Case) -> None:
     """Refresh the columns the list shows: modalities and title, from the studies received."""
     studies = list(case.studies.order_by("study_date", "pk").prefetch_related("series"))
-    found = {s.modality for study in studies for s in study.series.all()}
+    series = [s for study in studies for s in study.series.all()]
+    # Contours, reports and the like are no images; a case of nothing else names what it has.
+    images = {s.modality for s in series if s.modality not in NOT_IMAGES}
+    found = images or {s.modality for s in series}
     case.modalities = " ".join(sorted(found))[:80]
     titles = [study.description for study in studies if study.description]
     case.title = " + ".join(dict.fromkeys(titles))[:200] or case.modalities or "Study"
