@@ -119,7 +119,7 @@ async def code_for(user: Any, case_id: int) -> int:
 async def test_who_may_not_see_the_case_is_told_by_code(house: House) -> None:
     make = sync_to_async(lambda role, sites: UserFactory(role=role, sites=sites()))
     admin = await make(Role.ADMINISTRATOR, lambda: [house.case.site])
-    stranger = await make(Role.RADIOLOGIST, lambda: [])
+    stranger = await make(Role.RADIOLOGIST, list)
     assert await code_for(AnonymousUser(), house.case.pk) == 4401
     assert await code_for(admin, house.case.pk) == 4403
     assert await code_for(stranger, house.case.pk) == 4404

@@ -54,7 +54,7 @@ PERMISSIONS: dict[str, frozenset[Role]] = {
 
 
 def allowed(user: Any, permission: str) -> bool:
-    """Whether the user's role grants ``permission``; an unknown permission is a programming error."""
+    """Whether the user's role grants ``permission``; an unknown one is a programming error."""
     roles = PERMISSIONS[permission]
     return bool(user.is_authenticated and user.is_active and user.role in roles)
 
