@@ -78,6 +78,9 @@ class Contract:
     """At least one of these channels must be there; empty: any one."""
     zoom: int = 1
     """A classifier's crop is sampled ``zoom`` times finer than ``spacing_mm``."""
+    judges_candidates: bool = False
+    """Whether a classifier is asked about every candidate of the segmentation's primary map, and
+    the map there multiplied by its answer. If not, it is asked once, at the map's peak."""
     temperature: float = 1.0
     """Logits are divided by this before the sigmoid (fitted on validation patients)."""
     training: dict[str, Any] = field(default_factory=dict)

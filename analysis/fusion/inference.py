@@ -8,12 +8,18 @@ from pathlib import Path
 
 import numpy as np
 import torch
+from scipy import ndimage
 
 from analysis.contracts import Matrix, ModelUse, Notice, Pathway, Role
 from analysis.errors import ModelError
 from analysis.fusion.bundle import SHIPPED, Bundle, build, find_bundle, load_network
 from analysis.fusion.channels import FloatArray, Prepared, crop_around, prepare
 from analysis.geometry import Grid, Volume
+
+Voxel = tuple[int, int, int]
+"""(z, y, x)."""
+CANDIDATE_EDGE, CANDIDATE_PEAK = 0.2, 0.5
+"""Probabilities that bound a candidate region and that it must reach."""
 
 Progress = Callable[[float, str], None]
 """Called with the share done (0..1) and plain words for what is being done."""
@@ -25,9 +31,10 @@ class FusionOutput:
     model grid: cubic voxels along the patient axes, in the reference's LPS."""
 
     heatmap: Volume
-    """The primary output of the segmentation network."""
+    """The primary output of the segmentation network, judged by the classifier where that is
+    what the classifier is for (``Contract.judges_candidates``)."""
     outputs: dict[str, Volume]
-    """Every output by name, the primary one included."""
+    """Every output by name, the primary one (as in ``heatmap``) included."""
     model: ModelUse
     probability: float | None
     """The classifier's; None without a classifier."""
@@ -55,7 +62,7 @@ def classify(
     network: torch.nn.Module,
     bundle: Bundle,
     image: FloatArray,
-    centre: tuple[int, int, int],
+    centre: Voxel,
     device: str,
 ) -> float:
     """The probability for the crop of a prepared image around voxel ``centre`` (z, y, x)."""
@@ -65,10 +72,35 @@ def classify(
     return float(torch.sigmoid(logit / bundle.contract.temperature).item())
 
 
-def peak(heatmap: FloatArray) -> tuple[int, int, int]:
+def peak(heatmap: FloatArray) -> Voxel:
     """Voxel (z, y, x) of the highest probability; the first of equals, so it is deterministic."""
     z, y, x = np.unravel_index(int(np.argmax(heatmap)), heatmap.shape)
     return int(z), int(y), int(x)
+
+
+def judge_candidates(
+    heatmap: FloatArray, ask: Callable[[Voxel], float]
+) -> tuple[FloatArray, float]:
+    """(judged heatmap, highest answer): one network proposes, the other judges.
+
+    A candidate is a connected region (26-neighbourhood) above ``CANDIDATE_EDGE`` that reaches
+    ``CANDIDATE_PEAK``. ``ask`` gives the classifier's probability for the voxel at its centre of
+    mass, and the whole region is multiplied by it. Without a candidate the peak is asked about.
+    """
+    marks, count = ndimage.label(heatmap >= CANDIDATE_EDGE, structure=np.ones((3, 3, 3)))
+    judged, answers = heatmap.copy(), []
+    for number, box in enumerate(ndimage.find_objects(marks, count), start=1):
+        inside = marks[box] == number
+        values = np.where(inside, heatmap[box], 0.0)
+        if values.max() < CANDIDATE_PEAK:
+            continue
+        middle = zip((part.start for part in box), ndimage.center_of_mass(values), strict=True)
+        z, y, x = (round(start + offset) for start, offset in middle)
+        answers.append(ask((z, y, x)))
+        judged[box][inside] *= answers[-1]
+    if not answers:
+        return judged, ask(peak(heatmap))
+    return judged, max(answers)
 
 
 def _notices(bundle: Bundle, prepared: Prepared) -> list[Notice]:
@@ -118,12 +150,7 @@ def infer(
     prepared = prepare(series, reference, bundle.contract)
     progress(0.25, f"running {bundle.name}")
     maps = segment(load_network(bundle, device), bundle, prepared.image, device)
-    outputs = {
-        name: Volume(maps[i], prepared.grid, "1", role="OTHER")
-        for i, name in enumerate(bundle.contract.outputs)
-    }
     primary = bundle.contract.outputs.index(bundle.contract.primary)
-    heatmap = outputs[bundle.contract.primary]
     notices = _notices(bundle, prepared)
 
     progress(0.8, "classifying")
@@ -137,12 +164,24 @@ def infer(
         seen = prepared
         if not _same_input(judge, bundle):
             seen = prepare(series, reference, judge.contract)
-        place = seen.grid.to_index(prepared.grid.to_lps(peak(maps[primary])[::-1]))
-        x, y, z = (int(v) for v in np.rint(place))
         network = load_network(judge, device)
-        probability = classify(network, judge, seen.image, (z, y, x), device)
+
+        def ask(voxel: Voxel) -> float:
+            place = seen.grid.to_index(prepared.grid.to_lps(voxel[::-1]))
+            x, y, z = (int(v) for v in np.rint(place))
+            return classify(network, judge, seen.image, (z, y, x), device)
+
+        if judge.contract.judges_candidates:
+            maps[primary], probability = judge_candidates(maps[primary], ask)
+        else:
+            probability = ask(peak(maps[primary]))
         classifier, label = judge.use(seen.present), judge.contract.label
         notices.append(Notice("model_note", f"{judge.name}: {judge.contract.note}", "info"))
+    outputs = {
+        name: Volume(maps[i], prepared.grid, "1", role="OTHER")
+        for i, name in enumerate(bundle.contract.outputs)
+    }
+    heatmap = outputs[bundle.contract.primary]
     progress(1.0, "networks done")
     return FusionOutput(
         heatmap, outputs, bundle.use(prepared.present), probability, classifier, label,

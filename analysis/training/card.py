@@ -60,7 +60,12 @@ def render_card(
         outputs = [f"- one probability: {contract.label}"]
         window = (
             f"one crop of {contract.window} samples, {plan.spacing_mm / contract.zoom:g} mm apart, "
-            "around the peak of the segmentation network's heatmap"
+            + (
+                "around every candidate of the segmentation network's primary map, which is then "
+                "multiplied by the answer; the case gets the highest answer"
+                if contract.judges_candidates
+                else "around the peak of the segmentation network's heatmap"
+            )
         )
     lines = [
         f"# {name} {version}",

@@ -214,6 +214,7 @@ def publish(
         label=plan.case_label,
         window=plan.crop,
         zoom=plan.zoom,
+        judges_candidates=plan.judges_candidates,
         temperature=round(temperature, 4),
         training_data=training_data(plan, options),
         training=record,

@@ -44,6 +44,8 @@ class Plan:
     """Samples of the classifier's crop around the heatmap's peak."""
     zoom: int
     """Those samples lie ``spacing_mm / zoom`` apart."""
+    judges_candidates: bool
+    """Whether the classifier is asked about every candidate (lung) or about the case (glioma)."""
     phantom_spacings: tuple[tuple[float, float, float] | None, ...]
     """(x, y, z) mm of the phantoms' reference series, in turn; None for the phantom's own."""
     mirror: bool
@@ -111,6 +113,7 @@ PLANS: dict[str, Plan] = {
         patch=(32, 32, 32),
         crop=(32, 32, 32),
         zoom=2,
+        judges_candidates=True,
         phantom_spacings=((2.0, 2.0, 3.0), (2.0, 2.0, 3.0), None, (1.8, 1.8, 2.5)),
         mirror=False,
         body="thorax",
@@ -152,6 +155,7 @@ PLANS: dict[str, Plan] = {
         patch=(48, 48, 48),
         crop=(32, 32, 32),
         zoom=1,
+        judges_candidates=False,
         phantom_spacings=(
             None,
             (2.0, 2.0, 2.0),

@@ -13,13 +13,15 @@ from __future__ import annotations
 import argparse
 import sys
 from dataclasses import dataclass, field
+from functools import partial
 from pathlib import Path
 
 import numpy as np
 import torch
 
 from analysis.fusion.bundle import SHIPPED, Bundle, find_bundle, load_network
-from analysis.fusion.inference import classify, peak, segment
+from analysis.fusion.channels import FloatArray
+from analysis.fusion.inference import Voxel, classify, judge_candidates, peak, segment
 from analysis.phantoms.model import VERSION as PHANTOM_VERSION
 from analysis.training.card import with_measured
 from analysis.training.patients import Patient, load_part
@@ -65,6 +67,12 @@ def rows_of(plan: Plan) -> list[Row]:
     return [*rows, *[Row(f"{c} only", frozenset({c})) for c in ("T1c", "FLAIR", "PET")]]
 
 
+def _ask(
+    network: torch.nn.Module, cls: Bundle, image: FloatArray, device: str, voxel: Voxel
+) -> float:
+    return classify(network, cls, image, voxel, device)
+
+
 def measure(
     patients: list[Patient], plan: Plan, seg: Bundle, cls: Bundle, device: str
 ) -> tuple[list[Row], list[bool]]:
@@ -80,6 +88,12 @@ def measure(
             image = patient.image.copy()
             image[[c not in row.kept for c in plan.channels]] = 0.0
             maps = segment(segmenter, seg, image, device)
+            ask = partial(_ask, judge, cls, image, device)
+            if cls.contract.judges_candidates:
+                maps[primary], probability = judge_candidates(maps[primary], ask)
+            else:
+                probability = ask(peak(maps[primary]))
+            row.probabilities.append(probability)
             marked = maps >= 0.5
             if labels[primary].any():
                 row.dice.append(dice(marked[primary], labels[primary]))
@@ -95,7 +109,6 @@ def measure(
             row.false_positives.append(float(counts.false_positives))
             row.lesions += counts.lesions
             row.found += counts.found
-            row.probabilities.append(classify(judge, cls, image, peak(maps[primary]), device))
         print(f"{plan.pathway}: {number}/{len(patients)}", file=sys.stderr, flush=True)
     return rows, truth
 
