@@ -1,7 +1,7 @@
 /** Entry of every page: styles, htmx, Alpine, live notices, messages, autosave. */
 import htmx from 'htmx.org';
 import './styles/index.css';
-import { installAutosave } from './pages/autosave';
+import { flushAutosave, installAutosave } from './pages/autosave';
 import { csrfToken } from './pages/csrf';
 import { connectLive } from './pages/live';
 import { installToasts, toast } from './pages/toast';
@@ -22,6 +22,10 @@ htmx.config.responseHandling = [
 interface HtmxRequestDetail {
   headers: Record<string, string>;
   verb: string;
+}
+interface HtmxConfirmDetail {
+  elt: Element;
+  issueRequest: (skipConfirmation: boolean) => void;
 }
 interface HtmxAnswerDetail {
   xhr: XMLHttpRequest;
@@ -45,6 +49,13 @@ function install(): void {
   body.addEventListener('htmx:configRequest', (event) => {
     const detail = (event as CustomEvent<HtmxRequestDetail>).detail;
     if (detail.verb !== 'get') detail.headers['X-CSRFToken'] = csrfToken();
+  });
+  // A request that speaks about the form's text (signing) waits until that text is saved.
+  body.addEventListener('htmx:confirm', (event) => {
+    const { elt, issueRequest } = (event as CustomEvent<HtmxConfirmDetail>).detail;
+    if (!elt.hasAttribute('data-after-autosave')) return;
+    event.preventDefault();
+    void flushAutosave().then(() => issueRequest(true));
   });
   body.addEventListener('htmx:responseError', (event) => {
     toast(explain((event as CustomEvent<HtmxAnswerDetail>).detail.xhr), 'bad');

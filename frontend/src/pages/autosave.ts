@@ -55,6 +55,16 @@ class Autosave {
     this.timer = window.setTimeout(() => void this.send(), PAUSE_MS);
   }
 
+  async flush(): Promise<void> {
+    if (!this.form.isConnected) {
+      alive.delete(this);
+      return;
+    }
+    if (this.form.dataset['autosaveStatus'] !== 'editing') return;
+    window.clearTimeout(this.timer);
+    await this.send();
+  }
+
   private restore(): void {
     const stored = localStorage.getItem(keyOf(this.url));
     if (!stored) return;
@@ -130,6 +140,12 @@ class Autosave {
 }
 
 const known = new WeakSet<HTMLFormElement>();
+const alive = new Set<{ flush: () => Promise<void> }>();
+
+/** Sends what is still waiting for its pause; resolves when the server has answered. */
+export async function flushAutosave(): Promise<void> {
+  await Promise.all([...alive].map((one) => one.flush()));
+}
 
 /** Finds autosaving forms in the page or in a piece that htmx has just put in. */
 export function installAutosave(root: ParentNode): void {
@@ -137,6 +153,6 @@ export function installAutosave(root: ParentNode): void {
     const url = form.dataset['autosave'];
     if (!url || known.has(form)) continue;
     known.add(form);
-    new Autosave(form, url);
+    alive.add(new Autosave(form, url));
   }
 }

@@ -1,0 +1,351 @@
+"""One synthetic case with known voxels, and what a server would answer about it."""
+
+from __future__ import annotations
+
+import math
+from typing import Any
+
+import numpy as np
+
+from analysis.volume_store import encode_slice
+from tests.browser.mock_volumes import (
+    NODULE,
+    Array,
+    ball_of,
+    centred_affine,
+    coarsen,
+    ct_volume,
+    lps_points,
+    pet_volume,
+    rotation,
+)
+
+CT, PET, HEATMAP, LABELS, LOOSE = 12, 13, 20, 21, 14
+
+
+class Case:
+    """Volumes, their encoded slices and the answers of the API."""
+
+    def __init__(self, size: int = 256, slices: int = 120) -> None:
+        mm = 384.0 / size
+        shape = (slices, size, size)
+        self.affines = {CT: centred_affine(shape, (mm, mm, 3.0))}
+        self.matrices = {CT: np.eye(4), PET: rotation(8, (6.0, -4.0, 5.0))}
+        ct = ct_volume(shape, self.affines[CT])
+        pet_shape = (80, 96, 96)
+        self.affines[PET] = centred_affine(pet_shape, (4.0, 4.0, 4.5))
+        pet = pet_volume(pet_shape, self.affines[PET], self.matrices[PET])
+        at = lps_points(shape, self.affines[CT])
+        ball = ball_of(at, NODULE, (11, 11, 11))
+        heat = np.rint(255 * np.exp(-ball * 0.7)).astype(np.uint8)
+        self.arrays: dict[int, Array] = {
+            CT: ct,
+            PET: pet,
+            HEATMAP: heat,
+            LABELS: (ball < 1).astype(np.uint8),
+            LOOSE: pet,
+        }
+        for layer in (HEATMAP, LABELS):
+            self.affines[layer], self.matrices[layer] = self.affines[CT], np.eye(4)
+        self.affines[LOOSE], self.matrices[LOOSE] = self.affines[PET], np.eye(4)
+        self.factors = {
+            CT: (1, 4, 4),
+            PET: (2, 2, 2),
+            HEATMAP: (1, 4, 4),
+            LABELS: (1, 4, 4),
+            LOOSE: (2, 2, 2),
+        }
+        self.measurements: list[dict[str, Any]] = []
+        self.reviews: dict[int, dict[str, Any]] = {}
+        self.decision: dict[str, Any] | None = None
+        self.payloads: dict[tuple[int, int, int], bytes] = {}
+        self.drop_after = 0
+        self.delay = 0.0
+        self.opens: list[dict[str, Any]] = []
+        for layer, array in self.arrays.items():
+            for level, pixels in enumerate((array, coarsen(array, self.factors[layer]))):
+                for k in range(pixels.shape[0]):
+                    self.payloads[layer, level, k] = encode_slice(np.ascontiguousarray(pixels[k]))
+
+    def shapes(self, layer: int) -> list[list[int]]:
+        fine = self.arrays[layer].shape
+        coarse = [-(-n // f) for n, f in zip(fine, self.factors[layer], strict=True)]
+        return [list(fine), coarse]
+
+    def _layer(self, layer: int, **rest: Any) -> dict[str, Any]:
+        array = self.arrays[layer]
+        fine, coarse = self.shapes(layer)
+        fusion = {
+            "state": "same_frame",
+            "fused": True,
+            "badge": "Same frame of reference",
+            "method": "",
+            "version": "",
+            "verdict": "usable",
+            "reasons": [],
+            "quality": [],
+            "decision": None,
+        }
+        return {
+            "id": layer,
+            "key": str(layer),
+            "kind": "series",
+            "role": "OTHER",
+            "unit": "1",
+            "modality": "OT",
+            "shape": fine,
+            "affine": self.affines[layer].tolist(),
+            "dtype": str(array.dtype),
+            "codec": 1 if array.dtype == np.int16 else 2,
+            "slope": 1.0,
+            "intercept": 0.0,
+            "value_range": [0, 1],
+            "window": [1, 0.5],
+            "synthetic": True,
+            "levels": [
+                {"shape": fine, "factors": [1, 1, 1]},
+                {"shape": coarse, "factors": list(self.factors[layer])},
+            ],
+            "lossy": "",
+            "matrix": self.matrices[layer].tolist(),
+            "registration_id": None,
+            "notices": [],
+            "model": "",
+            **rest,
+            "fusion": {**fusion, **rest.get("fusion", {})},
+        }
+
+    def pet_fusion(self) -> dict[str, Any]:
+        rejected = bool(self.decision) and self.decision["decision"] == "rejected"
+        return {
+            "state": "registered",
+            "fused": not rejected,
+            "method": "Rigid, Mattes mutual information",
+            "badge": "Not registered: not fused" if rejected else "Registered",
+            "version": "registration 1.0",
+            "verdict": "usable",
+            "decision": self.decision,
+            "reasons": ["Converged at every level"],
+            "quality": [
+                {
+                    "name": "Mutual information gain",
+                    "value": 0.412,
+                    "unit": "1",
+                    "basis": "after minus before",
+                    "passed": True,
+                },
+                {
+                    "name": "Landmark-free error estimate",
+                    "value": 1.31,
+                    "unit": "mm",
+                    "basis": "inverse consistency",
+                    "passed": True,
+                },
+            ],
+        }
+
+    def finding(self) -> dict[str, Any]:
+        review = {
+            "state": "pending",
+            "by": "",
+            "at": None,
+            "comment": "",
+            "label": "",
+            "location": "",
+        }
+        return {
+            "id": 5,
+            "number": 1,
+            "label": "Solid nodule",
+            "location": "Left upper lobe",
+            "laterality": "left",
+            "probability": 0.93,
+            "position": list(NODULE),
+            "long_axis_mm": 22.0,
+            "short_axis_mm": 21.6,
+            "volume_ml": 5.58,
+            "suv_max": 8.9,
+            "suv_peak": 7.8,
+            "suv_mean": 5.1,
+            "method": "radfuse-lung-unet 0.1.0, threshold 0.5",
+            "review": {**review, **self.reviews.get(5, {})},
+        }
+
+    def view(self) -> dict[str, Any]:
+        angles = np.linspace(0, 2 * math.pi, 40, endpoint=False)
+        x, y, z = NODULE
+        polygons = []
+        for dz in np.arange(-12, 12.1, 3.0):
+            radius = 15 * math.sqrt(max(0.0, 1 - (dz / 13) ** 2))
+            ring = [
+                [x + radius * math.cos(a), y + radius * 1.1 * math.sin(a), z + dz] for a in angles
+            ]
+            polygons.append(ring)
+        unfused = {
+            "state": "not_registered",
+            "fused": False,
+            "badge": "Not registered: not fused",
+            "verdict": "refused",
+            "reasons": ["Overlap with the reference is only 12 %"],
+        }
+        return {
+            "case": {
+                "id": 1,
+                "title": "Chest PET/CT",
+                "state": "reading",
+                "priority": "routine",
+                "pathway": "lung",
+                "held_by": "Dr Demo",
+                "held_by_me": True,
+                "can": dict.fromkeys(
+                    ("review", "measure", "decide_registration", "report", "sign"), True
+                ),
+            },
+            "patient": {
+                "name": "SYNTHETIC^ADA",
+                "patient_id": "SYN-1",
+                "issuer": "",
+                "sex": "F",
+                "birth_date": "1970-01-01",
+                "age": "56",
+                "site": "Demo",
+                "synthetic": True,
+            },
+            "studies": [],
+            "run": {"id": 1, "number": 1, "state": "done", "steps": []},
+            "reference": CT,
+            "layers": [
+                self._layer(
+                    CT,
+                    label="CT",
+                    role="CT",
+                    modality="CT",
+                    unit="[hnsf'U]",
+                    window=[400, 40],
+                    value_range=[-1024, 3000],
+                    fusion={"state": "reference", "badge": "Reference"},
+                ),
+                self._layer(
+                    PET,
+                    label="PET",
+                    role="PET",
+                    modality="PT",
+                    unit="g/ml{SUVbw}",
+                    slope=0.001,
+                    window=[5, 2.5],
+                    value_range=[0, 10],
+                    registration_id=3,
+                    fusion=self.pet_fusion(),
+                ),
+                self._layer(
+                    HEATMAP,
+                    kind="heatmap",
+                    label="Heatmap",
+                    unit="1",
+                    slope=1 / 255,
+                    model="radfuse-lung-unet 0.1.0",
+                ),
+                self._layer(LABELS, kind="segmentation", label="Segmentation", window=[1, 0.5]),
+                self._layer(
+                    LOOSE,
+                    label="MR T2",
+                    role="T2",
+                    modality="MR",
+                    window=[4000, 2000],
+                    fusion=unfused,
+                ),
+            ],
+            "outlines": [
+                {
+                    "number": 1,
+                    "name": "GTV",
+                    "color": "#ff5c5c",
+                    "layer": CT,
+                    "fused": True,
+                    "polygons": polygons,
+                }
+            ],
+            "findings": [self.finding()],
+            "measurements": self.measurements,
+            "notices": [],
+            "stream": {"path": "/ws/cases/1/slices/", "version": 1},
+        }
+
+    def sample(self, layer: int, point: list[float]) -> float | None:
+        """Nearest voxel of a layer at an LPS point of the reference frame, in the layer's unit."""
+        carried = self.matrices[layer] @ self.affines[layer]
+        i, j, k = np.rint((np.linalg.inv(carried) @ [*point, 1.0])[:3]).astype(int)
+        nz, ny, nx = self.arrays[layer].shape
+        if not (0 <= i < nx and 0 <= j < ny and 0 <= k < nz):
+            return None
+        return float(self.arrays[layer][k, j, i])
+
+    def post(self, path: str, body: dict[str, Any]) -> tuple[int, Any]:
+        if path.endswith("/measurements/"):
+            points = body["points"]
+            if body["tool"] == "length":
+                value = float(np.linalg.norm(np.subtract(points[0], points[1])))
+                text, unit = f"{value:.1f} mm", "mm"
+            else:
+                value = self.sample(CT, points[0]) or 0.0
+                text, unit = f"{value:.0f} HU", "[hnsf'U]"
+            self.measurements.append(
+                {
+                    "id": len(self.measurements) + 1,
+                    "tool": body["tool"],
+                    "unit": unit,
+                    "points": points,
+                    "value": value,
+                    "text": text,
+                    "by": "Dr Demo",
+                    "at": "2026-11-22T12:00:00Z",
+                }
+            )
+            return 201, self.measurements[-1]
+        if path.endswith("/probe/"):
+            hu, suv = self.sample(CT, body["point"]), self.sample(PET, body["point"])
+            values = [
+                {
+                    "layer": CT,
+                    "label": "CT",
+                    "value": hu,
+                    "unit": "[hnsf'U]",
+                    "text": "outside" if hu is None else f"{hu:.0f} HU",
+                },
+                {
+                    "layer": PET,
+                    "label": "PET",
+                    "value": suv,
+                    "unit": "g/ml{SUVbw}",
+                    "text": "outside" if suv is None else f"{suv / 1000:.2f} SUVbw",
+                },
+            ]
+            return 200, {"point": body["point"], "values": values}
+        if path.endswith("/review/"):
+            self.reviews[5] = {**body, "by": "Dr Demo", "at": "2026-11-22T12:00:00Z"}
+            return 200, self.finding()
+        if path.endswith("/decision/"):
+            self.decision = {
+                "decision": body["decision"],
+                "by": "Dr Demo",
+                "at": "2026-11-22T12:00:00Z",
+                "reason": body["reason"],
+            }
+            if body["matrix"]:
+                self.matrices[PET] = np.array(body["matrix"])
+            return 200, {"fusion": self.pet_fusion(), "matrix": self.matrices[PET].tolist()}
+        return 404, {"detail": "Not found."}
+
+    def order(self, layers: list[int], focus: dict[str, int]) -> list[tuple[int, int, int]]:
+        """Coarse level of each layer, then full resolution, middle-out from the focus slice."""
+        planned: list[tuple[int, int, int]] = []
+        for level in (1, 0):
+            for layer in layers:
+                count = self.shapes(layer)[level][0]
+                middle = count // 2
+                if layer == focus["layer"]:
+                    middle = focus["slice"] // (self.factors[layer][0] if level else 1)
+                planned += [
+                    (layer, level, k) for k in sorted(range(count), key=lambda k: abs(k - middle))
+                ]
+        return planned
