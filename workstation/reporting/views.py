@@ -118,6 +118,8 @@ def _report_context(report: Report) -> dict[str, Any]:
         "versions": [(v, json.loads(v.content)) for v in report.versions.order_by("number")],
         "obstacles": obstacles(report),
         "section_labels": dict(ReportSection.choices),
+        # The signed text is canonical JSON with sorted keys; a report has an order of its own.
+        "section_order": [*ReportSection.choices, ("addendum", "Addendum")],
     }
 
 

@@ -27,3 +27,9 @@ def person_name(value: str) -> str:
     alphabetic, *ideographic = groups
     other = "".join(ideographic)
     return f"{alphabetic} ({other})" if alphabetic and other else alphabetic or other
+
+
+@register.filter
+def texts_of(sections: Mapping[str, list[str]], name: str) -> list[str]:
+    """The texts of one section; a version without it has none."""
+    return sections.get(name, [])
