@@ -194,8 +194,8 @@ def arguments(description: str | None) -> argparse.ArgumentParser:
     parser.add_argument("--out", type=Path, required=True, help="bundle folder to write")
     parser.add_argument("--cache", type=Path, default=Path("var/training"), help="made patients")
     parser.add_argument("--seed", type=int, default=20260101)
-    parser.add_argument("--patients", type=int, default=90)
-    parser.add_argument("--checks", type=int, default=10, help="validation patients")
+    parser.add_argument("--patients", type=int, default=110)
+    parser.add_argument("--checks", type=int, default=14, help="validation patients")
     parser.add_argument("--minutes", type=float, default=1e6, help="stop after so long")
     parser.add_argument("--start", type=Path, help="bundle whose weights to go on from")
     parser.add_argument(
@@ -209,8 +209,8 @@ def main() -> None:
     parser = arguments(__doc__)
     parser.add_argument("--iterations", type=int, default=3000)
     parser.add_argument("--check-every", type=int, default=200)
-    parser.add_argument("--batch", type=int, default=2)
-    parser.add_argument("--rate", type=float, default=3e-3)
+    parser.add_argument("--batch", type=int, default=4)
+    parser.add_argument("--rate", type=float, default=2e-3)
     options = parser.parse_args()
     train(PLANS[options.pathway], options)
 
