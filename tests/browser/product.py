@@ -1,4 +1,4 @@
-"""The real product in a throw-away folder, for stories: every process that ``deploy/run`` starts."""
+"""The real product in a throw-away folder, for stories: all that ``deploy/run`` starts."""
 
 from __future__ import annotations
 

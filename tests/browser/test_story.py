@@ -13,6 +13,7 @@ import time
 import urllib.error
 import urllib.request
 from collections.abc import Callable, Iterator
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -113,14 +114,14 @@ def test_the_whole_chain(product: Product, open_as: Opener) -> None:
     need("pdftotext")
     reader = open_as("radiologist")
 
-    # --- the list fills by itself: no reload, only live notices ---------------------------------
+    # --- the list fills by itself: no reload, only live notices ---
     reader.goto("/?tab=all")
     row = reader.locator("tr[data-case]", has_text=THORAX)
     row.wait_for(timeout=ANALYSIS_SECONDS * 1000)
     row.locator(".badge--ready").wait_for(timeout=ANALYSIS_SECONDS * 1000)
     case = row.get_attribute("data-case")
 
-    # --- the claim is a lock ---------------------------------------------------------------------
+    # --- the claim is a lock ---
     second = open_as("radiologist2")
     row.get_by_role("button", name="Read", exact=True).click()
     reader.wait_for_url(f"**/cases/{case}/")
@@ -137,7 +138,7 @@ def test_the_whole_chain(product: Product, open_as: Opener) -> None:
     )
     assert "Rosa Demo is reading this case" in refused.text()
 
-    # --- images: fused, badged, labelled ----------------------------------------------------------
+    # --- images: fused, badged, labelled ---
     until(lambda: hook(reader, "ready"), 90, "the first image")
     until(lambda: hook(reader, "complete"), 120, "every slice")
     fused = pane_pixels(reader)
@@ -152,13 +153,13 @@ def test_the_whole_chain(product: Product, open_as: Opener) -> None:
     reader.keyboard.press("f")
     until(lambda: coloured(pane_pixels(reader)) > 0.01, 20, "fusion on again")
 
-    # --- the socket drops (the web server is killed): the stream and the page come back ------------
+    # --- the socket drops (the web server is killed): the stream and the page come back ---
     product.kill("uvicorn")
     until(lambda: _alive(product), 60, "the launcher starts the web server again")
     reader.locator("#viewer").get_by_text("Connected").wait_for(timeout=60_000)
     assert coloured(pane_pixels(reader)) > 0.01
 
-    # --- the draft is saved while typing and survives a reload --------------------------------------
+    # --- the draft is saved while typing and survives a reload ---
     own = reader.locator("[data-section=indication] textarea").last
     own.fill("Staging of a pulmonary nodule.")
     reader.locator("#report-form[data-autosave-status=saved]").wait_for()
@@ -167,7 +168,7 @@ def test_the_whole_chain(product: Product, open_as: Opener) -> None:
     field.wait_for()
     assert field.input_value() == "Staging of a pulmonary nodule."
 
-    # --- every finding is judged ----------------------------------------------------------------------
+    # --- every finding is judged ---
     findings = reader.locator(".case-panel [data-finding]")
     findings.first.wait_for()
     count = findings.count()
@@ -180,7 +181,7 @@ def test_the_whole_chain(product: Product, open_as: Opener) -> None:
         ).and_(reader.locator(":not([data-state=pending])")).wait_for()
     reader.locator("[data-pending='0']").wait_for()
 
-    # --- sign: the password again, what changed, who the patient is -----------------------------------
+    # --- sign: the password again, what changed, who the patient is ---
     reader.click("#open-sign")
     dialog = reader.locator("#sign-dialog")
     dialog.get_by_text("Staging of a pulmonary nodule.").first.wait_for()
@@ -193,7 +194,7 @@ def test_the_whole_chain(product: Product, open_as: Opener) -> None:
     reader.locator("[data-version='1']").wait_for()
     assert "Signed by Rosa Demo" in reader.locator("[data-version='1']").inner_text()
 
-    # --- the document ------------------------------------------------------------------------------------
+    # --- the document ---
     with reader.expect_download() as download:
         reader.get_by_role("link", name="Download PDF").click()
     path = download.value.path()
@@ -204,9 +205,9 @@ def test_the_whole_chain(product: Product, open_as: Opener) -> None:
     assert "Staging of a pulmonary nodule." in text
     assert text.count("Not for diagnostic use") >= text.count("\f")
 
-    # --- results reach the destination -------------------------------------------------------------------
+    # --- results reach the destination ---
     files = until(
-        lambda: (d := product.delivered()) and {"Segmentation", "Comprehensive3DSR"} <= d.keys() and d,
+        lambda: _both_delivered(product),
         120,
         "SR and SEG at the destination",
     )
@@ -216,7 +217,7 @@ def test_the_whole_chain(product: Product, open_as: Opener) -> None:
     segmentation = pydicom.dcmread(files["Segmentation"][0])
     assert segmentation.SegmentSequence[0].SegmentNumber == 1
 
-    # --- signed text only grows -----------------------------------------------------------------------------
+    # --- signed text only grows ---
     reader.get_by_text("Add an addendum").click()
     reader.fill("#addendum-text", "Discussed with the clinic.")
     reader.fill("#addendum-password", PASSWORD)
@@ -224,7 +225,7 @@ def test_the_whole_chain(product: Product, open_as: Opener) -> None:
     reader.locator("[data-version='2']").wait_for()
     assert "Discussed with the clinic." in reader.locator("[data-version='2']").inner_text()
 
-    # --- another site sees nothing; the trail has it all ---------------------------------------------------
+    # --- another site sees nothing; the trail has it all ---
     remote = open_as("remote")
     remote.goto("/?tab=all")
     assert remote.locator("tr[data-case]").count() == 0
@@ -235,11 +236,16 @@ def test_the_whole_chain(product: Product, open_as: Opener) -> None:
     for action in ("view", "claim", "edit", "review", "sign", "download", "export", "addend"):
         assert re.search(rf"\b{action}\b", trail), action
 
-    # --- no patient in any log ---------------------------------------------------------------------------------
+    # --- no patient in any log ---
     logs = product.logs()
     assert logs
     for word in ("Thorax One", "SYN-T-0011", "SYNTHETIC^", "Head One", "SYN-H-0021"):
         assert word not in logs
+
+
+def _both_delivered(product: Product) -> dict[str, list[Path]] | None:
+    files = product.delivered()
+    return files if {"Segmentation", "Comprehensive3DSR"} <= files.keys() else None
 
 
 def _alive(product: Product) -> bool:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from itertools import pairwise
+
 import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
@@ -39,7 +41,7 @@ def test_any_sequence_stays_in_the_table(events: list[str]) -> None:
     assert case.state == expected
     rows = list(case.events.all())
     assert len(rows) == made
-    for earlier, later in zip(rows, rows[1:], strict=False):
+    for earlier, later in pairwise(rows):
         assert earlier.to_state == later.from_state
 
 

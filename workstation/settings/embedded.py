@@ -31,7 +31,7 @@ from workstation.settings.base import DATABASES  # noqa: E402
 
 if DATABASES["default"]["ENGINE"] == "django.db.backends.sqlite3":
     DATABASES["default"]["OPTIONS"] = {
-        # IMMEDIATE: a writer waits for the lock instead of failing half-way with "database is locked".
+        # IMMEDIATE: a writer waits for the lock instead of failing half-way ("database is locked").
         "transaction_mode": "IMMEDIATE",
         "timeout": 30,
         "init_command": "PRAGMA journal_mode=WAL; PRAGMA synchronous=NORMAL;",
