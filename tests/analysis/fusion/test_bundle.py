@@ -13,6 +13,7 @@ from monai.networks.nets import UNet
 
 from analysis.errors import ModelError
 from analysis.fusion.bundle import find_bundle, load_network, read_bundle
+from analysis.fusion.inference import judge_candidates
 from analysis.training.card import with_measured
 from analysis.training.patients import draft_contract
 from analysis.training.plans import PLANS
@@ -139,3 +140,36 @@ def test_half_precision_weights_are_close_to_what_was_trained(folder: Path) -> N
     with torch.inference_mode():
         gap = (network(image.float()) - stored(image.float())).abs().max()
     assert float(gap) < 0.02
+
+
+def ridge() -> np.ndarray:
+    """Three regions: a strong one, a second strong one, and one too weak to be a candidate."""
+    heat = np.zeros((8, 8, 20), np.float32)
+    heat[3:5, 3:5, 2:5] = 0.9
+    heat[3:5, 3:5, 9:12] = 0.6
+    heat[3, 3, 16] = 0.4
+    return heat
+
+
+def test_one_network_proposes_and_the_other_judges() -> None:
+    asked: list[tuple[int, int, int]] = []
+
+    def ask(voxel: tuple[int, int, int]) -> float:
+        asked.append(voxel)
+        return 0.1 if voxel[2] < 8 else 0.8
+
+    heat = ridge()
+    judged, answer = judge_candidates(heat, ask)
+    assert [v[2] for v in asked] == [3, 10]
+    assert answer == 0.8
+    assert judged[3, 3, 3] == pytest.approx(0.09)
+    assert judged[3, 3, 10] == pytest.approx(0.48)
+    assert judged[3, 3, 16] == heat[3, 3, 16]
+    assert heat[3, 3, 3] == np.float32(0.9)
+
+
+def test_without_a_candidate_the_peak_is_asked_about() -> None:
+    heat = ridge() * np.float32(0.5)
+    judged, answer = judge_candidates(heat, lambda voxel: float(voxel == (3, 3, 2)))
+    assert answer == 1.0
+    assert np.array_equal(judged, heat)

@@ -36,7 +36,7 @@ def test_bundle_is_complete_and_unaltered(name: str) -> None:
     for key in ("version", "monai_version", "pytorch_version", "network_data_format", "task"):
         assert metadata[key], key
     assert metadata["radfuse"]["training_data"].startswith("Trained only on synthetic patients")
-    assert bundle.contract.training["iterations_done"] > 500
+    assert bundle.contract.training["iterations_done"] >= 300
     inputs = metadata["network_data_format"]["inputs"]["image"]
     assert tuple(inputs["channel_def"].values()) == bundle.contract.channels
     assert build(folder, "network_def") is not None
