@@ -31,7 +31,21 @@ check_disk() {
         die "The disk is too full: $((free / 1024)) MB free under $ROOT, about $((NEEDED_KB / 1024)) MB needed for the first installation. Free some room and run this again."
 }
 
-# stamp NAME FILES...: a hash over the contents of files, kept as a mark of what was installed.
+# logged LOG COMMAND...: runs it with its output in a file, and a dot on the terminal now and then.
+logged() {
+    local log="$1" job
+    shift
+    "$@" >"$log" 2>&1 &
+    job=$!
+    while kill -0 "$job" 2>/dev/null; do
+        sleep 3
+        printf '.' >&2
+    done
+    printf '\n' >&2
+    wait "$job"
+}
+
+# stamp_of FILES...: a hash over the contents of files, kept as a mark of what was installed.
 stamp_of() { cat "$@" | sha256sum | cut -c1-16; }
 
 # install_python [EXTRA]: the packages of pyproject.toml, at the versions of constraints.txt.
@@ -56,8 +70,8 @@ if sys.argv[1]:
     lines += project["optional-dependencies"][sys.argv[1]]
 print("\n".join(lines))
 PY
-    "$PYTHON" -m pip install --disable-pip-version-check --progress-bar off \
-        --constraint constraints.txt --requirement "$VENV/.requirements" >"$VENV/.pip.log" 2>&1 ||
+    logged "$VENV/.pip.log" "$PYTHON" -m pip install --disable-pip-version-check --progress-bar off \
+        --constraint constraints.txt --requirement "$VENV/.requirements" ||
         { tail -n 15 "$VENV/.pip.log" >&2; die "Python packages could not be installed (log: $VENV/.pip.log). Check the network to the package registry, then run this again."; }
     rm -f "$VENV/.radfuse-${extra:-core}-"*
     touch "$mark"
@@ -91,13 +105,13 @@ build_frontend() {
     local deps="frontend/node_modules/.radfuse-$(stamp_of frontend/package-lock.json)"
     if [ ! -e "$deps" ]; then
         say "Installing the viewer's packages ..."
-        (cd frontend && "${NPM[@]}" ci --no-audit --no-fund --loglevel=error) >"$VENV/.npm.log" 2>&1 ||
+        logged "$VENV/.npm.log" "${NPM[@]}" --prefix frontend ci --no-audit --no-fund --loglevel=error ||
             { tail -n 15 "$VENV/.npm.log" >&2; die "The viewer's packages could not be installed. Check the network to the npm registry, then run this again."; }
         touch "$deps"
     fi
     [ -e "$mark" ] && return
     say "Building the viewer ..."
-    (cd frontend && "${NPM[@]}" run --silent build) >"$VENV/.vite.log" 2>&1 ||
+    logged "$VENV/.vite.log" "${NPM[@]}" --prefix frontend run --silent build ||
         { tail -n 30 "$VENV/.vite.log" >&2; die "The viewer could not be built (see above)."; }
     touch "$mark"
 }
