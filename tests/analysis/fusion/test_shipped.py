@@ -82,7 +82,7 @@ def thorax() -> Phantom:
 
 @pytest.fixture(scope="module")
 def both(thorax: Phantom) -> FusionOutput:
-    return infer("lung", channels(thorax, "CT", "PET"), thorax.labels["nodule"].grid)
+    return infer("lung", channels(thorax, "CT", "PET"), thorax.labels["nodule"].grid, threads=1)
 
 
 def test_lung_peak_lies_in_the_avid_lesion(thorax: Phantom, both: FusionOutput) -> None:
@@ -110,7 +110,7 @@ def test_heart_and_liver_stay_dark(thorax: Phantom, both: FusionOutput) -> None:
 
 
 def test_missing_channel_is_accepted_and_named(thorax: Phantom, both: FusionOutput) -> None:
-    output = infer("lung", channels(thorax, "CT"), thorax.labels["nodule"].grid)
+    output = infer("lung", channels(thorax, "CT"), thorax.labels["nodule"].grid, threads=1)
     assert output.model.present == ("CT",)
     assert output.model.channels == ("CT", "PET")
     (notice,) = [n for n in output.notices if n.code == "missing_channel"]
@@ -119,7 +119,7 @@ def test_missing_channel_is_accepted_and_named(thorax: Phantom, both: FusionOutp
 
 
 def test_the_same_case_gives_the_same_answer(thorax: Phantom, both: FusionOutput) -> None:
-    again = infer("lung", channels(thorax, "CT", "PET"), thorax.labels["nodule"].grid)
+    again = infer("lung", channels(thorax, "CT", "PET"), thorax.labels["nodule"].grid, threads=1)
     assert np.array_equal(again.heatmap.array, both.heatmap.array)
     assert again.probability == both.probability
 
@@ -128,7 +128,7 @@ def test_glioma_is_found_through_the_series_own_frames() -> None:
     """Every series lies in a frame of its own: only the matrices bring them together."""
     head = make_head(7, spacing_mm=(2.0, 2.0, 2.0), positive=True)
     roles = ("T1", "T1c", "T2", "FLAIR", "PET")
-    output = infer("glioma", channels(head, *roles), head.labels["whole"].grid)
+    output = infer("glioma", channels(head, *roles), head.labels["whole"].grid, threads=1)
     assert inside(head.labels["whole"], peak_place(output))
     assert value_at(output.outputs["core"], np.array(head.lesions[0].centre)) > 0.0
     assert output.label == "high-grade glioma"
@@ -151,7 +151,7 @@ def test_a_pet_that_is_not_in_suv_is_refused(thorax: Phantom) -> None:
     pet = thorax.series["PET"]
     counts = Volume(pet.volume.array, pet.volume.grid, "Bq/ml", "PT", "PET")
     with pytest.raises(ModelError) as refused:
-        infer("lung", {"PET": (counts, pet.to_reference)}, thorax.labels["nodule"].grid)
+        infer("lung", {"PET": (counts, pet.to_reference)}, thorax.labels["nodule"].grid, threads=1)
     assert refused.value.code == "wrong_unit"
 
 
