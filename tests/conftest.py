@@ -11,6 +11,8 @@ from typing import NoReturn
 import pytest
 from django.db import connection
 
+from workstation.broker import broker
+
 ROOT = Path(__file__).resolve().parents[1]
 IN_CI = bool(os.environ.get("CI"))
 
@@ -76,3 +78,9 @@ def _append_only_tables(request: pytest.FixtureRequest) -> Iterator[None]:
         with connection.cursor() as cursor:
             for name in _existing_triggers():
                 cursor.execute(f'DROP TRIGGER "{name}"')
+
+
+@pytest.fixture(autouse=True)
+def _no_messages_left() -> None:
+    """Messages that an earlier test sent and nobody took must not reach this test's worker."""
+    broker.flush_all()
