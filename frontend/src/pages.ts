@@ -36,7 +36,7 @@ function explain(xhr: XMLHttpRequest): string {
     const body = JSON.parse(xhr.responseText) as { detail?: unknown };
     if (typeof body.detail === 'string') return body.detail;
   }
-  if (xhr.status === 401) return 'You are signed out. Sign in again in another tab, then repeat the step.';
+  if (xhr.status === 401) return 'You are signed out. Sign in again in another tab, then reload this page.';
   if (xhr.status === 403) return 'You may not do this. If you were signed out, reload the page and sign in.';
   if (xhr.status === 404) return 'This no longer exists. Reload the page.';
   if (xhr.status === 429) return 'Too many wrong passwords. Nothing was signed; try again in a quarter of an hour.';

@@ -164,3 +164,14 @@ def test_posts_need_the_token(house: House) -> None:
 def test_every_socket_is_guarded_by_name() -> None:
     """Who gets which close code is tested with the sockets (tests/reading, tests/worklist)."""
     assert {pattern.name for pattern in websocket_urlpatterns} == {"live", "slices"}
+
+
+@pytest.mark.parametrize("headers", [{"Accept": "application/json"}, {"HX-Request": "true"}])
+def test_a_script_is_told_that_it_is_signed_out(house: House, headers: dict[str, str]) -> None:
+    """A redirect would look like success to an autosave: the sign-in page answers 200."""
+    url = reverse("reporting:save", kwargs={"case_id": house.arguments["case_id"]})
+    answer = Client(headers=headers).post(url, {"revision": 1})
+    assert answer.status_code == 401
+    assert "signed out" in answer.json()["detail"]
+    page = Client(headers={"Accept": "text/html,*/*"}).get("/")
+    assert page.status_code == 302 and page["Location"].startswith("/accounts/sign-in/")

@@ -65,8 +65,8 @@ View = Callable[..., HttpResponseBase]
 def requires(permission: str) -> Callable[[View], View]:
     """For function views: 403 unless the role grants ``permission``.
 
-    Sign-in itself is Django's LoginRequiredMiddleware. The name stays on the view so that a test
-    can compare every URL with the table.
+    Sign-in itself is the middleware's (``accounts/middleware.py``). The name stays on the view so
+    that a test can compare every URL with the table.
     """
     if permission not in PERMISSIONS:
         raise KeyError(permission)

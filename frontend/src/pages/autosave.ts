@@ -115,7 +115,7 @@ class Autosave {
   private async answered(response: Response, sent: string): Promise<void> {
     const isJson = response.headers.get('content-type')?.includes('application/json') ?? false;
     const body = isJson ? ((await response.json()) as Record<string, unknown>) : {};
-    if (response.ok) {
+    if (response.ok && isJson) {
       const revision = this.form.querySelector<HTMLInputElement>('input[name="revision"]');
       if (revision && body['revision'] !== undefined) revision.value = String(body['revision']);
       // Typed on while the request was under way: keep that text, the pause timer sends it.
@@ -124,6 +124,9 @@ class Autosave {
       this.form.dispatchEvent(new CustomEvent('radfuse:autosaved', { detail: body, bubbles: true }));
     } else if (response.status >= 500) {
       this.retry('The server could not save. Your text is kept in this browser and will be sent again.');
+    } else if (response.status === 401) {
+      this.show('error', 'Not saved: you are signed out');
+      toast('You are signed out. Sign in again in another tab, then reload this page: your text is kept in this browser and is put back.', 'bad');
     } else {
       const reason = typeof body['detail'] === 'string' ? body['detail'] : `The server refused the change (${response.status}).`;
       this.show(response.status === 409 ? 'conflict' : 'error', 'Not saved');

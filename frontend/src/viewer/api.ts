@@ -13,7 +13,7 @@ export class ApiError extends Error {
 }
 
 const HINTS: Record<number, string> = {
-  401: 'You are signed out. Sign in again in another tab, then repeat the step.',
+  401: 'You are signed out. Sign in again in another tab, then reload this page.',
   403: 'You may not do this in this case.',
   404: 'This no longer exists. Reload the page.',
   409: 'The case was changed meanwhile. Reload the page.',
