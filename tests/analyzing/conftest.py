@@ -82,6 +82,7 @@ def sent(
             messages = broker.queues[queue]
             while not messages.empty():
                 message = Message.decode(messages.get())
+                messages.task_done()
                 found.append((message.actor_name, message.args[0]))
         return found
 
