@@ -17,11 +17,13 @@ from __future__ import annotations
 import ctypes
 import errno
 import json
+import logging
 import os
 import signal
 import sys
 import time
 import traceback
+import warnings
 from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import IO, Any
@@ -119,7 +121,9 @@ def answer(line: str, speaker: _Speaker) -> None:
     except Exception as error:  # noqa: BLE001
         known = as_analysis_error(error)
         if known is None:
-            traceback.print_exc()
+            # Its place and kind, not its message: libraries quote header values in theirs.
+            sys.stderr.write(f"Traceback of {type(error).__qualname__}:\n")
+            traceback.print_tb(error.__traceback__)
             known = AnalysisError(
                 "internal_error",
                 f"The analysis failed unexpectedly ({type(error).__name__}). "
@@ -133,6 +137,9 @@ def answer(line: str, speaker: _Speaker) -> None:
 def serve() -> int:
     """Answer requests until standard input closes."""
     die_with_parent()
+    # What this process prints goes to a log, and pydicom prints the values it doubts.
+    logging.getLogger("pydicom").setLevel(logging.ERROR)
+    warnings.filterwarnings("ignore", category=UserWarning, module=r"pydicom\.")
     with protected_stdout() as out:
         speaker = _Speaker(out)
         for line in sys.stdin:

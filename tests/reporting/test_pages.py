@@ -96,6 +96,8 @@ def test_the_reader_writes_and_others_look(report: Report, desk: Client) -> None
     assert not theirs.find_all("textarea") and not theirs.find(id="open-sign")
     assert "is reading this case" in theirs.text
     assert "Nodule of 12 mm." in theirs.text
+    looks = AuditRecord.objects.filter(action="view", case_id=report.case_id)
+    assert [row.detail for row in looks] == [{"what": "report"}] * 2
     for page in (mine, theirs):
         assert "Not for diagnostic use" in page.text
 

@@ -17,7 +17,9 @@ class SignInRequired(LoginRequiredMiddleware):
     think a report saved that was not.
     """
 
-    def handle_no_permission(self, request: HttpRequest, view_func: Any) -> HttpResponseBase:
+    def handle_no_permission(  # type: ignore[override]  # the stubs know redirects only
+        self, request: HttpRequest, view_func: Any
+    ) -> HttpResponseBase:
         accepted = request.headers.get("Accept", "text/html")
         if "HX-Request" in request.headers or "text/html" not in accepted:
             return JsonResponse({"detail": SIGNED_OUT}, status=401)

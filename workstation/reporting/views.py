@@ -128,7 +128,12 @@ def _report_context(report: Report) -> dict[str, Any]:
 @requires("report.view")
 def panel(request: HttpRequest, case_id: int) -> HttpResponse:
     """The report beside the images: the draft to its reader, read-only to others."""
-    return _panel(request, _case(request, case_id))
+    case = _case(request, case_id)
+    record(
+        "view", user=request.user, site=case.site, obj=case, case_id=case.pk,
+        remote_address=address_of(request), detail={"what": "report"},
+    )  # fmt: skip
+    return _panel(request, case)
 
 
 @require_POST

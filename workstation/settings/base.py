@@ -218,7 +218,12 @@ SPECTACULAR_SETTINGS = {"TITLE": "Radfuse", "VERSION": "0.1.0", "SERVE_INCLUDE_S
 LOGGING = {
     "version": 1,
     "disable_existing_loggers": False,
-    "formatters": {"line": {"format": "%(asctime)s %(levelname)s %(name)s %(message)s"}},
+    "formatters": {
+        "line": {
+            "()": "workstation.logs.WithoutValues",
+            "format": "%(asctime)s %(levelname)s %(name)s %(message)s",
+        }
+    },
     "handlers": {"stderr": {"class": "logging.StreamHandler", "formatter": "line"}},
     "root": {"handlers": ["stderr"], "level": env.str("RADFUSE_LOG_LEVEL", default="INFO")},
     "loggers": {
@@ -230,5 +235,7 @@ LOGGING = {
         "weasyprint": {"level": "ERROR"},
         "fontTools": {"level": "ERROR"},
         "uvicorn.access": {"level": "WARNING"},
+        # Errors in sockets are reported here; its own handler would print their messages.
+        "uvicorn": {"handlers": ["stderr"], "propagate": False},
     },
 }
