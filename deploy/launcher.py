@@ -352,7 +352,7 @@ def announce(options: argparse.Namespace, home: Path, seconds: float) -> None:
             "    radiologist    reads, corrects and signs",
             "    radiologist2   a second reader of the same site",
             "    lead           department lead: also the audit trail",
-            "    admin          administrator: sites, destinations, quarantine",
+            "    admin          administrator: destinations, quarantine, audit trail",
             "    remote         a radiologist of another site: sees none of these cases",
             "  Two synthetic patients are being sent in; they are ready in a minute or two.",
         ]
