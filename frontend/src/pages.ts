@@ -1,4 +1,4 @@
-/** Entry of every page: styles, htmx, Alpine, live notices, messages, autosave. */
+/** Entry of every page: styles, htmx, live notices, messages, autosave. */
 import htmx from 'htmx.org';
 import './styles/index.css';
 import { flushAutosave, installAutosave } from './pages/autosave';

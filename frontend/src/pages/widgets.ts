@@ -1,5 +1,4 @@
 /** Small behaviours named by data attributes, so that templates need no inline script. */
-import Alpine from '@alpinejs/csp';
 
 /** Minutes since a moment as "42 min", "3 h 05", "2 d". */
 export function elapsed(from: Date, now: Date): string {
@@ -15,6 +14,18 @@ function tick(): void {
   }
 }
 
+/** Keys of the report that also work while typing: F2 goes to it, Ctrl+Enter opens sign-off. */
+function reportKey(event: KeyboardEvent): void {
+  if (document.querySelector('dialog[open]')) return;
+  const sign = event.key === 'Enter' && (event.ctrlKey || event.metaKey);
+  if (!sign && event.key !== 'F2') return;
+  const target = document.querySelector<HTMLElement>(sign ? '#open-sign' : '#report-form textarea');
+  if (!target) return;
+  event.preventDefault();
+  if (sign) target.click();
+  else target.focus();
+}
+
 export function installWidgets(): void {
   document.addEventListener('click', (event) => {
     const target = event.target as Element;
@@ -27,28 +38,8 @@ export function installWidgets(): void {
       window.dispatchEvent(new CustomEvent('radfuse:goto', { detail }));
     }
   });
+  document.addEventListener('keydown', reportKey);
   tick();
   window.setInterval(tick, 20_000);
   document.body.addEventListener('htmx:afterSettle', tick);
-
-  // CSP build of Alpine: templates name these, they hold no expressions of their own.
-  Alpine.data('toggle', () => ({
-    open: false,
-    flip() {
-      this['open'] = !this['open'];
-    },
-    close() {
-      this['open'] = false;
-    },
-  }));
-  Alpine.data('tabs', () => ({
-    tab: '',
-    init() {
-      this['tab'] = this.$el.dataset['tab'] ?? '';
-    },
-    pick(event: Event) {
-      this['tab'] = (event.currentTarget as HTMLElement).dataset['tab'] ?? '';
-    },
-  }));
-  Alpine.start();
 }

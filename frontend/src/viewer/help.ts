@@ -6,6 +6,11 @@ const NAMES: Record<string, string> = {
   ArrowDown: '↓', ArrowUp: '↑', ArrowLeft: '←', ArrowRight: '→', PageDown: 'PgDn', PageUp: 'PgUp', ' ': 'Space', Escape: 'Esc',
 };
 
+const REPORT: readonly (readonly [string, string])[] = [
+  ['F2', 'to the report text'],
+  ['Ctrl+Enter', 'open sign-off'],
+];
+
 const MOUSE: readonly (readonly [string, string])[] = [
   ['Left drag', 'the active tool'],
   ['Right drag', 'zoom'],
@@ -30,11 +35,15 @@ export function helpDialog(): HTMLDialogElement {
     h('h3', { text: 'Mouse' }),
     h('dl', { class: 'facts small' }, ...MOUSE.flatMap(([name, text]) => [h('dt', { text: name }), h('dd', { text })])),
   );
+  const report = h('section', {},
+    h('h3', { text: 'Report' }),
+    h('dl', { class: 'facts small' }, ...REPORT.flatMap(([name, text]) => [h('dt', {}, h('kbd', { class: 'kbd', text: name })), h('dd', { text })])),
+  );
   const dialog = h('dialog', { class: 'dialog dialog--wide', attrs: { 'aria-label': 'Keys and mouse' } });
   dialog.append(
     h('header', {}, h('h2', { text: 'Keys and mouse' }), button('Close', () => dialog.close())),
-    h('div', { class: 'columns' }, ...groups.map(section), mouse),
-    h('p', { class: 'muted small', text: 'Keys rest while a text field has the focus. Values of length and probe are computed on the server from the stored geometry.' }),
+    h('div', { class: 'columns' }, ...groups.map(section), report, mouse),
+    h('p', { class: 'muted small', text: 'Keys rest while a text field has the focus, except those of the report. Values of length and probe are computed on the server from the stored geometry.' }),
   );
   return dialog;
 }
