@@ -67,8 +67,8 @@ def _has_unseen_images(case: Case, run: Run | None) -> bool:
 
 
 def _close_analysis(case: Case, run: Run) -> None:
-    """Lay out the draft, and tell the case how its newest run ended, once."""
-    if run.state == RunState.DONE:
+    """Lay out the draft, empty after a failure; tell the case how its newest run ended, once."""
+    if run.state in (RunState.DONE, RunState.FAILED):
         prepare_report(run)
     pathway, problem = str(facts_of(run).get("pathway", "")), run.problem
     told = case.problem == problem and pathway in ("", case.pathway)

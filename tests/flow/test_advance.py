@@ -8,6 +8,7 @@ from typing import Any
 
 import pytest
 from django.core.management import call_command
+from django.test import RequestFactory
 from django.utils import timezone
 from hypothesis import given
 from hypothesis import settings as hypothesis_settings
@@ -17,11 +18,13 @@ from analysis.contracts import STEPS
 from tests.analyzing.conftest import uids_of
 from tests.analyzing.results import leave_result
 from tests.factories import (
+    PASSWORD,
     CaseFactory,
     InstanceFactory,
     PatientFactory,
     SeriesFactory,
     StudyFactory,
+    UserFactory,
 )
 from workstation.analyzing.models import Run, RunState, Step
 from workstation.analyzing.recording import load_result
@@ -29,7 +32,11 @@ from workstation.analyzing.requests import run_folder
 from workstation.analyzing.services import claim_step, fail_step, finish_step, latest_run
 from workstation.flow import advance, advance_case, sweep, waiting_cases
 from workstation.receiving.models import Patient, Study
+from workstation.reporting.documents import render_pdf
+from workstation.reporting.models import Origin, ReportSection
+from workstation.reporting.services import MEANINGS, save_draft, seal, sign_report
 from workstation.worklist.models import Case, CaseEvent, CaseState
+from workstation.worklist.services import claim_case
 
 Sent = Callable[[Callable[[], Any]], list[tuple[str, int]]]
 DoStep = Callable[[Run, str], Step]
@@ -196,6 +203,24 @@ def test_a_failed_analysis_leaves_a_readable_case_with_its_reason(case: Case) ->
     assert (case.state, case.problem) == (CaseState.READY, "Volumes: No series can be used.")
     advance(case.pk)
     assert case.runs.count() == 1, "a failed run is not started again by itself"
+    sentences = case.report.sentences.all()
+    assert {s.section for s in sentences} == set(ReportSection.values), "it can be reported by hand"
+    assert {(s.text, s.origin) for s in sentences} == {("", Origin.READER)}
+
+
+def test_a_report_by_hand_is_signed(case: Case, rf: RequestFactory) -> None:
+    test_a_failed_analysis_leaves_a_readable_case_with_its_reason(case)
+    case = fresh(case)
+    reader = UserFactory(sites=[case.site])
+    claim_case(case, reader)
+    own = case.report.sentences.get(section=ReportSection.IMPRESSION)
+    saved = save_draft(case.report, reader, revision=0, texts={own.pk: "Read by eye."})
+    assert saved.revision == 1
+    version = sign_report(
+        saved, reader, rf.post("/"), password=PASSWORD, meaning=MEANINGS[0], seen=seal(saved)
+    )
+    assert "Read by eye." in version.content
+    assert render_pdf(version).startswith(b"%PDF")
 
 
 def test_the_sweep_returns_orphans_and_resends(case: Case, sent: Sent, settings: Any) -> None:

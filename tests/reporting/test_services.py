@@ -20,6 +20,7 @@ from tests.factories import (
     UserFactory,
 )
 from workstation.accounts.models import User
+from workstation.analyzing.models import Run
 from workstation.reading.services import review_finding
 from workstation.reporting.difference import changes_since_draft, word_pieces
 from workstation.reporting.models import Origin, Report, Sentence, Version
@@ -115,6 +116,18 @@ def test_a_touched_draft_survives_a_new_run(report: Report, reader: User) -> Non
     prepare_report(RunFactory(case=report.case))
     row.refresh_from_db()
     assert row.text == "mine"
+
+
+def test_an_empty_report_is_filled_when_the_failed_run_succeeds(reader: User) -> None:
+    run = RunFactory(state="failed")
+    report = prepare_report(run)
+    assert not report.sentences.exclude(text="").exists()
+    run.steps.update(state="done")
+    DraftSentenceFactory(run=run, text="From the second try.")
+    run = Run.objects.get(pk=run.pk)
+    assert prepare_report(run).sentences.filter(text="From the second try.").exists()
+    prepare_report(RunFactory(case=run.case, state="failed"))
+    assert report.sentences.filter(text="From the second try.").exists(), "a draft stays"
 
 
 def test_an_untouched_draft_follows_the_new_run(report: Report) -> None:

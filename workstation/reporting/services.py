@@ -11,7 +11,7 @@ from django.utils import timezone
 
 from workstation.accounts.models import User
 from workstation.accounts.services import address_of, record
-from workstation.analyzing.models import Run
+from workstation.analyzing.models import Run, RunState
 from workstation.live import publish
 from workstation.reading.models import FindingReview, ReviewState
 from workstation.reporting.content import (
@@ -56,13 +56,17 @@ class WrongPassword(ReportRefused):
 def prepare_report(run: Run) -> Report:
     """Lay the run's draft out as the case's working report. Idempotent.
 
-    A report that a reader has touched is left alone: the reader decides what to take over.
+    A report that a reader has touched is left alone: the reader decides what to take over. A run
+    that failed gives an empty report, so that its case can be reported by hand; a draft that is
+    there already stays.
     """
     report, created = Report.objects.select_for_update().get_or_create(
         case=run.case, defaults={"run": run}
     )
     untouched = report.revision == 0 and not report.versions.exists()
-    if not created and (not untouched or report.run_id == run.pk):
+    drafted_by_run = report.sentences.exclude(origin=Origin.READER).exists()
+    laid_out = report.run_id == run.pk and (drafted_by_run or not run.sentences.exists())
+    if not created and (not untouched or laid_out or run.state == RunState.FAILED):
         return report
     report.run = run
     report.save(update_fields=["run"])
