@@ -27,9 +27,6 @@ class Score:
     inside: float
 
 
-NOTHING = Score(1.0, 0.0, 0.0)
-
-
 class Comparison:
     """Reference points of one level against a moving level, scored for any rigid matrix.
 
