@@ -173,5 +173,8 @@ def test_a_script_is_told_that_it_is_signed_out(house: House, headers: dict[str,
     answer = Client(headers=headers).post(url, {"revision": 1})
     assert answer.status_code == 401
     assert "signed out" in answer.json()["detail"]
+    view = reverse("reading:view", kwargs={"case_id": house.arguments["case_id"]})
+    answer = Client(headers=headers).get(view)
+    assert answer.status_code in (401, 403) and "signed out" in answer.json()["detail"]
     page = Client(headers={"Accept": "text/html,*/*"}).get("/")
     assert page.status_code == 302 and page["Location"].startswith("/accounts/sign-in/")

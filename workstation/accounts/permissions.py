@@ -11,9 +11,11 @@ from typing import TYPE_CHECKING, Any
 
 from django.core.exceptions import PermissionDenied
 from django.http import HttpRequest, HttpResponseBase
+from rest_framework.exceptions import NotAuthenticated
 from rest_framework.permissions import BasePermission
 from rest_framework.request import Request
 
+from workstation.accounts.middleware import SIGNED_OUT
 from workstation.accounts.models import Role
 
 if TYPE_CHECKING:
@@ -88,6 +90,8 @@ class HasPermission(BasePermission):
     """For API views: every view names ``permission`` (or ``permissions`` by HTTP method)."""
 
     def has_permission(self, request: Request, view: APIView) -> bool:
+        if not request.user.is_authenticated:
+            raise NotAuthenticated(SIGNED_OUT)
         table: dict[str, str] = getattr(view, "permissions", {})
         name = table.get(request.method or "", getattr(view, "permission", ""))
         # A view that names no permission is closed to everybody.
