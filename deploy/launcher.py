@@ -307,10 +307,7 @@ def run(options: argparse.Namespace) -> None:
         running.append(valkey)
         wait_for_valkey(sockets / "valkey.sock", valkey)
         say("Preparing the database and static files ...")
-        manage(env, "migrate", "--verbosity", "0")
-        manage(env, "collectstatic", "--noinput", "--verbosity", "0")
-        if options.demo:
-            manage(env, "demo", "--users")
+        manage(env, "prepare", *(["--demo"] if options.demo else []))
         if options.setup_only:
             return
         say("Starting web, workers, DICOM listener ...")

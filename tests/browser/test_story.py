@@ -243,6 +243,64 @@ def test_the_whole_chain(product: Product, open_as: Opener) -> None:
         assert word not in logs
 
 
+def test_a_real_patient_by_upload_and_by_c_store(
+    product: Product, open_as: Opener, real_data: Path
+) -> None:
+    """CT, MR and PET of a sarcoma patient with the delivered tumour contours: one case each,
+    read and signed like any other."""
+    patients = real_data / "sarcoma-ct-mr-pet"
+    subprocess.run(
+        [
+            need("storescu"), "-aet", "STORESCU", "-aec", "RADFUSE", "+sd", "+r",
+            "127.0.0.1", str(product.dicom_port), str(patients / "STS_005"),
+        ],
+        check=True,
+        capture_output=True,
+    )  # fmt: skip
+    reader = open_as("radiologist")
+    reader.goto("/receiving/")
+    reader.locator("input[webkitdirectory]").set_input_files(patients / "STS_001")
+    reader.get_by_text("Finished:").wait_for(timeout=180_000)
+    assert "240 stored" in reader.locator("[data-upload-text]").inner_text()
+
+    reader.goto("/?tab=all")
+    for name in ("STS_001", "STS_005"):
+        row = reader.locator("tr[data-case]", has_text=name)
+        row.locator(".badge--ready").wait_for(timeout=ANALYSIS_SECONDS * 1000)
+        assert row.count() == 1, "one case a patient"
+        assert "CT MR PT" in row.inner_text()
+
+    row = reader.locator("tr[data-case]", has_text="STS_001")
+    case = row.get_attribute("data-case")
+    row.get_by_role("button", name="Read", exact=True).click()
+    reader.wait_for_url(f"**/cases/{case}/")
+    until(lambda: hook(reader, "complete"), 120, "every slice")
+    reader.locator("#viewer").get_by_text("PET (SUVbw): Same frame of reference").first.wait_for()
+    reader.locator("#viewer").get_by_text("GTV_Mass_CT").first.wait_for()
+    contour = reader.locator(".case-panel [data-finding]", has_text="Delivered contour")
+    assert "365" in contour.inner_text(), "the delivered volume in ml"
+    findings = reader.locator(".case-panel [data-finding]")
+    for number in range(findings.count()):
+        findings.nth(number).get_by_role("button", name="Accept", exact=True).click()
+        reader.locator(f".case-panel [data-finding] >> nth={number}").and_(
+            reader.locator("[data-state=accepted]")
+        ).wait_for()
+    before = len(product.delivered().get("Comprehensive3DSR", []))
+    reader.click("#open-sign")
+    reader.locator("#sign-password").fill(PASSWORD)
+    reader.locator("#confirm-sign").click()
+    reader.locator("[data-version='1']").wait_for()
+    reports = until(
+        lambda: product.delivered().get("Comprehensive3DSR", [])[before:],
+        120,
+        "the SR at the destination",
+    )
+    # File names are UIDs, so the new one may stand anywhere in the list.
+    assert reports
+    everything = product.delivered()["Comprehensive3DSR"]
+    assert "STS_001" in {str(pydicom.dcmread(path).PatientID) for path in everything}
+
+
 def _both_delivered(product: Product) -> dict[str, list[Path]] | None:
     files = product.delivered()
     return files if {"Segmentation", "Comprehensive3DSR"} <= files.keys() else None
