@@ -121,6 +121,10 @@ def test_the_whole_chain(product: Product, open_as: Opener) -> None:
     row.locator(".badge--ready").wait_for(timeout=ANALYSIS_SECONDS * 1000)
     case = row.get_attribute("data-case")
 
+    # --- the keyboard way: arrows walk the rows, and a live refresh keeps the place ---
+    reader.keyboard.press("ArrowDown")
+    assert reader.evaluate("document.activeElement.id").startswith("act-")
+
     # --- the claim is a lock ---
     second = open_as("radiologist2")
     row.get_by_role("button", name="Read", exact=True).click()

@@ -26,6 +26,31 @@ function reportKey(event: KeyboardEvent): void {
   else target.focus();
 }
 
+/** Which row the arrow keys go to from row `at` (-1: none yet); stays inside the list. */
+export function nextRow(at: number, step: 1 | -1, rows: number): number {
+  if (at < 0) return step === 1 ? 0 : rows - 1;
+  return Math.min(rows - 1, Math.max(0, at + step));
+}
+
+/** Arrow keys walk the rows of a list (their main action gets the focus, Enter does it); "/" searches. */
+function listKey(event: KeyboardEvent): void {
+  if (event.ctrlKey || event.metaKey || event.altKey) return;
+  if ((event.target as Element).closest('input, select, textarea')) return;
+  const table = document.querySelector('[data-rows]');
+  if (!table) return;
+  if (event.key === '/') {
+    event.preventDefault();
+    document.querySelector<HTMLInputElement>('input[type=search]')?.focus();
+    return;
+  }
+  const step = event.key === 'ArrowDown' ? 1 : event.key === 'ArrowUp' ? -1 : 0;
+  if (step === 0) return;
+  const actions = [...table.querySelectorAll<HTMLElement>('[data-row-action]')];
+  if (actions.length === 0) return;
+  event.preventDefault();
+  actions[nextRow(actions.indexOf(document.activeElement as HTMLElement), step, actions.length)]?.focus();
+}
+
 export function installWidgets(): void {
   document.addEventListener('click', (event) => {
     const target = event.target as Element;
@@ -39,6 +64,7 @@ export function installWidgets(): void {
     }
   });
   document.addEventListener('keydown', reportKey);
+  document.addEventListener('keydown', listKey);
   tick();
   window.setInterval(tick, 20_000);
   document.body.addEventListener('htmx:afterSettle', tick);
