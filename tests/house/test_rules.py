@@ -98,3 +98,10 @@ def test_the_web_process_loads_no_torch_monai_or_simpleitk(module: str) -> None:
         [sys.executable, "-c", code], cwd=ROOT, capture_output=True, text=True, check=False
     )
     assert done.returncode == 0, done.stderr[-600:]
+
+
+def test_live_refreshes_never_drop_the_last_notice() -> None:
+    """htmx ``throttle`` swallows the end of a burst: a list would stay stale; ``delay`` does not."""
+    pages = [path for path in tracked() if path.suffix == ".html"]
+    assert any("radfuse:live-case" in path.read_text() for path in pages)
+    assert not [str(path) for path in pages if "throttle:" in path.read_text()]
