@@ -101,7 +101,7 @@ def test_the_web_process_loads_no_torch_monai_or_simpleitk(module: str) -> None:
 
 
 def test_live_refreshes_never_drop_the_last_notice() -> None:
-    """htmx ``throttle`` swallows the end of a burst: a list would stay stale; ``delay`` does not."""
+    """htmx ``throttle`` swallows the end of a burst, and a list stays stale; ``delay`` does not."""
     pages = [path for path in tracked() if path.suffix == ".html"]
     assert any("radfuse:live-case" in path.read_text() for path in pages)
     assert not [str(path) for path in pages if "throttle:" in path.read_text()]
