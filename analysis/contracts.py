@@ -65,6 +65,9 @@ class SeriesInput:
     modality: str
     description: str
     paths: tuple[str, ...]
+    role: str = ""
+    """A code of ``analysis/roles/rules.toml`` that the web stored, by rule or by hand. Empty:
+    decided from the headers."""
 
 
 @dataclass(frozen=True)
