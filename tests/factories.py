@@ -25,7 +25,7 @@ from workstation.analyzing.models import (
     Step,
     StepState,
 )
-from workstation.receiving.models import Instance, Patient, Series, Study
+from workstation.receiving.models import Instance, Patient, RemoteNode, Series, Study
 from workstation.worklist.models import Case, Claim
 
 PASSWORD = "correct horse battery staple"
@@ -51,6 +51,15 @@ class SiteFactory(DjangoModelFactory):
 
     code = factory.Sequence(lambda n: f"site-{n}")
     name = factory.Sequence(lambda n: f"Hospital {n}")
+
+
+class RemoteNodeFactory(DjangoModelFactory):
+    class Meta:
+        model = RemoteNode
+
+    site = factory.SubFactory(SiteFactory)
+    name = factory.Sequence(lambda n: f"Node {n}")
+    ae_title = factory.Sequence(lambda n: f"NODE{n}")
 
 
 class UserFactory(DjangoModelFactory):

@@ -20,13 +20,14 @@ import pydicom
 import pytest
 from django.conf import settings
 from django.core.management import CommandError, call_command
+from django.db import IntegrityError
 from pydicom.dataset import Dataset
 from pynetdicom import AE
 from pynetdicom.association import Association
 from pynetdicom.sop_class import CTImageStorage, RTStructureSetStorage, Verification
 
 from tests.conftest import ROOT, need
-from tests.factories import SiteFactory
+from tests.factories import RemoteNodeFactory
 from tests.receiving.conftest import files_below
 from tests.receiving.objects import NAME, ct, dataset, encode, structure_set
 from workstation.accounts.models import Site
@@ -41,7 +42,7 @@ PATIENT_WORDS = ("PHANTOMINE", NAME.split("^")[1], "19610203")
 
 @pytest.fixture
 def site() -> Site:
-    return SiteFactory(code="north", calling_ae_titles=["SCANNER"])
+    return RemoteNodeFactory(site__code="north", ae_title="SCANNER").site
 
 
 @pytest.fixture
@@ -91,9 +92,9 @@ def test_a_default_site_takes_unknown_callers(listener: Listener, settings: Any)
     association.release()
 
 
-def test_a_title_of_two_sites_belongs_to_neither(listener: Listener) -> None:
-    SiteFactory(calling_ae_titles=["SCANNER"])
-    assert associate(listener.port).is_rejected
+def test_a_title_belongs_to_one_site_only(site: Site) -> None:
+    with pytest.raises(IntegrityError):
+        RemoteNodeFactory(ae_title="SCANNER")
 
 
 def test_refused_objects_are_kept_and_the_sender_told(listener: Listener) -> None:
@@ -236,7 +237,8 @@ class Process:
             [sys.executable, "manage.py", "migrate", "-v0"], cwd=ROOT, env=self.environment,
             check=True, timeout=120,
         )  # fmt: skip
-        self.ask("INSERT INTO accounts_site VALUES (1, 'north', 'North', 'UTC', '[]')")
+        columns = "id, code, name, time_zone"
+        self.ask(f"INSERT INTO accounts_site ({columns}) VALUES (1, 'north', 'North', 'UTC')")
 
     def ask(self, sql: str) -> list[tuple[int]]:
         with closing(sqlite3.connect(self.home / "radfuse.sqlite3")) as database, database:

@@ -105,7 +105,7 @@ def test_a_full_disk_is_told_and_what_was_stored_is_counted(
             raise storage.StorageFull
         return archive(staged)
 
-    monkeypatch.setattr(services.storage, "archive", full_after_one)
+    monkeypatch.setattr(storage, "archive", full_after_one)
     answer = send(client, started["files_url"], {"1.dcm": ct(1), "2.dcm": ct(2), "3.dcm": ct(3)})
     assert answer.status_code == 507
     assert "disk is full" in answer.json()["detail"]

@@ -26,6 +26,7 @@ from workstation.receiving.models import (
     StudyNotice,
 )
 from workstation.receiving.outcomes import Outcome, Result
+from workstation.receiving.services import storing
 
 pytestmark = pytest.mark.django_db
 
@@ -231,7 +232,7 @@ def test_a_late_arrival_opens_the_study_again_and_nudges_its_case(
     site: Site, django_capture_on_commit_callbacks: Any, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     nudged: list[int] = []
-    monkeypatch.setattr(services, "nudge", nudged.append)
+    monkeypatch.setattr(storing, "nudge", nudged.append)
     store(site, ct(1))
     study = Study.objects.get()
     case = CaseFactory(patient=study.patient, site=site, studies=[study])

@@ -35,11 +35,6 @@ class Site(models.Model):
     code = models.SlugField(max_length=32, unique=True)
     name = models.CharField(max_length=200)
     time_zone = models.CharField(max_length=64, default="UTC")
-    calling_ae_titles = models.JSONField(
-        default=list,
-        blank=True,
-        help_text="AE titles whose associations belong to this site.",
-    )
 
     def __str__(self) -> str:
         return self.name
@@ -61,6 +56,35 @@ class User(AbstractUser):
     @property
     def display_name(self) -> str:
         return self.get_full_name() or self.username
+
+
+class TokenScope(models.TextChoices):
+    READ = "read", "Search and retrieve"
+    WRITE = "write", "Store"
+    BOTH = "both", "Search, retrieve and store"
+
+
+class AccessToken(SiteRow):
+    """What a program shows instead of a session: one site, one scope, an end.
+
+    Only the SHA-256 of the secret is kept.
+    """
+
+    site = models.ForeignKey(Site, on_delete=models.PROTECT)
+    user = models.ForeignKey(
+        User, on_delete=models.PROTECT, related_name="tokens", help_text="Who answers for it."
+    )
+    name = models.CharField(max_length=100)
+    scope = models.CharField(max_length=8, choices=TokenScope, default=TokenScope.READ)
+    prefix = models.CharField(max_length=12, help_text="Its first letters, to tell it apart.")
+    digest = models.CharField(max_length=64, unique=True)
+    created_at = models.DateTimeField(auto_now_add=True)
+    expires_at = models.DateTimeField()
+    last_used_at = models.DateTimeField(null=True)
+    revoked_at = models.DateTimeField(null=True)
+
+    class Meta:
+        ordering = ["-id"]
 
 
 class AuditRecord(SiteRow):

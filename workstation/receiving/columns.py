@@ -7,6 +7,7 @@ from typing import Any
 
 from workstation.receiving.headers import Header
 from workstation.receiving.models import Patient
+from workstation.receiving.names import name_key
 
 SYNTHETIC = "SYNTHETIC"
 """Names of digital patients begin with this word, and screens say so."""
@@ -16,6 +17,7 @@ Person = dict[str, str | date | None]
 def patient_columns(header: Header) -> dict[str, Any]:
     return {
         **person(header),
+        "name_key": name_key(header.patient_name),
         "synthetic": header.patient_name.upper().startswith(SYNTHETIC),
     }
 
@@ -49,6 +51,9 @@ def instance_columns(header: Header) -> dict[str, Any]:
         "transfer_syntax_uid": header.transfer_syntax_uid,
         "is_image": header.is_image,
         "instance_number": header.instance_number,
+        "rows": header.rows,
+        "columns": header.columns,
+        "number_of_frames": header.number_of_frames,
     }
 
 

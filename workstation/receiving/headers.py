@@ -103,6 +103,9 @@ class Header:
     series_description: str = ""
     body_part: str = ""
     frame_of_reference_uid: str = ""
+    rows: int | None = None
+    columns: int | None = None
+    number_of_frames: int | None = None
     evidence: dict[str, str] = field(default_factory=dict)
 
 
@@ -115,7 +118,7 @@ def read_header(path: Path) -> Header:
         meta = _meta(file)
         start = file.tell()
         transfer_syntax = _transfer_syntax(meta)
-        if str(meta.get("MediaStorageSOPClassUID", "")) == DICOMDIR:
+        if _media_class(meta) == DICOMDIR:
             raise Ignored(
                 "dicomdir", "A DICOMDIR is the table of contents of a disc; it holds no images."
             )
@@ -144,6 +147,15 @@ def _meta(file: BinaryIO) -> Dataset:
     try:
         # Leaves the file at the first byte after group 2.
         return read_dataset(file, False, True, stop_when=lambda tag, vr, length: tag >> 16 != 2)
+    except UNREADABLE:
+        raise NotAccepted(
+            "bad_meta", "The file meta information of this DICOM file cannot be read."
+        ) from None
+
+
+def _media_class(meta: Dataset) -> str:
+    try:
+        return _text(meta, "MediaStorageSOPClassUID")
     except UNREADABLE:
         raise NotAccepted(
             "bad_meta", "The file meta information of this DICOM file cannot be read."
@@ -207,6 +219,9 @@ def _judge(dataset: Dataset, transfer_syntax: str, shape: Shape) -> Header:
         series_description=_text(dataset, "SeriesDescription")[:128],
         body_part=_text(dataset, "BodyPartExamined")[:32],
         frame_of_reference_uid=_text(dataset, "FrameOfReferenceUID")[:64],
+        rows=_count(dataset, "Rows"),
+        columns=_count(dataset, "Columns"),
+        number_of_frames=_count(dataset, "NumberOfFrames"),
         evidence={key: value for key in EVIDENCE if (value := _text(dataset, key))},
     )
     if is_image:
@@ -284,6 +299,11 @@ def _integer(dataset: Dataset, keyword: str) -> int | None:
         return None
     # PostgreSQL's integer; larger ones are nonsense in every element read here.
     return number if abs(number) < 2**31 else None
+
+
+def _count(dataset: Dataset, keyword: str) -> int | None:
+    number = _integer(dataset, keyword)
+    return number if number is not None and number > 0 else None
 
 
 def _date(dataset: Dataset, keyword: str) -> date | None:

@@ -20,6 +20,7 @@ from pynetdicom.sop_class import Verification
 from pynetdicom.transport import ThreadedAssociationServer
 
 from workstation.accounts.models import Site
+from workstation.receiving.models import RemoteNode
 from workstation.receiving.outcomes import Outcome, Result
 from workstation.receiving.services import store_instance
 from workstation.receiving.storage import StorageFull
@@ -101,21 +102,14 @@ def _keep_identifiers_out_of_logs() -> None:
 
 
 def site_of(calling_ae_title: str) -> Site | None:
-    """The site whose list holds the calling AE title; else the default site, if one is set.
-
-    A title that two sites claim belongs to neither: images must not reach the wrong hospital.
-    """
-    owners = [
-        site for site in Site.objects.all() if calling_ae_title in site.calling_ae_titles
-    ]
-    if len(owners) > 1:
-        log.error(
-            "a calling AE title is listed at %d sites (%s); it is refused",
-            len(owners), ", ".join(site.code for site in owners),
-        )  # fmt: skip
-        return None
-    if owners:
-        return owners[0]
+    """The site of the node with this AE title; else the default site, if one is set."""
+    node = (
+        RemoteNode.objects.filter(ae_title=calling_ae_title, may_send=True, active=True)
+        .select_related("site")
+        .first()
+    )
+    if node is not None:
+        return node.site
     if settings.DICOM_DEFAULT_SITE:
         return Site.objects.filter(code=settings.DICOM_DEFAULT_SITE).first()
     return None

@@ -4,15 +4,15 @@ from __future__ import annotations
 
 from django.urls import path
 
-from workstation.receiving import views
+from workstation.receiving.views import quarantine, upload
 
 app_name = "receiving"
 urlpatterns = [
-    path("", views.upload_page, name="upload"),
-    path("uploads/", views.upload_start, name="upload-start"),
-    path("uploads/<int:pk>/files/", views.upload_files, name="upload-files"),
-    path("uploads/<int:pk>/finish/", views.upload_finish, name="upload-finish"),
-    path("quarantine/", views.quarantine_page, name="quarantine"),
-    path("quarantine/<int:pk>/release/", views.quarantine_release, name="release"),
-    path("quarantine/<int:pk>/discard/", views.quarantine_discard, name="discard"),
+    path("", upload.upload_page, name="upload"),
+    path("uploads/", upload.upload_start, name="upload-start"),
+    path("uploads/<int:pk>/files/", upload.upload_files, name="upload-files"),
+    path("uploads/<int:pk>/finish/", upload.upload_finish, name="upload-finish"),
+    path("quarantine/", quarantine.quarantine_page, name="quarantine"),
+    path("quarantine/<int:pk>/release/", quarantine.quarantine_release, name="release"),
+    path("quarantine/<int:pk>/discard/", quarantine.quarantine_discard, name="discard"),
 ]

@@ -19,7 +19,7 @@ from pynetdicom.presentation import StoragePresentationContexts
 from workstation.accounts.models import Role, Site, User
 from workstation.accounts.services import create_user
 from workstation.exporting.models import Destination
-from workstation.receiving.models import Patient
+from workstation.receiving.models import Patient, RemoteNode
 
 PASSWORD = "radfuse-demo-2026"  # printed by deploy/run; the demo listens on this machine only
 SCANNER = "DEMO_SCANNER"
@@ -61,11 +61,17 @@ class Command(BaseCommand):
 def make_people() -> None:
     """Sites, users and the demo destination; existing ones are left as they are."""
     home, _ = Site.objects.get_or_create(
-        code="demo", defaults={"name": "Demo hospital", "calling_ae_titles": [SCANNER, "STORESCU"]}
+        code="demo", defaults={"name": "Demo hospital"}
     )
     away, _ = Site.objects.get_or_create(
-        code="elsewhere", defaults={"name": "Elsewhere clinic", "calling_ae_titles": ["ELSEWHERE"]}
+        code="elsewhere", defaults={"name": "Elsewhere clinic"}
     )
+    for site, title, name in (
+        (home, SCANNER, "Demo scanner"),
+        (home, "STORESCU", "DCMTK storescu"),
+        (away, "ELSEWHERE", "Scanner elsewhere"),
+    ):
+        RemoteNode.objects.get_or_create(site=site, name=name, defaults={"ae_title": title})
     sites = {"demo": home, "elsewhere": away}
     for name, role, first, last, site in PEOPLE:
         if not User.objects.filter(username=name).exists():

@@ -1,4 +1,4 @@
-"""What the receiving room does, in words: store, quarantine, release, discard, complete.
+"""Take one object in: stored, repeated, quarantined with a reason, or ignored.
 
 Bytes are written before rows: a crash between the two leaves a file that the next sending of the
 same bytes adopts, never a row without its bytes.
@@ -7,16 +7,12 @@ same bytes adopts, never a row without its bytes.
 from __future__ import annotations
 
 from collections.abc import Iterable
-from datetime import datetime, timedelta
 from functools import partial
 
-from django.conf import settings
 from django.db import IntegrityError, transaction
-from django.db.models import F
 from django.utils import timezone
 
-from workstation.accounts.models import Site, User
-from workstation.accounts.services import record
+from workstation.accounts.models import Site
 from workstation.broker import nudge
 from workstation.live import publish
 from workstation.receiving import storage
@@ -34,21 +30,13 @@ from workstation.receiving.models import (
     Instance,
     NoticeLevel,
     Patient,
-    Quarantined,
-    QuarantineState,
     Series,
     Study,
     StudyNotice,
     Upload,
 )
 from workstation.receiving.outcomes import Outcome, Result
-
-
-class CannotHandle(Exception):
-    """The quarantined bytes were already handled, or the reason for discarding is missing."""
-
-
-# --- storing ----------------------------------------------------------------------------------
+from workstation.receiving.services.holding import quarantine
 
 
 def store_instance(
@@ -78,14 +66,15 @@ def store_staged(
 ) -> Outcome:
     """As :func:`store_instance`, for bytes that are staged already."""
     try:
-        return _store(site, staged, read_header(staged.path), source)
+        return accept(site, staged, read_header(staged.path), source)
     except Ignored as note:
         return Outcome(Result.IGNORED, note.code, note.reason)
     except NotAccepted as refusal:
         return quarantine(site, staged, refusal, source=source, filename=filename, upload=upload)
 
 
-def _store(site: Site, staged: storage.Staged, header: Header, source: str) -> Outcome:
+def accept(site: Site, staged: storage.Staged, header: Header, source: str) -> Outcome:
+    """Store an object whose header was read. Raises :class:`NotAccepted`."""
     known = _find(site, header)
     if known is None:
         known, created = _write_rows(site, staged, header, source)
@@ -223,162 +212,3 @@ def _touch(study: Study, *, is_new: bool) -> None:
     if was_complete:
         for case_id in study.cases.values_list("pk", flat=True):
             transaction.on_commit(partial(nudge, case_id))
-
-
-@transaction.atomic
-def complete_quiet_studies(now: datetime) -> list[Study]:
-    """Mark the studies for which nothing came for the quiet time as complete, and return them.
-
-    The caller's moves of their cases belong in the same transaction.
-    """
-    quiet_since = now - timedelta(seconds=settings.QUIET_SECONDS)
-    studies = list(
-        Study.objects.select_for_update().filter(
-            completed_at__isnull=True, last_received_at__lte=quiet_since
-        )
-    )
-    for study in studies:
-        study.completed_at = now
-        study.save(update_fields=["completed_at"])
-    return studies
-
-
-def notices_for(study: Study) -> list[StudyNotice]:
-    """What the reader should know about how the study arrived, oldest first."""
-    return list(study.notices.all())
-
-
-# --- quarantine -------------------------------------------------------------------------------
-
-
-@transaction.atomic
-def quarantine(
-    site: Site,
-    staged: storage.Staged,
-    refusal: NotAccepted,
-    *,
-    source: str,
-    filename: str = "",
-    upload: Upload | None = None,
-) -> Outcome:
-    """Keep refused bytes with their reason. A sender that tries again adds no second row."""
-    storage.put_in_quarantine(staged)
-    held, _ = Quarantined.objects.get_or_create(
-        site=site,
-        sha256=staged.sha256,
-        code=refusal.code,
-        source=source,
-        upload=upload,
-        filename=filename[-255:],
-        state=QuarantineState.HELD,
-        defaults={"reason": refusal.reason, "size": staged.size},
-    )
-    publish(site.pk, "quarantine")
-    return Outcome(
-        Result.QUARANTINED, refusal.code, refusal.reason, quarantined_id=held.pk
-    )
-
-
-def release(held: Quarantined, user: User, *, address: str = "") -> Outcome:
-    """Try quarantined bytes once more, e.g. after the cause was put right.
-
-    Accepted bytes leave the quarantine; refused ones stay, with the reason of today.
-    """
-    with transaction.atomic():
-        _locked(held)
-    if not storage.quarantine_path_of(held.sha256).is_file():
-        raise CannotHandle("The bytes are no longer there. Discard the entry with this reason.")
-    with (
-        storage.quarantine_path_of(held.sha256).open("rb") as file,
-        storage.staged(storage.chunks_of(file)) as staged,
-    ):
-        try:
-            outcome = _store(held.site, staged, read_header(staged.path), held.source)
-        except NotAccepted as refusal:
-            outcome = Outcome(
-                Result.QUARANTINED, refusal.code, refusal.reason, quarantined_id=held.pk
-            )
-    _write_handled(held, user, outcome, address)
-    return outcome
-
-
-@transaction.atomic
-def _write_handled(held: Quarantined, user: User, outcome: Outcome, address: str) -> None:
-    row = _locked(held)
-    if outcome.result is Result.QUARANTINED:
-        row.code, row.reason = outcome.code, outcome.reason
-        row.save(update_fields=["code", "reason"])
-    else:
-        _finish(row, QuarantineState.RELEASED, user, outcome.result)
-    record(
-        "quarantine", user=user, site=row.site, obj=row, remote_address=address,
-        detail={"action": "release", "result": outcome.result, "code": outcome.code},
-    )  # fmt: skip
-    publish(row.site_id, "quarantine")
-
-
-@transaction.atomic
-def discard(held: Quarantined, user: User, reason: str, *, address: str = "") -> None:
-    """Delete quarantined bytes for good; the row stays, with who, when and why."""
-    if not reason.strip():
-        raise CannotHandle("Say why these bytes may be deleted.")
-    row = _locked(held)
-    _finish(row, QuarantineState.DISCARDED, user, reason.strip())
-    record(
-        "quarantine", user=user, site=row.site, obj=row, remote_address=address,
-        detail={"action": "discard", "sha256": row.sha256},
-    )  # fmt: skip
-    publish(row.site_id, "quarantine")
-
-
-def _locked(held: Quarantined) -> Quarantined:
-    row = Quarantined.objects.select_for_update().get(pk=held.pk)
-    if row.state != QuarantineState.HELD:
-        raise CannotHandle("Somebody else has handled this a moment ago.")
-    return row
-
-
-def _finish(row: Quarantined, state: QuarantineState, user: User, reason: str) -> None:
-    row.state, row.handled_by, row.handled_at = state, user, timezone.now()
-    row.handled_reason = reason[:255]
-    row.save(update_fields=["state", "handled_by", "handled_at", "handled_reason"])
-    others = Quarantined.objects.filter(sha256=row.sha256, state=QuarantineState.HELD)
-    if not others.exists():
-        transaction.on_commit(partial(storage.remove_from_quarantine, row.sha256))
-
-
-# --- uploads ----------------------------------------------------------------------------------
-
-
-def start_upload(site: Site, user: User | None) -> Upload:
-    """Open an upload or folder import; its files follow."""
-    return Upload.objects.create(site=site, user=user)
-
-
-@transaction.atomic
-def count_outcomes(upload: Upload, outcomes: list[Outcome]) -> None:
-    """Add what became of a batch of files to the upload's counts."""
-    tally = dict.fromkeys(Result, 0)
-    for outcome in outcomes:
-        tally[outcome.result] += 1
-    Upload.objects.filter(pk=upload.pk).update(
-        files=F("files") + len(outcomes),
-        **{result.value: F(result.value) + count for result, count in tally.items()},
-    )
-    publish(upload.site_id, "upload")
-
-
-@transaction.atomic
-def finish_upload(upload: Upload, *, address: str = "") -> Upload:
-    """Everything was sent. Doing it twice changes nothing."""
-    locked = Upload.objects.select_for_update().get(pk=upload.pk)
-    if locked.finished_at is None:
-        locked.finished_at = timezone.now()
-        locked.save(update_fields=["finished_at"])
-        counts = {name: getattr(locked, name) for name in ("files", *Result)}
-        record(
-            "upload", user=locked.user, site=locked.site, obj=locked, remote_address=address,
-            detail=counts,
-        )  # fmt: skip
-        publish(locked.site_id, "upload")
-    return locked

@@ -1,4 +1,4 @@
-"""Patient, study, series, instance as received; quarantine; uploads."""
+"""Patient, study, series, instance as received, and what the reader should know of them."""
 
 from __future__ import annotations
 
@@ -14,11 +14,20 @@ class Patient(SiteRow):
     issuer = models.CharField(max_length=64, blank=True)
     patient_id = models.CharField(max_length=64)
     name = models.CharField(max_length=324, blank=True, help_text="DICOM PN, decoded.")
+    name_key = models.CharField(
+        max_length=400, blank=True, db_index=True,
+        help_text="The name without case, accents and delimiters, for searching.",
+    )  # fmt: skip
     birth_date = models.DateField(null=True)
     sex = models.CharField(max_length=16, blank=True)
     synthetic = models.BooleanField(default=False)
+    merged_into = models.ForeignKey(
+        "self", on_delete=models.PROTECT, null=True, related_name="merged",
+        help_text="This ID was merged: what arrives under it belongs to the other patient.",
+    )  # fmt: skip
 
     class Meta:
+        indexes = [models.Index(fields=["patient_id"], name="patient_by_id")]
         constraints = [
             models.UniqueConstraint(
                 fields=["site", "issuer", "patient_id"], name="patient_identity"
@@ -38,6 +47,10 @@ class Study(SiteRow):
 
     site = models.ForeignKey(Site, on_delete=models.PROTECT)
     patient = models.ForeignKey(Patient, on_delete=models.PROTECT, related_name="studies")
+    received_as = models.ForeignKey(
+        Patient, on_delete=models.PROTECT, null=True, related_name="+",
+        help_text="Whom the headers name, when the study was moved to another patient.",
+    )  # fmt: skip
     study_instance_uid = models.CharField(max_length=64)
     accession_number = models.CharField(max_length=64, blank=True)
     study_date = models.DateField(null=True)
@@ -49,11 +62,28 @@ class Study(SiteRow):
     received_at = models.DateTimeField(auto_now_add=True)
     last_received_at = models.DateTimeField(db_index=True)
     completed_at = models.DateTimeField(null=True, db_index=True)
+    expected_instances = models.PositiveIntegerField(
+        null=True, help_text="How many the sender says there are, if it said."
+    )
+    expected_from = models.CharField(max_length=80, blank=True, help_text="Who said so.")
+    deidentified = models.BooleanField(default=False)
+    deleted_at = models.DateTimeField(
+        null=True, help_text="A retention rule or an administrator deleted the images."
+    )
 
     class Meta:
+        indexes = [
+            models.Index(fields=["site", "-study_date", "-id"], name="study_list"),
+            models.Index(fields=["accession_number"], name="study_accession"),
+        ]
         constraints = [
             models.UniqueConstraint(fields=["site", "study_instance_uid"], name="study_once")
         ]
+
+
+class RoleSource(models.TextChoices):
+    RULE = "rule", "Rule"
+    MANUAL = "manual", "Set by hand"
 
 
 class Series(SiteRow):
@@ -66,6 +96,16 @@ class Series(SiteRow):
     description = models.CharField(max_length=128, blank=True)
     body_part = models.CharField(max_length=32, blank=True)
     frame_of_reference_uid = models.CharField(max_length=64, blank=True)
+    role = models.CharField(
+        max_length=32, blank=True, help_text="Code of the role catalogue; empty: not looked at yet."
+    )
+    role_source = models.CharField(max_length=12, choices=RoleSource, blank=True)
+    role_reason = models.CharField(max_length=300, blank=True)
+    role_details = models.JSONField(
+        default=dict, blank=True, help_text="Evidence: b-values, tracer, contrast phase."
+    )
+    role_set_by = models.ForeignKey(User, on_delete=models.PROTECT, null=True, related_name="+")
+    role_set_at = models.DateTimeField(null=True)
 
     class Meta:
         verbose_name_plural = "series"
@@ -86,6 +126,9 @@ class Instance(SiteRow):
         default=True, help_text="False: structure set, segmentation, report, ..."
     )
     instance_number = models.IntegerField(null=True)
+    rows = models.PositiveIntegerField(null=True)
+    columns = models.PositiveIntegerField(null=True)
+    number_of_frames = models.PositiveIntegerField(null=True)
     sha256 = models.CharField(max_length=64, db_index=True)
     size = models.PositiveBigIntegerField()
     source = models.CharField(max_length=80, help_text="dimse:AET, upload:ID, import")
@@ -118,51 +161,3 @@ class StudyNotice(SiteRow):
         constraints = [
             models.UniqueConstraint(fields=["study", "code", "text"], name="study_notice_once")
         ]
-
-
-class Upload(SiteRow):
-    """One browser upload or folder import, with its count of what became of each file."""
-
-    site = models.ForeignKey(Site, on_delete=models.PROTECT)
-    user = models.ForeignKey(User, on_delete=models.PROTECT, null=True)
-    started_at = models.DateTimeField(auto_now_add=True)
-    finished_at = models.DateTimeField(null=True)
-    files = models.PositiveIntegerField(default=0)
-    stored = models.PositiveIntegerField(default=0)
-    repeated = models.PositiveIntegerField(default=0)
-    quarantined = models.PositiveIntegerField(default=0)
-    ignored = models.PositiveIntegerField(default=0)
-
-    class Meta:
-        ordering = ["-id"]
-
-
-class QuarantineState(models.TextChoices):
-    HELD = "held", "Held"
-    RELEASED = "released", "Released"
-    DISCARDED = "discarded", "Discarded"
-
-
-class Quarantined(SiteRow):
-    """Bytes that were refused, with the reason; nothing vanishes."""
-
-    site = models.ForeignKey(Site, on_delete=models.PROTECT)
-    received_at = models.DateTimeField(auto_now_add=True, db_index=True)
-    source = models.CharField(max_length=80)
-    upload = models.ForeignKey(
-        Upload, on_delete=models.PROTECT, null=True, related_name="refusals"
-    )
-    filename = models.CharField(max_length=255, blank=True)
-    code = models.CharField(max_length=60)
-    reason = models.TextField()
-    size = models.PositiveBigIntegerField()
-    sha256 = models.CharField(max_length=64)
-    state = models.CharField(
-        max_length=12, choices=QuarantineState, default=QuarantineState.HELD
-    )
-    handled_by = models.ForeignKey(User, on_delete=models.PROTECT, null=True)
-    handled_at = models.DateTimeField(null=True)
-    handled_reason = models.CharField(max_length=255, blank=True)
-
-    class Meta:
-        ordering = ["-id"]

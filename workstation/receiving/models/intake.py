@@ -1,0 +1,90 @@
+"""How things come in by hand, and what was refused: uploads, their files, quarantine."""
+
+from __future__ import annotations
+
+from django.db import models
+
+from workstation.accounts.models import Site, SiteRow, User
+
+
+class Upload(SiteRow):
+    """One browser upload or folder import, with its count of what became of each file."""
+
+    site = models.ForeignKey(Site, on_delete=models.PROTECT)
+    user = models.ForeignKey(User, on_delete=models.PROTECT, null=True)
+    started_at = models.DateTimeField(auto_now_add=True)
+    expected_files = models.PositiveIntegerField(null=True)
+    expected_bytes = models.PositiveBigIntegerField(null=True)
+    finished_at = models.DateTimeField(null=True)
+    files = models.PositiveIntegerField(default=0)
+    stored = models.PositiveIntegerField(default=0)
+    repeated = models.PositiveIntegerField(default=0)
+    quarantined = models.PositiveIntegerField(default=0)
+    ignored = models.PositiveIntegerField(default=0)
+
+    class Meta:
+        ordering = ["-id"]
+
+
+class UploadedFileState(models.TextChoices):
+    RECEIVING = "receiving", "Receiving"
+    DONE = "done", "Taken in"
+
+
+class UploadedFile(SiteRow):
+    """One file of a resumable upload; ``offset`` bytes are on the disk."""
+
+    SITE_PATH = "upload__site"
+
+    upload = models.ForeignKey(Upload, on_delete=models.CASCADE, related_name="uploaded")
+    key = models.UUIDField(unique=True)
+    fingerprint = models.CharField(
+        max_length=64, help_text="SHA-256 over path, size and date, as the browser sees the file."
+    )
+    name = models.CharField(max_length=400)
+    size = models.PositiveBigIntegerField()
+    offset = models.PositiveBigIntegerField(default=0)
+    state = models.CharField(
+        max_length=10, choices=UploadedFileState, default=UploadedFileState.RECEIVING
+    )
+    updated_at = models.DateTimeField(auto_now=True, db_index=True)
+
+    class Meta:
+        constraints = [
+            models.UniqueConstraint(fields=["upload", "fingerprint"], name="uploaded_file_once")
+        ]
+
+
+class QuarantineState(models.TextChoices):
+    HELD = "held", "Held"
+    RELEASED = "released", "Released"
+    CORRECTED = "corrected", "Accepted after correction"
+    DISCARDED = "discarded", "Discarded"
+
+
+class Quarantined(SiteRow):
+    """Bytes that were refused, with the reason; nothing vanishes."""
+
+    site = models.ForeignKey(Site, on_delete=models.PROTECT)
+    received_at = models.DateTimeField(auto_now_add=True, db_index=True)
+    source = models.CharField(max_length=80)
+    upload = models.ForeignKey(
+        Upload, on_delete=models.PROTECT, null=True, related_name="refusals"
+    )
+    filename = models.CharField(max_length=255, blank=True)
+    code = models.CharField(max_length=60)
+    reason = models.TextField()
+    size = models.PositiveBigIntegerField()
+    sha256 = models.CharField(max_length=64)
+    state = models.CharField(
+        max_length=12, choices=QuarantineState, default=QuarantineState.HELD
+    )
+    handled_by = models.ForeignKey(User, on_delete=models.PROTECT, null=True)
+    handled_at = models.DateTimeField(null=True)
+    handled_reason = models.CharField(max_length=255, blank=True)
+    correction = models.JSONField(
+        default=dict, blank=True, help_text="Keywords that were changed to accept the object."
+    )
+
+    class Meta:
+        ordering = ["-id"]

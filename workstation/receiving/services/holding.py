@@ -1,0 +1,40 @@
+"""Keep refused bytes with their reason; nothing vanishes."""
+
+from __future__ import annotations
+
+from django.db import transaction
+
+from workstation.accounts.models import Site
+from workstation.live import publish
+from workstation.receiving import storage
+from workstation.receiving.headers import NotAccepted
+from workstation.receiving.models import Quarantined, QuarantineState, Upload
+from workstation.receiving.outcomes import Outcome, Result
+
+
+@transaction.atomic
+def quarantine(
+    site: Site,
+    staged: storage.Staged,
+    refusal: NotAccepted,
+    *,
+    source: str,
+    filename: str = "",
+    upload: Upload | None = None,
+) -> Outcome:
+    """Keep refused bytes with their reason. A sender that tries again adds no second row."""
+    storage.put_in_quarantine(staged)
+    held, _ = Quarantined.objects.get_or_create(
+        site=site,
+        sha256=staged.sha256,
+        code=refusal.code,
+        source=source,
+        upload=upload,
+        filename=filename[-255:],
+        state=QuarantineState.HELD,
+        defaults={"reason": refusal.reason, "size": staged.size},
+    )
+    publish(site.pk, "quarantine")
+    return Outcome(
+        Result.QUARANTINED, refusal.code, refusal.reason, quarantined_id=held.pk
+    )

@@ -1,0 +1,89 @@
+"""What people do with quarantined bytes: try again, discard with a reason."""
+
+from __future__ import annotations
+
+from functools import partial
+
+from django.db import transaction
+from django.utils import timezone
+
+from workstation.accounts.models import User
+from workstation.accounts.services import record
+from workstation.live import publish
+from workstation.receiving import storage
+from workstation.receiving.headers import NotAccepted, read_header
+from workstation.receiving.models import Quarantined, QuarantineState
+from workstation.receiving.outcomes import Outcome, Result
+from workstation.receiving.services.storing import accept
+
+
+class CannotHandle(Exception):
+    """The quarantined bytes were already handled, or the reason for discarding is missing."""
+
+
+def release(held: Quarantined, user: User, *, address: str = "") -> Outcome:
+    """Try quarantined bytes once more, e.g. after the cause was put right.
+
+    Accepted bytes leave the quarantine; refused ones stay, with the reason of today.
+    """
+    with transaction.atomic():
+        _locked(held)
+    if not storage.quarantine_path_of(held.sha256).is_file():
+        raise CannotHandle("The bytes are no longer there. Discard the entry with this reason.")
+    with (
+        storage.quarantine_path_of(held.sha256).open("rb") as file,
+        storage.staged(storage.chunks_of(file)) as staged,
+    ):
+        try:
+            outcome = accept(held.site, staged, read_header(staged.path), held.source)
+        except NotAccepted as refusal:
+            outcome = Outcome(
+                Result.QUARANTINED, refusal.code, refusal.reason, quarantined_id=held.pk
+            )
+    _write_handled(held, user, outcome, address)
+    return outcome
+
+
+@transaction.atomic
+def _write_handled(held: Quarantined, user: User, outcome: Outcome, address: str) -> None:
+    row = _locked(held)
+    if outcome.result is Result.QUARANTINED:
+        row.code, row.reason = outcome.code, outcome.reason
+        row.save(update_fields=["code", "reason"])
+    else:
+        _finish(row, QuarantineState.RELEASED, user, outcome.result)
+    record(
+        "quarantine", user=user, site=row.site, obj=row, remote_address=address,
+        detail={"action": "release", "result": outcome.result, "code": outcome.code},
+    )  # fmt: skip
+    publish(row.site_id, "quarantine")
+
+
+@transaction.atomic
+def discard(held: Quarantined, user: User, reason: str, *, address: str = "") -> None:
+    """Delete quarantined bytes for good; the row stays, with who, when and why."""
+    if not reason.strip():
+        raise CannotHandle("Say why these bytes may be deleted.")
+    row = _locked(held)
+    _finish(row, QuarantineState.DISCARDED, user, reason.strip())
+    record(
+        "quarantine", user=user, site=row.site, obj=row, remote_address=address,
+        detail={"action": "discard", "sha256": row.sha256},
+    )  # fmt: skip
+    publish(row.site_id, "quarantine")
+
+
+def _locked(held: Quarantined) -> Quarantined:
+    row = Quarantined.objects.select_for_update().get(pk=held.pk)
+    if row.state != QuarantineState.HELD:
+        raise CannotHandle("Somebody else has handled this a moment ago.")
+    return row
+
+
+def _finish(row: Quarantined, state: QuarantineState, user: User, reason: str) -> None:
+    row.state, row.handled_by, row.handled_at = state, user, timezone.now()
+    row.handled_reason = reason[:255]
+    row.save(update_fields=["state", "handled_by", "handled_at", "handled_reason"])
+    others = Quarantined.objects.filter(sha256=row.sha256, state=QuarantineState.HELD)
+    if not others.exists():
+        transaction.on_commit(partial(storage.remove_from_quarantine, row.sha256))

@@ -1,0 +1,1 @@
+"""The pages of the receiving room, one module per page."""
