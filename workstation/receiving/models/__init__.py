@@ -15,6 +15,7 @@ from workstation.receiving.models.identity import (
     PatientLink,
 )
 from workstation.receiving.models.intake import (
+    Disc,
     Quarantined,
     QuarantineState,
     Upload,
@@ -51,6 +52,7 @@ __all__ = [
     "Dates",
     "DeidentificationProfile",
     "Deletion",
+    "Disc",
     "IdentityChange",
     "Instance",
     "NoticeLevel",

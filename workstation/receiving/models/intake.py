@@ -21,6 +21,9 @@ class Upload(SiteRow):
     repeated = models.PositiveIntegerField(default=0)
     quarantined = models.PositiveIntegerField(default=0)
     ignored = models.PositiveIntegerField(default=0)
+    unfinished = models.PositiveIntegerField(
+        default=0, help_text="Files that never arrived whole, when the upload ended."
+    )
 
     class Meta:
         ordering = ["-id"]
@@ -28,6 +31,8 @@ class Upload(SiteRow):
 
 class UploadedFileState(models.TextChoices):
     RECEIVING = "receiving", "Receiving"
+    WAITING = "waiting", "Waiting to be opened"
+    OPENING = "opening", "Being opened"
     DONE = "done", "Taken in"
 
 
@@ -47,12 +52,37 @@ class UploadedFile(SiteRow):
     state = models.CharField(
         max_length=10, choices=UploadedFileState, default=UploadedFileState.RECEIVING
     )
+    attempts = models.PositiveSmallIntegerField(
+        default=0, help_text="How often a worker began to open this ZIP."
+    )
+    entries = models.PositiveIntegerField(null=True, help_text="Files in this ZIP.")
+    entries_done = models.PositiveIntegerField(default=0)
     updated_at = models.DateTimeField(auto_now=True, db_index=True)
 
     class Meta:
         constraints = [
             models.UniqueConstraint(fields=["upload", "fingerprint"], name="uploaded_file_once")
         ]
+
+
+class Disc(SiteRow):
+    """A DICOMDIR that came with an upload, and whether all that it lists came as well."""
+
+    SITE_PATH = "upload__site"
+
+    upload = models.ForeignKey(Upload, on_delete=models.CASCADE, related_name="discs")
+    name = models.CharField(max_length=400, help_text="Path of the DICOMDIR in the upload.")
+    listed = models.PositiveIntegerField()
+    file_ids = models.JSONField(default=list, help_text="Evidence: what it lists.")
+    missing = models.PositiveIntegerField(null=True, help_text="Empty until it was compared.")
+    unreadable = models.PositiveIntegerField(
+        default=0, help_text="Listed and there, but not accepted."
+    )
+    names = models.JSONField(default=list, help_text="Evidence: the first missing or refused.")
+
+    class Meta:
+        ordering = ["id"]
+        constraints = [models.UniqueConstraint(fields=["upload", "name"], name="disc_once")]
 
 
 class QuarantineState(models.TextChoices):
