@@ -138,10 +138,62 @@ class Retrieval(SiteRow):
     expected = models.PositiveIntegerField(null=True)
     completed = models.PositiveIntegerField(default=0)
     failed = models.PositiveIntegerField(default=0)
+    refused = models.PositiveIntegerField(
+        default=0, help_text="Arrived, but not accepted: they are in quarantine."
+    )
     error = models.CharField(max_length=500, blank=True)
 
     class Meta:
         ordering = ["-id"]
+        indexes = [models.Index(fields=["site", "study_instance_uid"], name="retrieval_study")]
+
+
+class InquiryPurpose(models.TextChoices):
+    COUNT = "count", "How many images a study has"
+    PRIORS = "priors", "Earlier or missing studies"
+
+
+class InquiryState(models.TextChoices):
+    WAITING = "waiting", "Waiting"
+    ASKING = "asking", "Asking"
+    ANSWERED = "answered", "Answered"
+    FAILED = "failed", "Failed"
+
+
+class Inquiry(SiteRow):
+    """A C-FIND that we ask by ourselves when a study arrives: the row is the job.
+
+    ``state`` is written only by ``receiving.states``.
+    """
+
+    site = models.ForeignKey(Site, on_delete=models.PROTECT)
+    node = models.ForeignKey(RemoteNode, on_delete=models.PROTECT, related_name="+")
+    study = models.ForeignKey(Study, on_delete=models.CASCADE, related_name="inquiries")
+    purpose = models.CharField(max_length=8, choices=InquiryPurpose)
+    rule = models.ForeignKey(PriorRule, on_delete=models.CASCADE, null=True)
+    state = models.CharField(
+        max_length=10, choices=InquiryState, default=InquiryState.WAITING, db_index=True
+    )
+    asked_at = models.DateTimeField(help_text="When the study first wanted to know.")
+    started_at = models.DateTimeField(null=True)
+    next_attempt_at = models.DateTimeField(null=True, db_index=True)
+    attempts = models.PositiveSmallIntegerField(default=0)
+    result = models.CharField(
+        max_length=500, blank=True, help_text="What was found, left out, and why."
+    )
+    error = models.CharField(max_length=300, blank=True)
+
+    class Meta:
+        ordering = ["-id"]
+        constraints = [
+            models.UniqueConstraint(
+                fields=["study", "rule"], condition=models.Q(purpose="priors"),
+                name="priors_once",
+            ),
+            models.UniqueConstraint(
+                fields=["study"], condition=models.Q(purpose="count"), name="count_once"
+            ),
+        ]  # fmt: skip
 
 
 class CommitmentState(models.TextChoices):
@@ -166,6 +218,7 @@ class Commitment(SiteRow):
         max_length=10, choices=CommitmentState, default=CommitmentState.WAITING
     )
     attempts = models.PositiveSmallIntegerField(default=0)
+    started_at = models.DateTimeField(null=True)
     next_attempt_at = models.DateTimeField(null=True, db_index=True)
     error = models.CharField(max_length=300, blank=True)
 
@@ -178,17 +231,25 @@ class Commitment(SiteRow):
         ]
 
 
+class StepKind(models.TextChoices):
+    MPPS = "mpps", "Modality performed procedure step"
+    IAN = "ian", "Instance availability notification"
+
+
 class PerformedStep(SiteRow):
-    """What a scanner says about an examination it performs (MPPS, PS3.4 annex F)."""
+    """What a sender says about the objects of an examination: MPPS (PS3.4 annex F) from a
+    scanner, or an Instance Availability Notification (annex R) from an archive."""
 
     site = models.ForeignKey(Site, on_delete=models.PROTECT)
+    kind = models.CharField(max_length=4, choices=StepKind, default=StepKind.MPPS)
+    sent_by = models.CharField(max_length=16, blank=True, help_text="Calling AE title.")
     sop_instance_uid = models.CharField(max_length=64)
     status = models.CharField(max_length=16)
     study_instance_uid = models.CharField(max_length=64, blank=True, db_index=True)
     instances = models.PositiveIntegerField(
         default=0, help_text="Distinct SOP instances its performed series list."
     )
-    references = models.JSONField(default=list)
+    references = models.JSONField(default=list, help_text="SOP instance UIDs, each once.")
     created_at = models.DateTimeField(auto_now_add=True)
     updated_at = models.DateTimeField(auto_now=True)
 
