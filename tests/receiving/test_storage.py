@@ -5,6 +5,7 @@ from __future__ import annotations
 import errno
 import hashlib
 import os
+import socket
 from pathlib import Path
 
 import pytest
@@ -13,6 +14,8 @@ from django.conf import settings
 from workstation.receiving import storage
 
 DATA = [b"first ", b"second"]
+DEAD = 2**22 + 1
+"""Above the largest process number of Linux."""
 SHA = hashlib.sha256(b"first second").hexdigest()
 
 
@@ -27,7 +30,8 @@ def test_place_follows_from_the_content() -> None:
 def test_staged_bytes_are_hashed_kept_and_read_only() -> None:
     with storage.staged(DATA) as staged:
         assert (staged.sha256, staged.size) == (SHA, 12)
-        place = storage.archive(staged)
+        storage.archive(staged)
+    place = storage.path_of(SHA)
     assert place.read_bytes() == b"first second"
     assert place.stat().st_mode & 0o222 == 0
     assert incoming() == []
@@ -41,11 +45,12 @@ def test_what_is_not_kept_leaves_nothing() -> None:
 
 
 def test_the_same_bytes_are_never_written_over() -> None:
+    inodes: set[int] = set()
     for _ in range(2):
         with storage.staged(DATA) as staged:
-            place = storage.archive(staged)
-        first = os.stat(place).st_ino
-    assert os.stat(place).st_ino == first
+            storage.archive(staged)
+        inodes.add(storage.path_of(SHA).stat().st_ino)
+    assert len(inodes) == 1
     assert incoming() == []
 
 
@@ -65,7 +70,7 @@ def test_a_full_disk_is_named_and_leaves_nothing(
     def full(*_: object) -> None:
         raise OSError(errno.ENOSPC, "No space left on device")
 
-    monkeypatch.setattr(storage.os, call, full)
+    monkeypatch.setattr(os, call, full)
     with (
         pytest.raises(storage.StorageFull, match="disk is full"),
         storage.staged(DATA) as staged,
@@ -85,8 +90,15 @@ def test_a_source_that_breaks_off_leaves_nothing() -> None:
     assert incoming() == []
 
 
-def test_leftovers_of_a_killed_process_are_removed_when_old() -> None:
-    with storage.staged(DATA) as old, storage.staged(DATA) as young:
-        os.utime(old.path, (0, 0))
-        assert storage.remove_leftovers(older_than=3600) == 1
-        assert (old.path.exists(), young.path.exists()) == (False, True)
+def test_leftovers_of_killed_processes_are_removed_and_no_others() -> None:
+    with storage.staged(DATA) as living:
+        folder = living.path.parent
+        of_another_host = folder / "elsewhere+17+99+abc"
+        of_a_dead_process = folder / f"{socket.gethostname()}+{DEAD}+99+abc"
+        of_a_reused_number = folder / f"{socket.gethostname()}+{os.getpid()}+99+abc"
+        young = folder / "elsewhere+18+99+abc"
+        for path in (of_another_host, of_a_dead_process, of_a_reused_number, young):
+            path.write_bytes(b"half")
+        os.utime(of_another_host, (0, 0))
+        assert storage.remove_leftovers(older_than=3600) == 3
+        assert set(folder.iterdir()) == {living.path, young}

@@ -1,9 +1,10 @@
-"""Bytes on disk, named by their SHA-256: the archive, the quarantine, and the way in.
+"""The archive and the quarantine: bytes named by their SHA-256, and the way in and out.
 
-Every file is first *staged*: written to a temporary name while it is hashed. Only a whole staged
-file is synced to the disk and renamed into a store: a crash or a full disk leaves nothing
-half-written.
-Incoming folder and stores lie under ``RADFUSE_HOME`` and must be one file system.
+Every file is first *staged*: written to a temporary name under ``RADFUSE_HOME/incoming`` while it
+is hashed. Only a whole staged file is taken over by a store (``stores.py``): a crash or a full disk
+leaves nothing half-written. A local store lies on the same file system as the incoming folder.
+
+Analysis and decoding read files by path. A remote store's files are fetched into a cache for that.
 """
 
 from __future__ import annotations
@@ -11,15 +12,22 @@ from __future__ import annotations
 import errno
 import hashlib
 import os
+import socket
 import tempfile
 import time
 from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
+from functools import lru_cache
 from pathlib import Path
 from typing import BinaryIO
 
+import psutil
 from django.conf import settings
+from django.core.files.storage import storages
+
+from workstation.receiving import cache
+from workstation.receiving.stores import BucketStore, LocalStore
 
 CHUNK = 1024 * 1024
 FULL = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)
@@ -43,18 +51,72 @@ class Staged:
     size: int
 
 
-def _place(root: Path, sha256: str) -> Path:
-    return root / sha256[:2] / sha256[2:4] / sha256
+class BytesMissing(Exception):
+    """The store has no whole file under this SHA-256; ``manage.py verify_archive`` tells more."""
+
+    def __init__(self) -> None:
+        super().__init__(
+            "The bytes of this object are missing or damaged in the archive. "
+            "Ask the sender to send it again; verify_archive lists what is missing."
+        )
+
+
+def name_of(sha256: str) -> str:
+    """The name of the bytes with this SHA-256 (hexadecimal) in every store."""
+    return f"{sha256[:2]}/{sha256[2:4]}/{sha256}"
+
+
+def archive_store() -> LocalStore | BucketStore:
+    """The store of accepted objects."""
+    return storages["archive"]  # type: ignore[return-value]
+
+
+def quarantine_store() -> LocalStore | BucketStore:
+    """The store of refused bytes."""
+    return storages["quarantine"]  # type: ignore[return-value]
 
 
 def path_of(sha256: str) -> Path:
-    """Where the archive keeps the bytes with this SHA-256 (hexadecimal)."""
-    return _place(settings.ARCHIVE_DIR, sha256)
+    """A local path of archived bytes, for readers that need one.
+
+    In a local store this is the file itself (not looked at). From a remote store the bytes are
+    fetched into the cache and checked. Raises :class:`BytesMissing`.
+    """
+    return _local(archive_store(), sha256)
 
 
 def quarantine_path_of(sha256: str) -> Path:
-    """Where quarantined bytes lie."""
-    return _place(settings.QUARANTINE_DIR, sha256)
+    """As :func:`path_of`, of quarantined bytes."""
+    return _local(quarantine_store(), sha256)
+
+
+def _local(store: LocalStore | BucketStore, sha256: str) -> Path:
+    if isinstance(store, LocalStore):
+        return Path(store.location, name_of(sha256))
+    try:
+        return cache.fetched(store, name_of(sha256), sha256)
+    except cache.NotWhole:
+        raise BytesMissing from None
+
+
+def quarantine_opened(sha256: str) -> BinaryIO:
+    """Quarantined bytes as a stream. Raises :class:`BytesMissing`."""
+    return _opened(quarantine_store(), sha256)
+
+
+def opened(sha256: str) -> BinaryIO:
+    """Archived bytes as a stream, for answers that only pass them on.
+
+    Raises :class:`BytesMissing`.
+    """
+    return _opened(archive_store(), sha256)
+
+
+def _opened(store: LocalStore | BucketStore, sha256: str) -> BinaryIO:
+    try:
+        return store.open(name_of(sha256), "rb")  # type: ignore[return-value]
+    except FileNotFoundError:
+        raise BytesMissing from None
 
 
 def chunks_of(stream: BinaryIO) -> Iterator[bytes]:
@@ -71,7 +133,7 @@ def staged(chunks: Iterable[bytes]) -> Iterator[Staged]:
     """
     folder = _incoming()
     folder.mkdir(parents=True, exist_ok=True)
-    descriptor, name = tempfile.mkstemp(dir=folder)
+    descriptor, name = tempfile.mkstemp(prefix=f"{_this_process(os.getpid())}+", dir=folder)
     path = Path(name)
     try:
         yield _write(descriptor, path, chunks)
@@ -83,16 +145,42 @@ def _incoming() -> Path:
     return settings.RADFUSE_HOME / "incoming"
 
 
-def remove_leftovers(older_than: float) -> int:
-    """Delete staged files that a killed process left behind; ``older_than`` in seconds.
+def _owner(pid: int) -> str:
+    """A process of this host that cannot be mistaken for a later one with the same number."""
+    return f"{socket.gethostname()}+{pid}+{int(psutil.Process(pid).create_time())}"
 
-    Returns their number. A file still being written is younger: its last piece just came.
+
+_this_process = lru_cache(maxsize=4)(_owner)
+"""By number, because a forked child is another owner."""
+
+
+def remove_leftovers(older_than: float) -> int:
+    """Delete staged files that a killed process left behind; returns their number.
+
+    Files of a process of this host that is gone are deleted at once; files of other hosts when
+    nothing was written to them for ``older_than`` seconds.
     """
+    removed = 0
     oldest = time.time() - older_than
-    leftovers = [path for path in _incoming().glob("*") if path.stat().st_mtime < oldest]
-    for path in leftovers:
-        path.unlink(missing_ok=True)
-    return len(leftovers)
+    for path in _incoming().glob("*"):
+        if _is_left(path, oldest):
+            path.unlink(missing_ok=True)
+            removed += 1
+    return removed
+
+
+def _is_left(path: Path, oldest: float) -> bool:
+    host, _, rest = path.name.partition("+")
+    pid = rest.partition("+")[0]
+    if host == socket.gethostname() and pid.isdigit():
+        try:
+            return not path.name.startswith(_owner(int(pid)))
+        except psutil.Error:
+            return True
+    try:
+        return path.stat().st_mtime < oldest
+    except FileNotFoundError:
+        return False
 
 
 def _write(descriptor: int, path: Path, chunks: Iterable[bytes]) -> Staged:
@@ -119,42 +207,28 @@ def _full_disk_named() -> Iterator[None]:
         raise
 
 
-def _keep(staged_file: Staged, place: Path) -> None:
-    # The name is the content: what is there already is the same. A shorter file can only be the
-    # work of a failing disk, and is replaced by the whole one.
-    if place.exists() and place.stat().st_size == staged_file.size:
-        return
+def archive(staged_file: Staged) -> None:
+    """Hand a staged file to the archive, where it is never changed again."""
+    _keep(archive_store(), staged_file)
+
+
+def put_in_quarantine(staged_file: Staged) -> None:
+    """Hand a staged file to the quarantine store."""
+    _keep(quarantine_store(), staged_file)
+
+
+def _keep(store: LocalStore | BucketStore, staged_file: Staged) -> None:
     with _full_disk_named():
-        place.parent.mkdir(parents=True, exist_ok=True)
-        staged_file.path.chmod(0o440)
-        _sync(staged_file.path)
-        os.rename(staged_file.path, place)
-        for folder in (place.parent, place.parent.parent):
-            _sync(folder)
+        store.take(
+            staged_file.path, name_of(staged_file.sha256), staged_file.size, staged_file.sha256
+        )
 
 
-def _sync(path: Path) -> None:
-    descriptor = os.open(path, os.O_RDONLY)
-    try:
-        os.fsync(descriptor)
-    finally:
-        os.close(descriptor)
-
-
-def archive(staged_file: Staged) -> Path:
-    """Move a staged file into the archive, where it is never changed again."""
-    place = path_of(staged_file.sha256)
-    _keep(staged_file, place)
-    return place
-
-
-def put_in_quarantine(staged_file: Staged) -> Path:
-    """Move a staged file into the quarantine store."""
-    place = quarantine_path_of(staged_file.sha256)
-    _keep(staged_file, place)
-    return place
+def remove_from_archive(sha256: str) -> None:
+    """Forget archived bytes for good; no error if they are gone."""
+    archive_store().delete(name_of(sha256))
 
 
 def remove_from_quarantine(sha256: str) -> None:
     """Forget quarantined bytes for good; no error if they are gone."""
-    quarantine_path_of(sha256).unlink(missing_ok=True)
+    quarantine_store().delete(name_of(sha256))

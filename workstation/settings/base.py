@@ -155,8 +155,33 @@ DJANGO_VITE = {
         "static_url_prefix": "viewer",
     }
 }
+S3_BUCKET = env.str("RADFUSE_S3_BUCKET", default="")
+"""Archive and quarantine lie in this bucket of an S3-compatible store; empty: in local folders."""
+_S3 = {
+    "bucket_name": S3_BUCKET,
+    "endpoint_url": env.str("RADFUSE_S3_ENDPOINT", default="") or None,
+    "region_name": env.str("RADFUSE_S3_REGION", default="us-east-1"),
+    "access_key": env.str("RADFUSE_S3_ACCESS_KEY", default="") or None,
+    "secret_key": env.str("RADFUSE_S3_SECRET_KEY", default="") or None,
+    "file_overwrite": True,
+    "default_acl": None,
+}
+ARCHIVE_CACHE_BYTES = env.int("RADFUSE_ARCHIVE_CACHE_BYTES", default=50 * 1024**3)
+"""Local copies of a bucket's files are kept up to this size."""
+_BUCKET = "workstation.receiving.stores.BucketStore"
+_FOLDER = "workstation.receiving.stores.LocalStore"
 STORAGES = {
     "default": {"BACKEND": "django.core.files.storage.FileSystemStorage"},
+    "archive": (
+        {"BACKEND": _BUCKET, "OPTIONS": {**_S3, "location": "archive"}}
+        if S3_BUCKET
+        else {"BACKEND": _FOLDER, "OPTIONS": {"setting": "ARCHIVE_DIR"}}
+    ),
+    "quarantine": (
+        {"BACKEND": _BUCKET, "OPTIONS": {**_S3, "location": "quarantine"}}
+        if S3_BUCKET
+        else {"BACKEND": _FOLDER, "OPTIONS": {"setting": "QUARANTINE_DIR"}}
+    ),
     # Vite already hashes file names; WhiteNoise serves them compressed and cached for good.
     "staticfiles": {"BACKEND": "whitenoise.storage.CompressedStaticFilesStorage"},
 }
@@ -228,6 +253,9 @@ LOGGING = {
     "root": {"handlers": ["stderr"], "level": env.str("RADFUSE_LOG_LEVEL", default="INFO")},
     "loggers": {
         # Their INFO lines print identifiers and dataset contents.
+        "botocore": {"level": "ERROR"},
+        "boto3": {"level": "ERROR"},
+        "s3transfer": {"level": "ERROR"},
         "pynetdicom": {"level": "ERROR"},
         "pydicom": {"level": "ERROR"},
         "highdicom": {"level": "ERROR"},

@@ -28,12 +28,13 @@ def release(held: Quarantined, user: User, *, address: str = "") -> Outcome:
     """
     with transaction.atomic():
         _locked(held)
-    if not storage.quarantine_path_of(held.sha256).is_file():
-        raise CannotHandle("The bytes are no longer there. Discard the entry with this reason.")
-    with (
-        storage.quarantine_path_of(held.sha256).open("rb") as file,
-        storage.staged(storage.chunks_of(file)) as staged,
-    ):
+    try:
+        file = storage.quarantine_opened(held.sha256)
+    except storage.BytesMissing:
+        raise CannotHandle(
+            "The bytes are no longer there. Discard the entry with this reason."
+        ) from None
+    with file, storage.staged(storage.chunks_of(file)) as staged:
         try:
             outcome = accept(held.site, staged, read_header(staged.path), held.source)
         except NotAccepted as refusal:
