@@ -72,6 +72,8 @@ def summary(run_dir: Path, scan_notices: Sequence[Notice] = ()) -> dict[str, Any
         "series": [
             {
                 "series_instance_uid": v.series_instance_uid,
+                "volume": v.number,
+                "volumes": v.count,
                 "modality": v.modality,
                 "role": v.role,
                 "label": v.label,

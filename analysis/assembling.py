@@ -7,8 +7,8 @@ from __future__ import annotations
 
 import hashlib
 import json
-from collections.abc import Callable, Sequence
-from dataclasses import asdict
+from collections.abc import Callable
+from dataclasses import asdict, dataclass, field
 from pathlib import Path
 
 import numpy as np
@@ -17,7 +17,6 @@ from analysis.contracts import (
     AssembleResult,
     Notice,
     OutlineRecord,
-    SeriesInput,
     StepRequest,
     VolumeRecord,
 )
@@ -26,7 +25,7 @@ from analysis.outlines import read_outlines
 from analysis.pathways.choice import SeriesFacts, choose
 from analysis.pathways.content import body_air
 from analysis.volume_store import write_volume
-from analysis.volumes import LoadedSeries, load_series
+from analysis.volumes import LoadedVolume, SeriesPlan, load_volume, plan_series
 
 Progress = Callable[[float, str], None]
 
@@ -34,7 +33,7 @@ CHANNELS_FILE = "channels.json"
 """Which series speaks for each role; the others of that role stay as layers."""
 
 
-def _facts(loaded: LoadedSeries) -> SeriesFacts:
+def _facts(loaded: LoadedVolume) -> SeriesFacts:
     grid = loaded.volume.grid
     air = body_air(loaded.volume) if loaded.role == "CT" else None
     voxels = int(np.prod(grid.shape))
@@ -52,26 +51,16 @@ def _facts(loaded: LoadedSeries) -> SeriesFacts:
     )
 
 
-def _load_all(
-    series: Sequence[SeriesInput], progress: Progress
-) -> tuple[list[LoadedSeries], list[OutlineRecord], list[Notice]]:
-    loaded: list[LoadedSeries] = []
-    outlines: list[OutlineRecord] = []
-    notices: list[Notice] = []
-    for done, item in enumerate(sorted(series, key=lambda s: s.series_instance_uid)):
-        progress(0.6 * done / len(series), f"reading {item.modality}")
-        try:
-            if item.modality == "RTSTRUCT":
-                outlines += read_outlines(item.paths)
-            else:
-                one = load_series(item)
-                loaded.append(one)
-                notices += one.notices
-        except InputRefused as refusal:
-            notices.append(
-                Notice(refusal.code, refusal.message, "refused", item.series_instance_uid)
-            )
-    return loaded, outlines, notices
+@dataclass
+class _Assembled:
+    """What the series of a case have given so far; voxels are stored as soon as they are read, so
+    memory is bounded by one volume however many a series holds."""
+
+    records: list[VolumeRecord] = field(default_factory=list)
+    facts: list[SeriesFacts] = field(default_factory=list)
+    patients: set[str] = field(default_factory=set)
+    outlines: list[OutlineRecord] = field(default_factory=list)
+    notices: list[Notice] = field(default_factory=list)
 
 
 def assemble(request: StepRequest, folder: Path, progress: Progress) -> AssembleResult:
@@ -79,46 +68,88 @@ def assemble(request: StepRequest, folder: Path, progress: Progress) -> Assemble
 
     Raises ``InputRefused`` (``no_usable_series``, ``several_patients``).
     """
-    loaded, outlines, notices = _load_all(request.series, progress)
-    if not loaded:
+    found = _Assembled()
+    series = sorted(request.series, key=lambda s: s.series_instance_uid)
+    for done, item in enumerate(series):
+
+        def show(part: float, text: str, done: int = done) -> None:
+            progress(0.95 * (done + part) / len(series), text)
+
+        show(0.0, f"reading {item.modality}")
+        try:
+            if item.modality == "RTSTRUCT":
+                found.outlines += read_outlines(item.paths)
+            else:
+                _assemble_series(plan_series(item), found, folder, Path(request.run_dir), show)
+        except InputRefused as refusal:
+            found.notices.append(
+                Notice(refusal.code, refusal.message, "refused", item.series_instance_uid)
+            )
+    notices = tuple(dict.fromkeys(found.notices))
+    if not found.facts:
         reasons = " ".join(n.message for n in notices if n.severity == "refused")
         raise InputRefused("no_usable_series", f"No series of this case can be used. {reasons}")
-    if len({one.patient_key for one in loaded}) > 1:
+    if len(found.patients) > 1:
         raise InputRefused(
             "several_patients",
             "The series belong to different patients and are not analysed together. "
             "Send each patient as a case of its own.",
         )
-    progress(0.6, "choosing the pathway")
-    choice = choose([_facts(one) for one in loaded])
+    progress(0.95, "choosing the pathway")
+    choice = choose(found.facts)
     (folder / CHANNELS_FILE).write_text(json.dumps(choice.channels, sort_keys=True))
-    records = []
-    for done, one in enumerate(loaded):
-        progress(0.65 + 0.35 * done / len(loaded), f"storing {one.label}")
-        records.append(_store(one, folder, Path(request.run_dir)))
     return AssembleResult(
         pathway=choice.pathway,
         pathway_reason=choice.reason,
         reference_series_uid=choice.reference_uid,
-        volumes=tuple(records),
-        outlines=tuple(outlines),
-        notices=tuple(notices),
+        volumes=tuple(found.records),
+        outlines=tuple(found.outlines),
+        notices=notices,
     )
 
 
-def _store(one: LoadedSeries, folder: Path, run_dir: Path) -> VolumeRecord:
-    uid = one.input.series_instance_uid
-    name = hashlib.sha256(uid.encode()).hexdigest()[:16]
+def _assemble_series(
+    plan: SeriesPlan, found: _Assembled, folder: Path, run_dir: Path, show: Progress
+) -> None:
+    """Store the volumes of one series. The one that speaks for it is read first: without it the
+    series is refused; a sibling that fails becomes a notice."""
+    uid = plan.input.series_instance_uid
+    records: list[VolumeRecord] = []
+    found.notices += plan.notices
+    for done, planned in enumerate(sorted(plan.volumes, key=lambda v: v.key != uid)):
+        try:
+            one = load_volume(plan, planned)
+        except InputRefused as refusal:
+            if planned.key == uid:
+                raise
+            message = f"{planned.setting.name} is left out: {refusal.message}"
+            found.notices.append(Notice(refusal.code, message, "refused", uid))
+            continue
+        show((done + 0.5) / len(plan.volumes), f"storing {one.label}")
+        found.notices += one.notices
+        if planned.key == uid:
+            found.facts.append(_facts(one))
+            found.patients.add(one.patient_key)
+        records.append(_store(one, folder, run_dir))
+    found.records += sorted(records, key=lambda r: r.number)
+
+
+def _store(one: LoadedVolume, folder: Path, run_dir: Path) -> VolumeRecord:
+    name = hashlib.sha256(one.key.encode()).hexdigest()[:16]
     return write_volume(
         folder / f"{name}.rfv",
         one.volume,
         run_dir=run_dir,
-        key=uid,
+        key=one.key,
         label=one.label,
         role=one.role,
-        series_instance_uid=uid,
+        series_instance_uid=one.input.series_instance_uid,
         frame_of_reference_uid=one.frame_of_reference_uid,
         sop_instance_uids=one.sop_instance_uids,
+        frame_numbers=one.frame_numbers,
+        number=one.setting.number,
+        count=one.setting.count,
+        setting=one.setting.name,
         source={**one.source, "header": asdict(one.header)},
         synthetic=one.synthetic,
         lossy=one.lossy,

@@ -66,7 +66,7 @@ class SeriesInput:
     description: str
     paths: tuple[str, ...]
     role: str = ""
-    """A code of ``analysis/roles/rules.toml`` that the web stored, by rule or by hand. Empty:
+    """A code of ``analysis/roles/roles.toml`` that the web stored, by rule or by hand. Empty:
     decided from the headers."""
 
 
@@ -105,7 +105,11 @@ class VolumeRecord:
     """A stored, streaming-ready volume: ``path`` is the store file (see volume_store.py)."""
 
     key: str
-    """Unique in the run: the SeriesInstanceUID, or ``heatmap``, ``segmentation``."""
+    """Unique in the run. A series that holds several volumes (b-values, phases, echoes) gives
+    several records: the one that *speaks* for the series has the SeriesInstanceUID as its key,
+    the others the SeriesInstanceUID, ``#`` and their ``number``. Only the speaker is registered,
+    measured and given to networks; its siblings lie in the same space and share its registration.
+    Derived volumes: ``heatmap``, ``segmentation``."""
     path: str
     sha256: str
     levels: tuple[LevelRecord, ...]
@@ -124,6 +128,16 @@ class VolumeRecord:
     frame_of_reference_uid: str = ""
     sop_instance_uids: tuple[str, ...] = ()
     """Source instance of each slice k (empty for derived volumes)."""
+    frame_numbers: tuple[int, ...] = ()
+    """Frame (from 1) of that instance for each slice k; empty if the instances hold one frame, or
+    a mosaic, whose tiles have no number."""
+    number: int = 1
+    """Which of the volumes of its series this is, from 1 ..."""
+    count: int = 1
+    """... of how many."""
+    setting: str = ""
+    """What sets it apart from its siblings, e.g. ``b 1000``; the values with their units lie in
+    ``source["dimensions"]``. Empty if the series is one volume."""
     value_range: tuple[float, float] = (0.0, 1.0)
     """Physical minimum and maximum."""
     window: tuple[float, float] = (400.0, 40.0)
@@ -133,6 +147,11 @@ class VolumeRecord:
     synthetic: bool = False
     lossy: str = ""
     """E.g. ``J2K 20:1`` when LossyImageCompression is 01, else empty."""
+
+    @property
+    def speaks(self) -> bool:
+        """Whether this volume stands for its series (see ``key``)."""
+        return bool(self.series_instance_uid) and self.key == self.series_instance_uid
 
 
 @dataclass(frozen=True)
@@ -172,7 +191,7 @@ class QualityFigure:
 
 @dataclass(frozen=True)
 class RegistrationRecord:
-    """How one series lies in the reference series' space."""
+    """How one series, with all its volumes, lies in the reference series' space."""
 
     series_instance_uid: str
     reference_series_uid: str

@@ -13,7 +13,7 @@ from skimage.draw import polygon2mask
 from analysis.contracts import OutlineRecord, Point
 from analysis.errors import InputRefused
 from analysis.geometry import Grid
-from analysis.volumes.reading import READ_ERRORS, drop_damaged
+from analysis.volumes.damage import READ_ERRORS, drop_damaged
 
 DEFAULT_COLOR = "#ffcc00"
 PLANE_TOLERANCE = 0.25

@@ -94,7 +94,13 @@ def run_step(request: StepRequest, progress: Progress) -> StepResult:
 
 
 def _record_of(assembled: AssembleResult, uid: str) -> VolumeRecord:
-    return next(v for v in assembled.volumes if v.series_instance_uid == uid)
+    """The volume that speaks for a series."""
+    return next(v for v in assembled.volumes if v.key == uid)
+
+
+def _speakers(assembled: AssembleResult) -> list[VolumeRecord]:
+    """One volume per series: siblings (b-values, phases) share its space and registration."""
+    return [v for v in assembled.volumes if v.speaks]
 
 
 def _register(request: StepRequest, folder: Path, progress: Progress) -> RegisterResult:
@@ -102,7 +108,7 @@ def _register(request: StepRequest, folder: Path, progress: Progress) -> Registe
     reference_record = _record_of(assembled, assembled.reference_series_uid)
     run_dir = Path(request.run_dir)
     reference = read_volume(run_dir, reference_record)
-    others = [v for v in assembled.volumes if v is not reference_record]
+    others = [v for v in _speakers(assembled) if v is not reference_record]
     registrations = [
         RegistrationRecord(
             assembled.reference_series_uid,
@@ -287,7 +293,7 @@ def _measure(request: StepRequest, folder: Path, progress: Progress) -> MeasureR
             read_volume(run_dir, v),
             matrices[v.key],
         )
-        for v in assembled.volumes
+        for v in _speakers(assembled)
         if v.key in matrices
     ]
     case = CaseImages(

@@ -74,18 +74,20 @@ def _technique(
     def say(text: str, basis: str) -> SentenceRecord:
         return SentenceRecord("technique", sentence(text), basis=basis)
 
-    labels = {v.series_instance_uid: v.label for v in assembled.volumes}
+    speakers = [v for v in assembled.volumes if v.speaks]
+    labels = {v.series_instance_uid: v.label for v in speakers}
     reference = labels[assembled.reference_series_uid]
     sentences = []
     if any(v.synthetic for v in assembled.volumes):
         sentences.append(
             say("SYNTHETIC patient: made by a program, not imaged", "series marked synthetic")
         )
-    names = sorted(labels.values(), key=lambda name: name != reference)
+    ordered = sorted(speakers, key=lambda v: v.label != reference)
+    names = [v.label if v.count == 1 else f"{v.label} (one of {v.count} volumes)" for v in ordered]
     sentences.append(say(f"{listed(names)}; reference series: {reference}", "series assembled"))
     sentences += [
         say(text, f"series {v.series_instance_uid}")
-        for v in assembled.volumes
+        for v in speakers
         if v.role == "PET" and (text := _tracer(v))
     ]
     sentences += [

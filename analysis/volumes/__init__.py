@@ -1,12 +1,31 @@
 """DICOM series to trusted volumes: ordered, complete, in physical units, or refused with a reason.
 
-``reading`` opens files and decodes pixels, ``stacking`` proves the geometry, ``values`` turns
-stored numbers into HU, SUV or signal, ``roles`` says what a series is, ``series`` puts them
-together, ``scanning`` finds the series in a folder.
+``reading`` opens files, ``frames`` makes single frames of any object, ``splitting`` sorts them into
+volumes, ``stacking`` proves the geometry, ``values`` turns stored numbers into HU, SUV or signal,
+``roles`` says what a series is, ``series`` puts them together, ``scanning`` finds the series in a
+folder.
 """
 
 from analysis.volumes.roles import role_of
 from analysis.volumes.scanning import scan_folder
-from analysis.volumes.series import LoadedSeries, SeriesHeader, load_series
+from analysis.volumes.series import (
+    LoadedVolume,
+    PlannedVolume,
+    SeriesHeader,
+    SeriesPlan,
+    load_series,
+    load_volume,
+    plan_series,
+)
 
-__all__ = ["LoadedSeries", "SeriesHeader", "load_series", "role_of", "scan_folder"]
+__all__ = [
+    "LoadedVolume",
+    "PlannedVolume",
+    "SeriesHeader",
+    "SeriesPlan",
+    "load_series",
+    "load_volume",
+    "plan_series",
+    "role_of",
+    "scan_folder",
+]

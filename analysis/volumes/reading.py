@@ -1,38 +1,20 @@
-"""Files to checked DICOM instances, and instances to pixels. Hostile bytes end in a refusal."""
+"""Files to checked DICOM objects: headers without pixels. Hostile bytes end in a refusal."""
 
 from __future__ import annotations
 
 import hashlib
-import struct
-from collections.abc import Sequence
+from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
-import numpy as np
-import numpy.typing as npt
 from pydicom import dcmread
 from pydicom.dataset import Dataset, FileDataset
-from pydicom.errors import BytesLengthException, InvalidDicomError
-from pydicom.uid import UID
+from pydicom.errors import InvalidDicomError
+from pydicom.uid import UID, DeflatedExplicitVRLittleEndian
 
 from analysis.contracts import Notice, SeriesInput
 from analysis.errors import InputRefused
-
-READ_ERRORS = (
-    InvalidDicomError,
-    BytesLengthException,
-    OSError,
-    EOFError,
-    ValueError,
-    KeyError,
-    IndexError,
-    AttributeError,
-    TypeError,
-    NotImplementedError,
-    RuntimeError,  # RecursionError of nested sequences, decoders' own failures
-    struct.error,
-)
-"""What reading a damaged file may raise; anything else is a fault of ours."""
+from analysis.volumes.damage import READ_ERRORS, drop_damaged
+from analysis.volumes.pixels import DEFER_BYTES, PixelSource, cut_off, take_pixels
 
 NON_IMAGE: dict[str, str] = {
     "RTSTRUCT": "a set of contours",
@@ -51,44 +33,55 @@ NON_IMAGE: dict[str, str] = {
 MAX_VOXELS = 2**31
 """Larger volumes (4 GiB as int16) are refused before any memory is taken."""
 
+MAX_FRAMES = 100_000
+"""More frames in one object are refused: no scanner writes them, a damaged count does."""
+
 SYNTHETIC_MARK = "SYNTHETIC"
 
 
-def read_instances(series: SeriesInput) -> tuple[list[Dataset], list[Notice]]:
-    """Every instance of one series, each once, checked to be single-frame grey images.
+@dataclass(frozen=True, eq=False)
+class ImageObject:
+    """One checked DICOM object: its header, and where its pixels lie."""
+
+    header: Dataset
+    pixels: PixelSource
+
+    @property
+    def uid(self) -> str:
+        return str(self.header.SOPInstanceUID)
+
+
+def read_objects(series: SeriesInput) -> tuple[list[ImageObject], list[Notice]]:
+    """Every object of one series, each once, checked to hold grey images.
 
     Raises ``InputRefused``: ``not_an_image``, ``unreadable_file``, ``mixed_series``,
-    ``several_patients``, ``enhanced_multiframe``, ``mosaic``, ``colour_image``,
-    ``instance_conflict``, ``truncated_pixel_data``.
+    ``several_patients``, ``colour_image``, ``instance_conflict``, ``truncated_pixel_data``.
     """
     if series.modality in NON_IMAGE:
         raise InputRefused(
             "not_an_image",
             f"This series is {NON_IMAGE[series.modality]}, not an image; it is not read as one.",
         )
-    found: dict[str, Dataset] = {}
+    found: dict[str, ImageObject] = {}
     repeated = 0
     for path in series.paths:
-        ds = _read(path)
-        _check_kind(ds)
-        _check_pixels(ds)
-        if str(ds.get("SeriesInstanceUID", "")) != series.series_instance_uid:
+        one = _read_object(Path(path))
+        if str(one.header.get("SeriesInstanceUID", "")) != series.series_instance_uid:
             raise InputRefused("mixed_series", "A file of another series lies among this series.")
-        uid = str(ds.get("SOPInstanceUID", ""))
-        if uid in found:
+        if one.uid in found:
             repeated += 1
-            if found[uid].PixelData != ds.PixelData:
+            if found[one.uid].pixels.read() != one.pixels.read():
                 raise InputRefused(
                     "instance_conflict",
                     "Two files carry the same instance UID but different pixels. Send the "
                     "series again from its source.",
                 )
             continue
-        found[uid] = ds
-    instances = list(found.values())
-    if not instances:
+        found[one.uid] = one
+    objects = list(found.values())
+    if not objects:
         raise InputRefused("not_an_image", "The series holds no file.")
-    if len({patient_key(ds) for ds in instances}) > 1:
+    if len({patient_key(one.header) for one in objects}) > 1:
         raise InputRefused(
             "several_patients",
             "The files of this series name different patients. It is not read; have the series "
@@ -104,7 +97,28 @@ def read_instances(series: SeriesInput) -> tuple[list[Dataset], list[Notice]]:
                 series.series_instance_uid,
             )
         )
-    return instances, notices
+    return objects, notices
+
+
+def _read_object(path: Path) -> ImageObject:
+    ds = _read(path)
+    _check_kind(ds)
+    frames = _frame_count(ds)
+    pixels = take_pixels(ds, path, frames)
+    _check_pixels(ds, pixels)
+    return ImageObject(ds, pixels)
+
+
+def _frame_count(ds: Dataset) -> int:
+    try:
+        frames = int(ds.get("NumberOfFrames") or 1)
+    except READ_ERRORS:
+        frames = 0
+    if not 1 <= frames <= MAX_FRAMES:
+        raise InputRefused(
+            "unreadable_file", "A file does not say how many frames it holds, or too many."
+        )
+    return frames
 
 
 def patient_key(ds: Dataset) -> str:
@@ -154,48 +168,11 @@ def _last(value: object) -> str:
     return str(items[-1]) if items else ""
 
 
-def drop_damaged(ds: Dataset) -> None:
-    """Remove elements whose bytes do not fit their type, at every depth: damaged is missing.
-
-    pydicom converts an element when it is first asked for and raises then; after this, asking
-    never raises, and what is missing meets its own check.
-    """
-    for tag in list(ds.keys()):
-        try:
-            element = ds[tag]
-            items = list(element.value) if element.VR == "SQ" else []
-        except READ_ERRORS:
-            del ds[tag]
-            continue
-        for item in items:
-            drop_damaged(item)
-
-
-def decode(ds: Dataset) -> npt.NDArray[Any]:
-    """The stored values of one instance, [rows, columns]; drops the encoded bytes after.
-
-    Raises ``InputRefused`` (``truncated_pixel_data``, ``undecodable_pixels``).
-    """
+def _read(path: Path) -> FileDataset:
     try:
-        pixels = np.asarray(ds.pixel_array)
-    except READ_ERRORS as error:
-        syntax = UID(str(ds.file_meta.get("TransferSyntaxUID", ""))).name
-        raise InputRefused(
-            "undecodable_pixels",
-            f"The image data of a slice cannot be decoded ({syntax}). The file is damaged; "
-            "send the series again.",
-        ) from error
-    if pixels.shape != (int(ds.Rows), int(ds.Columns)):
-        raise InputRefused(
-            "undecodable_pixels", "The image data of a slice has another size than its header says."
-        )
-    del ds.PixelData
-    return pixels
-
-
-def _read(path: str) -> FileDataset:
-    try:
-        ds = dcmread(Path(path))
+        ds = dcmread(path, defer_size=DEFER_BYTES)
+        if ds.file_meta.get("TransferSyntaxUID") == DeflatedExplicitVRLittleEndian:
+            ds = dcmread(path)  # deferred values would be looked for in the deflated bytes
     except InvalidDicomError as error:
         raise InputRefused(
             "unreadable_file", "A file of this series is not a DICOM file."
@@ -205,9 +182,7 @@ def _read(path: str) -> FileDataset:
             "unreadable_file", "A file of this series is damaged and cannot be read."
         ) from error
     if not len(ds):  # what pydicom leaves of compressed pixel data without an end
-        raise InputRefused(
-            "truncated_pixel_data", "A file of this series is cut off. Send the series again."
-        )
+        raise cut_off()
     drop_damaged(ds.file_meta)
     syntax = UID(str(ds.file_meta.get("TransferSyntaxUID", "")))
     if syntax.type != "Transfer Syntax":
@@ -227,17 +202,6 @@ def _check_kind(ds: Dataset) -> None:
     if modality in NON_IMAGE or "PixelData" not in ds:
         what = NON_IMAGE.get(modality, "an object without image data")
         raise InputRefused("not_an_image", f"This series is {what}, not an image.")
-    frames = str(ds.get("NumberOfFrames") or "1")
-    if frames != "1" or "SharedFunctionalGroupsSequence" in ds:
-        raise InputRefused(
-            "enhanced_multiframe",
-            "The series is an enhanced multi-frame object, which is not supported yet. Send it "
-            "as single-frame images.",
-        )
-    if "MOSAIC" in [str(v).upper() for v in _values(ds, "ImageType")]:
-        raise InputRefused(
-            "mosaic", "The series holds mosaic images (many slices tiled in one), not supported."
-        )
     if str(ds.get("PhotometricInterpretation") or "") not in ("MONOCHROME1", "MONOCHROME2"):
         raise InputRefused(
             "colour_image",
@@ -246,14 +210,7 @@ def _check_kind(ds: Dataset) -> None:
         )
 
 
-def _values(ds: Dataset, keyword: str) -> Sequence[object]:
-    value = ds.get(keyword)
-    if value is None:
-        return ()
-    return (value,) if isinstance(value, str) else tuple(value)
-
-
-def _check_pixels(ds: Dataset) -> None:
+def _check_pixels(ds: Dataset, pixels: PixelSource) -> None:
     """Rows, columns and bits make sense, and native pixel data has all its bytes."""
     try:
         rows, columns, bits = int(ds.Rows), int(ds.Columns), int(ds.BitsAllocated)
@@ -270,14 +227,14 @@ def _check_pixels(ds: Dataset) -> None:
         )
     if rows * columns > MAX_VOXELS:
         raise InputRefused("volume_too_large", "The images are too large to be read.")
-    if ds.file_meta.TransferSyntaxUID.is_compressed:
-        if not ds.PixelData:
+    if pixels.compressed:
+        if not pixels.length:
             raise InputRefused("truncated_pixel_data", "A slice has no image data.")
         return
-    expected, actual = rows * columns * bits // 8, len(ds.PixelData)
-    if actual < expected:
+    expected = pixels.frame_bytes * pixels.frames
+    if pixels.length < expected:
         raise InputRefused(
             "truncated_pixel_data",
-            f"A slice is cut off: it holds {actual} of {expected} bytes of image data. Send the "
-            "series again.",
+            f"A slice is cut off: it holds {pixels.length} of {expected} bytes of image data. "
+            "Send the series again.",
         )

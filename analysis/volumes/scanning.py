@@ -12,7 +12,8 @@ from pydicom.errors import InvalidDicomError
 
 from analysis.contracts import Notice, SeriesInput
 from analysis.errors import InputRefused
-from analysis.volumes.reading import READ_ERRORS, drop_damaged, patient_key
+from analysis.volumes.damage import READ_ERRORS, drop_damaged
+from analysis.volumes.reading import patient_key
 
 _TAGS = [
     "SpecificCharacterSet",

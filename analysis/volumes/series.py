@@ -1,7 +1,8 @@
-"""One DICOM series as a trusted volume: read, prove the geometry, give the values a unit."""
+"""One DICOM series as trusted volumes: read, split, prove the geometry, give values a unit."""
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from typing import Any
 
@@ -12,14 +13,18 @@ from analysis.errors import InputRefused
 from analysis.geometry import Volume
 from analysis.provenance import versions
 from analysis.suv import NATIVE_UNITS, SUV_UNIT, Suv, suv_of
+from analysis.volumes.dimensions import PLAIN_KINDS
+from analysis.volumes.frames import Frame, all_frames, real_world_unit
+from analysis.volumes.naming import Setting, settings_of, speaker
 from analysis.volumes.reading import (
     NON_IMAGE,
     is_synthetic,
     lossy_text,
     patient_key,
-    read_instances,
+    read_objects,
 )
 from analysis.volumes.roles import LABELS, role_of
+from analysis.volumes.splitting import split
 from analysis.volumes.stacking import Stack, stack, untilt
 from analysis.volumes.values import AIR_HU, has_rescale, read_values
 
@@ -47,16 +52,47 @@ class SeriesHeader:
 
 
 @dataclass(frozen=True, eq=False)
-class LoadedSeries:
-    """A series that passed every check. CT is int16 (or float32) HU, PET float32 SUVbw (or its
+class PlannedVolume:
+    """One volume of a series whose geometry is proven; nothing is decoded yet."""
+
+    frames: tuple[Frame, ...]
+    """In slice order."""
+    stacked: Stack
+    setting: Setting
+    role: Role
+    key: str
+    """The SeriesInstanceUID for the volume that speaks for the series, else with ``#n`` behind."""
+
+    @property
+    def first(self) -> Dataset:
+        return self.stacked.instances[0]
+
+
+@dataclass(frozen=True, eq=False)
+class SeriesPlan:
+    """What a series holds, in order; ``notices`` name what was left out and why."""
+
+    input: SeriesInput
+    volumes: tuple[PlannedVolume, ...]
+    notices: tuple[Notice, ...]
+    lossy: str
+
+
+@dataclass(frozen=True, eq=False)
+class LoadedVolume:
+    """A volume that passed every check. CT is int16 (or float32) HU, PET float32 SUVbw (or its
     own unit, with a notice, when SUV is refused), MR float32 in arbitrary units."""
 
     volume: Volume
     input: SeriesInput
+    key: str
+    setting: Setting
     frame_of_reference_uid: str
     """Empty if the images name none: then they share a space with no other series."""
     sop_instance_uids: tuple[str, ...]
     """Source instance of each slice k."""
+    frame_numbers: tuple[int, ...]
+    """Frame (from 1) in that instance of each slice k; empty for single-frame instances."""
     role: Role
     label: str
     body_part: str
@@ -69,30 +105,113 @@ class LoadedSeries:
     header: SeriesHeader
 
 
-def load_series(series: SeriesInput) -> LoadedSeries:
-    """Read one series. Raises ``InputRefused`` with a code per reason, see the modules of this
-    package; a PET whose SUV is refused is still loaded, in its own unit."""
+def plan_series(series: SeriesInput) -> SeriesPlan:
+    """Read the headers of a series and prove the geometry of each of its volumes.
+
+    A volume that cannot be trusted becomes a notice as long as another one can; else raises
+    ``InputRefused`` with a code per reason, see the modules of this package.
+    """
     if series.modality not in (*_IMAGE_MODALITIES, *NON_IMAGE):
         raise InputRefused(
             "modality_not_supported",
             f"Images of modality {series.modality or '(not stated)'} are not analysed yet.",
         )
-    instances, notices = read_instances(series)
-    stacked = stack(instances)
-    notices += stacked.notices
-    first = stacked.instances[0]
-    role = role_of(first)
-    # Header facts before decoding, which drops the pixel bytes slice by slice.
-    lossy = next((text for ds in instances if (text := lossy_text(ds))), "")
-    values = read_values(stacked.instances)
+    objects, notices = read_objects(series)
+    lossy = next((text for one in objects if (text := lossy_text(one.header))), "")
+    parts = split(all_frames(objects))
+    order, settings = settings_of(parts)
+    stacks: list[tuple[Setting, tuple[Frame, ...], Stack]] = []
+    refusals: list[tuple[str, InputRefused]] = []
+    for n, setting in zip(order, settings, strict=True):
+        try:
+            stacked = stack([frame.header for frame in parts[n]])
+        except InputRefused as refusal:
+            refusals.append((setting.name, refusal))
+            continue
+        stacks.append((setting, tuple(parts[n][i] for i in stacked.order), stacked))
+    if not stacks:
+        raise _all_refused(refusals)
+    notices += _left_out(refusals)
+    roles = [_role(stacked.instances[0], setting.kind) for setting, _, stacked in stacks]
+    main = speaker(
+        [setting for setting, _, _ in stacks],
+        [len(frames) for _, frames, _ in stacks],
+        series.modality,
+        "T2" in roles,
+    )
+    uid = series.series_instance_uid
+    volumes = tuple(
+        PlannedVolume(
+            frames, stacked, setting, roles[n], uid if n == main else f"{uid}#{setting.number}"
+        )
+        for n, (setting, frames, stacked) in enumerate(stacks)
+    )
+    return SeriesPlan(series, volumes, tuple(replace(n, subject=uid) for n in notices), lossy)
+
+
+def _all_refused(refusals: Sequence[tuple[str, InputRefused]]) -> InputRefused:
+    first = refusals[0][1]
+    if len(refusals) == 1:
+        return first
+    return InputRefused(
+        first.code,
+        f"None of the {len(refusals)} volumes of this series can be used. "
+        f"{refusals[0][0]}: {first.message}",
+    )
+
+
+def _left_out(refusals: Sequence[tuple[str, InputRefused]]) -> list[Notice]:
+    """One notice per reason, naming the volumes it struck."""
+    reasons: dict[tuple[str, str], list[str]] = {}
+    for name, why in refusals:
+        reasons.setdefault((why.code, why.message), []).append(name or "A part of the series")
+    return [
+        Notice(
+            code,
+            "; ".join(names[:3])
+            + (f" and {len(names) - 3} more" if len(names) > 3 else "")
+            + f" {'is' if len(names) == 1 else 'are'} left out: {message}",
+            "refused",
+        )
+        for (code, message), names in reasons.items()
+    ]
+
+
+def _role(first: Dataset, kind: str) -> Role:
+    """A phase image, ADC or perfusion map is never taken for the CT or T1 it was made from."""
+    if kind in PLAIN_KINDS:
+        return role_of(first)
+    return "MR" if str(first.get("Modality")) == "MR" else "OTHER"
+
+
+def load_series(series: SeriesInput) -> LoadedVolume:
+    """The volume that speaks for a series; a PET whose SUV is refused is loaded in its own unit.
+
+    Raises ``InputRefused`` as :func:`plan_series` does, and what decoding raises.
+    """
+    plan = plan_series(series)
+    main = next(v for v in plan.volumes if v.key == series.series_instance_uid)
+    loaded = load_volume(plan, main)
+    return replace(loaded, notices=(*plan.notices, *loaded.notices))
+
+
+def load_volume(plan: SeriesPlan, planned: PlannedVolume) -> LoadedVolume:
+    """Decode one planned volume and give its values a unit. Raises ``InputRefused``."""
+    stacked, first = planned.stacked, planned.first
+    notices = list(stacked.notices)
+    values = read_values(planned.frames)
     notices += values.notices
-    unit, factor, evidence, more = _unit(stacked)
+    unit, factor, evidence, more = _unit(plan, planned)
     notices += more
     array = values.array * factor if factor != 1.0 else values.array
     grid = stacked.grid
     source: dict[str, Any] = dict(values.evidence) | evidence
-    source["slices"] = len(stacked.instances)
+    source["slices"] = len(planned.frames)
     source["spacing_mm"] = [round(v, 6) for v in grid.spacing]
+    if planned.setting.count > 1:
+        source["dimensions"] = list(planned.setting.values)
+    if planned.frames[0].tile is not None:
+        source["mosaic"] = "slices cut from tiles"
     if stacked.tilt_degrees:
         array, grid = untilt(array, grid, AIR_HU if unit == HU_UNIT else 0.0)
         source["tilt_degrees"] = round(stacked.tilt_degrees, 3)
@@ -105,11 +224,11 @@ def load_series(series: SeriesInput) -> LoadedSeries:
                 "info",
             )
         )
-    if lossy:
+    if plan.lossy:
         notices.append(
             Notice(
                 "lossy",
-                f"The images were compressed with loss ({lossy}): fine detail may be altered.",
+                f"The images were compressed with loss ({plan.lossy}): fine detail may be altered.",
             )
         )
     frame = str(first.get("FrameOfReferenceUID") or "")
@@ -122,36 +241,66 @@ def load_series(series: SeriesInput) -> LoadedSeries:
             )
         )
     source["libraries"] = versions("pydicom", "numpy", "pylibjpeg")
-    label = LABELS[role] if unit != NATIVE_UNITS.get(str(first.get("Units") or "")) else "PET"
-    return LoadedSeries(
-        volume=Volume(array, grid, unit, series.modality, role),
-        input=series,
+    numbers = tuple(f.number for f in planned.frames)
+    uid = plan.input.series_instance_uid
+    return LoadedVolume(
+        volume=Volume(array, grid, unit, plan.input.modality, planned.role),
+        input=plan.input,
+        key=planned.key,
+        setting=planned.setting,
         frame_of_reference_uid=frame,
         sop_instance_uids=tuple(str(ds.SOPInstanceUID) for ds in stacked.instances),
-        role=role,
-        label=label,
+        frame_numbers=numbers if all(numbers) else (),
+        role=planned.role,
+        label=_label(planned, unit),
         body_part=str(first.get("BodyPartExamined") or "").strip().upper(),
-        notices=tuple(replace(n, subject=series.series_instance_uid) for n in notices),
+        notices=tuple(replace(n, subject=uid) for n in notices),
         source=source,
         synthetic=any(is_synthetic(ds) for ds in stacked.instances),
-        lossy=lossy,
+        lossy=plan.lossy,
         patient_key=patient_key(first),
         header=_header(first),
     )
 
 
-def _unit(stacked: Stack) -> tuple[str, float, dict[str, Any], tuple[Notice, ...]]:
+def _label(planned: PlannedVolume, unit: str) -> str:
+    """Role and what sets the volume apart: ``DWI b 1000``, ``CT phase 3 of 20, 40.0 s``."""
+    setting, first = planned.setting, planned.first
+    native = NATIVE_UNITS.get(str(first.get("Units") or ""))
+    named = "PET" if unit == native else LABELS[planned.role]
+    if planned.role in ("MR", "OTHER"):
+        if setting.kind not in PLAIN_KINDS and setting.kind not in ("phase", "real", "imaginary"):
+            named = ""  # the kind says more than the modality
+        elif setting.diffusion:
+            named = "DWI"
+    name = setting.name if setting.count > 1 else setting.kind
+    if not named and not name.startswith(setting.kind):
+        name = f"{setting.kind} {name}"
+    return f"{named} {name}".strip()
+
+
+def _unit(
+    plan: SeriesPlan, planned: PlannedVolume
+) -> tuple[str, float, dict[str, Any], tuple[Notice, ...]]:
     """The unit, the factor to reach it, evidence, notices."""
-    first = stacked.instances[0]
+    first = planned.first
     modality = str(first.Modality)
     if modality == "PT":
-        return _pet_unit(stacked)
+        return _pet_unit(plan, planned)
     if modality != "CT":
         return ARBITRARY_UNIT, 1.0, {}, ()
     kind = str(first.get("RescaleType") or "HU").strip().upper()
-    if has_rescale(stacked.instances) and kind in ("HU", "US"):
+    told = real_world_unit(first)
+    if planned.setting.kind not in ("", "MIP", "MinIP"):
+        reason = f"the images show {planned.setting.kind}, not density"
+    elif told not in ("", HU_UNIT, "1"):
+        reason = f"the values are in {told}"
+    elif kind not in ("HU", "US"):
+        reason = f"the values are of type {kind}"
+    elif not has_rescale(planned.stacked.instances):
+        reason = "no rescale is given"
+    else:
         return HU_UNIT, 1.0, {}, ()
-    reason = f"the values are of type {kind}" if kind not in ("HU", "US") else "no rescale is given"
     notice = Notice(
         "ct_no_hu",
         f"HU refused: {reason}. The images are shown; no density is measured on them.",
@@ -160,11 +309,15 @@ def _unit(stacked: Stack) -> tuple[str, float, dict[str, Any], tuple[Notice, ...
     return ARBITRARY_UNIT, 1.0, {"hu_refused": reason}, (notice,)
 
 
-def _pet_unit(stacked: Stack) -> tuple[str, float, dict[str, Any], tuple[Notice, ...]]:
+def _pet_unit(
+    plan: SeriesPlan, planned: PlannedVolume
+) -> tuple[str, float, dict[str, Any], tuple[Notice, ...]]:
+    # Decay is corrected to the start of the series, so the frames of all its volumes tell it.
+    instances = [ds for volume in plan.volumes for ds in volume.stacked.instances]
     try:
-        suv: Suv = suv_of(stacked.instances)
+        suv: Suv = suv_of(instances)
     except InputRefused as refusal:
-        units = str(stacked.instances[0].get("Units") or "").strip().upper()
+        units = str(planned.first.get("Units") or "").strip().upper()
         notice = Notice(
             refusal.code, f"SUV refused: {refusal.message} The images are shown without SUV.",
             "refused",

@@ -17,7 +17,8 @@ from scipy import ndimage
 from analysis.contracts import Notice
 from analysis.errors import InputRefused
 from analysis.geometry import FloatArray, Grid
-from analysis.volumes.reading import MAX_VOXELS, READ_ERRORS
+from analysis.volumes.damage import READ_ERRORS
+from analysis.volumes.reading import MAX_VOXELS
 
 MIN_SLICES = 3
 """Fewer images are a localiser or a key image, not a volume."""
@@ -44,6 +45,8 @@ class Stack:
     """The instances in slice order with their lattice; ``step`` is LPS mm from slice to slice."""
 
     instances: tuple[Dataset, ...]
+    order: tuple[int, ...]
+    """Place in the input of each slice k."""
     grid: Grid
     """Sheared if ``tilt_degrees`` is not 0."""
     tilt_degrees: float
@@ -64,9 +67,9 @@ def stack(instances: Sequence[Dataset]) -> Stack:
             f"The series has {len(instances)} image(s); a volume needs at least {MIN_SLICES}. "
             "Localisers and single images are not analysed.",
         )
-    orientations = np.array([_floats(ds, "ImageOrientationPatient", 6) for ds in instances])
-    positions = np.array([_floats(ds, "ImagePositionPatient", 3) for ds in instances])
-    spacings = np.array([_floats(ds, "PixelSpacing", 2) for ds in instances])
+    orientations = np.array([floats_of(ds, "ImageOrientationPatient", 6) for ds in instances])
+    positions = np.array([floats_of(ds, "ImagePositionPatient", 3) for ds in instances])
+    spacings = np.array([floats_of(ds, "PixelSpacing", 2) for ds in instances])
     row, column = _directions(orientations)
     _check_same_frame(instances, spacings)
     normal = np.cross(row, column)
@@ -94,7 +97,8 @@ def stack(instances: Sequence[Dataset]) -> Stack:
     if count * grid.shape[1] * grid.shape[2] > MAX_VOXELS:
         raise InputRefused("volume_too_large", "The series is too large to be read as one volume.")
     notices = _header_notices(first, float(step @ normal), count)
-    return Stack(tuple(instances[i] for i in order), grid, tilt, notices)
+    places = tuple(int(i) for i in order)
+    return Stack(tuple(instances[i] for i in places), places, grid, tilt, notices)
 
 
 def untilt(
@@ -131,7 +135,8 @@ def untilt(
     return result, Grid((nz, int(size_y), int(size_x)), affine)
 
 
-def _floats(ds: Dataset, keyword: str, count: int) -> list[float]:
+def floats_of(ds: Dataset, keyword: str, count: int) -> list[float]:
+    """``count`` finite numbers of an attribute; raises ``InputRefused`` (``no_geometry``)."""
     try:
         values = [float(v) for v in ds[keyword].value]
     except READ_ERRORS as error:
@@ -188,16 +193,20 @@ def _check_distinct(along: FloatArray) -> None:
     places = int(apart.sum()) + 1
     if places == len(along):
         return
-    if places == 1:
-        text = f"All {len(along)} images lie at the same position"
-    elif len(along) % places == 0:
+    if places < MIN_SLICES:
+        raise InputRefused(
+            "too_few_slices",
+            f"The series has {len(along)} images at {places} position(s); a volume needs at least "
+            f"{MIN_SLICES} positions. Single slices over time are not analysed.",
+        )
+    if len(along) % places == 0:
         text = f"The series has {len(along) // places} images at each of {places} positions"
     else:
         text = f"{len(along) - places} images lie at the same position as another"
     raise InputRefused(
         "overlapping_volumes",
-        f"{text}: several volumes in one series (dynamic, multi-echo, diffusion or gated), "
-        "which cannot be read as one volume yet.",
+        f"{text}, and nothing in them (time, b-value, echo, phase, acquisition) tells which "
+        "belong together, so they are not read as volumes.",
     )
 
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -12,7 +12,8 @@ from pydicom.dataset import Dataset
 
 from analysis.contracts import Notice
 from analysis.errors import InputRefused
-from analysis.volumes.reading import READ_ERRORS, decode
+from analysis.volumes.damage import READ_ERRORS
+from analysis.volumes.frames import Frame
 
 AIR_HU = -1024.0
 MAX_PADDING_HU = -500.0
@@ -28,26 +29,30 @@ class Values:
     notices: tuple[Notice, ...] = ()
 
 
-def read_values(instances: Sequence[Dataset]) -> Values:
-    """Decode and rescale every slice, in the given order.
+def read_values(frames: Sequence[Frame]) -> Values:
+    """Decode and rescale every slice, in the given order; each frame is decoded once.
 
-    The rescale may differ per slice (GE PET). MONOCHROME1 turns the display around, not the
-    values: they are kept. Voxels that the header declares as padding become air (CT) or the
+    The rescale may differ per slice (GE PET) or frame. MONOCHROME1 turns the display around, not
+    the values: they are kept. Voxels that the header declares as padding become air (CT) or the
     smallest true value. Raises ``InputRefused`` (``modality_lut``, ``bad_rescale``, and what
     decoding raises).
     """
-    first = instances[0]
+    headers = [frame.header for frame in frames]
+    first = headers[0]
     is_ct = first.get("Modality") == "CT"
-    scales = [_rescale(ds) for ds in instances]
-    shape = (len(instances), int(first.Rows), int(first.Columns))
-    exact = is_ct and _fits_int16(instances, scales)
+    scales = [_rescale(ds) for ds in headers]
+    shape = (len(frames), int(first.Rows), int(first.Columns))
+    exact = is_ct and _fits_int16(headers, scales)
     array: npt.NDArray[Any] = np.empty(shape, dtype=np.int16 if exact else np.float32)
     pad_array = np.zeros(shape, dtype=bool) if "PixelPaddingValue" in first else None
-    for k, (ds, (slope, intercept)) in enumerate(zip(instances, scales, strict=True)):
-        padding = _padding(ds) if pad_array is not None else None
-        stored = decode(ds)
+    for k, stored in _decoded(frames):
+        slope, intercept = scales[k]
+        padding = _padding(headers[k]) if pad_array is not None else None
         if exact:
-            array[k] = stored.astype(np.int32) * int(slope) + int(intercept)
+            whole = stored.astype(np.int32) * int(slope) + int(intercept)
+            if whole.min() < -32768 or whole.max() > 32767:
+                exact, array = False, array.astype(np.float32)
+            array[k] = whole
         else:
             array[k] = stored.astype(np.float64) * slope + intercept
         if padding and pad_array is not None:
@@ -74,6 +79,18 @@ def read_values(instances: Sequence[Dataset]) -> Values:
             )
         )
     return Values(array, evidence, tuple(notices))
+
+
+def _decoded(frames: Sequence[Frame]) -> Iterator[tuple[int, npt.NDArray[Any]]]:
+    """(k, stored values) of every frame, object by object, so that no frame is decoded twice."""
+    by_object: dict[int, dict[int, list[int]]] = {}
+    for k, frame in enumerate(frames):
+        by_object.setdefault(id(frame.pixels), {}).setdefault(frame.index, []).append(k)
+    for places in by_object.values():
+        pixels = frames[next(iter(places.values()))[0]].pixels
+        for index, stored in pixels.decode(list(places)):
+            for k in places[index]:
+                yield k, frames[k].cut(stored)
 
 
 def has_rescale(instances: Sequence[Dataset]) -> bool:
@@ -107,25 +124,14 @@ def _fits_int16(instances: Sequence[Dataset], scales: Sequence[tuple[float, floa
         bits, signed = int(ds.BitsStored), int(ds.PixelRepresentation)
         low = -(2 ** (bits - 1)) if signed else 0
         high = 2 ** (bits - signed) - 1
-        # A file of 16 signed bits with intercept -1024 is CT, whose values never use them all.
+        # A file of 16 signed bits with intercept -1024 is CT, whose values never use them all;
+        # where they do, the volume is widened while it is read.
         if bits == 16 and signed and slope == 1 and abs(intercept) <= 1024:
-            if _stored_range_ok(ds, intercept):
-                continue
-            return False
+            continue
         ends = (low * slope + intercept, high * slope + intercept)
         if min(ends) < -32768 or max(ends) > 32767:
             return False
     return True
-
-
-def _stored_range_ok(ds: Dataset, intercept: float) -> bool:
-    if intercept == 0:
-        return True
-    if ds.file_meta.TransferSyntaxUID.is_compressed:
-        return False  # not decoded yet: float32 holds every int16 exactly anyway
-    order = "<i2" if ds.file_meta.TransferSyntaxUID.is_little_endian else ">i2"
-    stored = np.frombuffer(ds.PixelData[: int(ds.Rows) * int(ds.Columns) * 2], dtype=order)
-    return bool(int(stored.min()) + intercept >= -32768 and int(stored.max()) + intercept <= 32767)
 
 
 def _padding(ds: Dataset) -> tuple[int, int] | None:
