@@ -27,6 +27,8 @@ ACTIONS: dict[str, str] = {
     "download": "downloaded a document or image",
     "export": "sent objects to a destination",
     "upload": "sent files in",
+    "identify": "merged, moved or linked patients, or took it back",
+    "assemble": "put a study into a case or took it out, or changed the rules for it",
     "quarantine": "released or discarded quarantined bytes",
     "retry": "asked for an analysis or delivery to be tried again",
     "manage": "changed settings of a site",

@@ -67,11 +67,14 @@ def person(header: Header) -> Person:
 
 def blanks_filled(patient: Patient, header: Header) -> Person:
     """What the header knows and the patient's row does not yet."""
-    return {
+    filled = {
         column: new
         for column, new in person(header).items()
         if new and not getattr(patient, column)
     }
+    if "name" in filled:
+        filled["name_key"] = name_key(header.patient_name)
+    return filled
 
 
 def contradictions(patient: Patient, header: Header) -> list[str]:

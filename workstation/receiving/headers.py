@@ -37,7 +37,8 @@ TAGS = [
     "StudyID", "StudyDescription", "ReferringPhysicianName", "InstitutionName", "PatientID",
     "IssuerOfPatientID", "PatientName", "PatientBirthDate", "PatientSex", "PatientAge",
     "PatientSize", "PatientWeight", "TimezoneOffsetFromUTC", "Rows", "Columns", "BitsAllocated",
-    "SamplesPerPixel", "NumberOfFrames", "PhotometricInterpretation",
+    "SamplesPerPixel", "NumberOfFrames", "PhotometricInterpretation", "SeriesDate",
+    "AcquisitionDate", "AcquisitionDateTime",
 ]  # fmt: skip
 EVIDENCE = [
     "SpecificCharacterSet", "PatientName", "PatientID", "IssuerOfPatientID", "PatientBirthDate",
@@ -94,6 +95,8 @@ class Header:
     sop_class_name: str
     study_date: date | None = None
     study_time: time | None = None
+    acquired: date | None = None
+    """Day of the acquisition, or of the series if there is none."""
     accession_number: str = ""
     study_description: str = ""
     referring_physician: str = ""
@@ -210,6 +213,9 @@ def _judge(dataset: Dataset, transfer_syntax: str, shape: Shape) -> Header:
         sop_class_name=UID(sop_class).name.removesuffix(" Storage"),
         study_date=_date(dataset, "StudyDate"),
         study_time=_time(dataset, "StudyTime"),
+        acquired=_date(dataset, "AcquisitionDate")
+        or _date(dataset, "AcquisitionDateTime")
+        or _date(dataset, "SeriesDate"),
         accession_number=_text(dataset, "AccessionNumber")[:64],
         study_description=_text(dataset, "StudyDescription")[:128],
         referring_physician=_text(dataset, "ReferringPhysicianName")[:324],

@@ -1,21 +1,48 @@
 """The verbs of the receiving room, one module per job; the only writers of its tables."""
 
 from workstation.receiving.services.completing import complete_quiet_studies, notices_for
+from workstation.receiving.services.conflicts import CONFLICTS, with_conflicts
 from workstation.receiving.services.holding import quarantine
+from workstation.receiving.services.identity import (
+    CannotChange,
+    link_patients,
+    linked_to,
+    merge_patients,
+    move_study,
+    named_by_headers,
+    possibly_same,
+    resolve,
+    takes,
+    undo_change,
+    undo_link,
+)
 from workstation.receiving.services.quarantining import CannotHandle, discard, release
 from workstation.receiving.services.storing import store_instance, store_staged
 from workstation.receiving.services.uploading import count_outcomes, finish_upload, start_upload
 
 __all__ = [
+    "CONFLICTS",
+    "CannotChange",
     "CannotHandle",
     "complete_quiet_studies",
     "count_outcomes",
     "discard",
     "finish_upload",
+    "link_patients",
+    "linked_to",
+    "merge_patients",
+    "move_study",
+    "named_by_headers",
     "notices_for",
+    "possibly_same",
     "quarantine",
     "release",
+    "resolve",
     "start_upload",
     "store_instance",
     "store_staged",
+    "takes",
+    "undo_change",
+    "undo_link",
+    "with_conflicts",
 ]

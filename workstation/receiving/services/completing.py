@@ -8,6 +8,7 @@ from django.conf import settings
 from django.db import transaction
 
 from workstation.receiving.models import Study, StudyNotice
+from workstation.receiving.services.conflicts import note_study_conflicts
 
 
 @transaction.atomic
@@ -25,6 +26,7 @@ def complete_quiet_studies(now: datetime) -> list[Study]:
     for study in studies:
         study.completed_at = now
         study.save(update_fields=["completed_at"])
+        note_study_conflicts(study)
     return studies
 
 

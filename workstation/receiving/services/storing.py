@@ -36,7 +36,9 @@ from workstation.receiving.models import (
     Upload,
 )
 from workstation.receiving.outcomes import Outcome, Result
+from workstation.receiving.services.conflicts import note_refusal, note_series_dates
 from workstation.receiving.services.holding import quarantine
+from workstation.receiving.services.identity import resolve, takes
 
 
 def store_instance(
@@ -65,11 +67,18 @@ def store_staged(
     upload: Upload | None = None,
 ) -> Outcome:
     """As :func:`store_instance`, for bytes that are staged already."""
+    header: Header | None = None
     try:
-        return accept(site, staged, read_header(staged.path), source)
+        header = read_header(staged.path)
+        return accept(site, staged, header, source)
     except Ignored as note:
         return Outcome(Result.IGNORED, note.code, note.reason)
     except NotAccepted as refusal:
+        if header is not None:
+            note_refusal(
+                site, refusal.code, header.study_instance_uid, header.series_instance_uid,
+                header.sop_instance_uid,
+            )  # fmt: skip
         return quarantine(site, staged, refusal, source=source, filename=filename, upload=upload)
 
 
@@ -138,27 +147,29 @@ def _write_rows(
 
 
 def _study(site: Site, header: Header) -> tuple[Study, bool]:
-    patient, _ = Patient.objects.get_or_create(
+    named, _ = Patient.objects.get_or_create(
         site=site,
         issuer=header.issuer,
         patient_id=header.patient_id,
         defaults=patient_columns(header),
     )
+    patient = resolve(named)
     study, is_new = Study.objects.get_or_create(
         site=site,
         study_instance_uid=header.study_instance_uid,
         defaults={
             "patient": patient,
+            "received_as": None if patient.pk == named.pk else named,
             "last_received_at": timezone.now(),
             **study_columns(header),
         },
     )
-    if study.patient_id != patient.pk:
+    if not takes(study, named):
         raise NotAccepted(
             "other_patient",
             "This study was received before under another patient ID. It stays with the first.",
         )
-    _compare_patient(patient, study, header)
+    _compare_patient(named, study, header)
     return study, is_new
 
 
@@ -167,11 +178,13 @@ def _series(study: Study, header: Header) -> Series:
         study__site_id=study.site_id, series_instance_uid=header.series_instance_uid
     ).first()
     if found is None:
-        found, _ = Series.objects.get_or_create(
+        found, is_new = Series.objects.get_or_create(
             study=study,
             series_instance_uid=header.series_instance_uid,
             defaults=series_columns(header),
         )
+        if is_new and header.is_image:
+            note_series_dates(study, found, header.acquired)
     if found.study_id != study.pk:
         raise NotAccepted(
             "other_study",
