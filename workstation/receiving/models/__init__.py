@@ -25,6 +25,7 @@ from workstation.receiving.models.intake import (
 from workstation.receiving.models.keeping import (
     Deletion,
     RetentionRule,
+    UnreferencedBytes,
 )
 from workstation.receiving.models.network import (
     Commitment,
@@ -80,6 +81,7 @@ __all__ = [
     "Study",
     "StudyNotice",
     "UnknownCaller",
+    "UnreferencedBytes",
     "Upload",
     "UploadedFile",
     "UploadedFileState",

@@ -42,3 +42,11 @@ class Deletion(SiteRow):
 
     class Meta:
         ordering = ["-id"]
+
+
+class UnreferencedBytes(models.Model):
+    """Archived bytes whose last row was deleted; removed in two steps (``services/keeping.py``)."""
+
+    sha256 = models.CharField(max_length=64, unique=True)
+    since = models.DateTimeField(auto_now_add=True)
+    set_aside_at = models.DateTimeField(null=True)
