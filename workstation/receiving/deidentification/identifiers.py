@@ -15,6 +15,7 @@ from pydicom.multival import MultiValue
 from workstation.receiving.deidentification.options import Options
 from workstation.receiving.deidentification.substitutes import WELL_KNOWN_ROOT
 from workstation.receiving.deidentification.tables import Action, action_for, rows
+from workstation.receiving.deidentification.terms import TERMS
 from workstation.receiving.deidentification.walking import Found
 
 SHORTEST = 3
@@ -45,15 +46,10 @@ COMMON_WORDS = {
 }  # fmt: skip
 CODES = ("CodeValue", "LongCodeValue", "CodingSchemeDesignator", "CodingSchemeVersion",
          "MappingResource", "ContextIdentifier", "CodingSchemeName")  # fmt: skip
-TERMS = {
-    "Modality", "ModalitiesInStudy", "BodyPartExamined", "ImageType", "FrameType", "Laterality",
-    "PatientPosition", "PhotometricInterpretation", "ViewPosition", "ImageLaterality",
-    "SegmentAlgorithmType", "ScanningSequence", "SequenceVariant", "ScanOptions", "ValueType",
-    "RelationshipType", "PatientSex", "Units", "CountsSource", "SeriesType", "CorrectedImage",
-    "ReprojectionMethod", "RTROIInterpretedType", "ContourGeometricType", "PatientIdentityRemoved",
-    "VolumeLocalizationTechnique", "LongitudinalTemporalInformationModified",
-}  # fmt: skip
-"""CS attributes whose words are the standard's or the maker's own: "CHEST" is no surname here."""
+LETTER_FREE = ("AS", "DA", "DS", "DT", "IS", "TM")
+"""No name fits in them, but broken files hold text there."""
+LARGEST = 2**20
+"""Binary values above are images and tables; a name in them cannot be told from chance."""
 _TITLED = re.compile(
     r"\b(?:Dr|Prof|Mr|Mrs|Ms|Herr|Frau|Hr|Fr|Mme|Pr)\b\.?\s+(?:(?:Dr|Prof|med)\b\.?\s+)*[^\W\d_][\w-]+"
 )
@@ -125,6 +121,13 @@ class Identifiers:
                 text = pattern.sub(MARK, text)
         return text
 
+    def are_in_bytes(self, value: bytes) -> bool:
+        return any(word in value.lower() for word in self._long_words)
+
+    @cached_property
+    def _long_words(self) -> list[bytes]:
+        return [word.lower().encode() for word in self.words if len(word) >= ANYWHERE]
+
     def are_in(self, text: str) -> bool:
         return self.pattern is not None and bool(
             self.pattern.search(unicodedata.normalize("NFC", text))
@@ -178,30 +181,29 @@ def survivors(elements: Iterable[Found], identifiers: Identifiers) -> Iterator[s
     """Keywords of the elements that still hold an identifier. Reads values only: what the engine
     meant to do with an element does not matter here."""
     for item in elements:
-        element = item.element
-        keyword = element.keyword or "private attribute"
-        if element.VR == "UI":
-            if identifiers.uids.intersection(values_of(element)):
-                yield keyword
-        elif element.VR == "CS":
-            words = {word.casefold() for word in identifiers.words}
-            if keyword not in TERMS and any(v.casefold() in words for v in values_of(element)):
-                yield keyword
-        elif element.VR in TEXT:
-            if _is_code(keyword):
-                continue
-            if any(identifiers.are_in(value) for value in values_of(element)):
-                yield keyword
-        elif (
-            element.tag.is_private
-            and isinstance(element.value, bytes)
-            and identifiers.are_in(element.value.decode("latin-1"))
-        ):
-            yield keyword
+        if item.element.VR != "SQ" and _names(item.element, identifiers):
+            yield item.element.keyword or "private attribute"
 
 
-def _is_code(keyword: str) -> bool:
-    return keyword in CODES
+def _names(element: DataElement, identifiers: Identifiers) -> bool:
+    if isinstance(element.value, bytes):
+        return len(element.value) <= LARGEST and identifiers.are_in_bytes(element.value)
+    values = values_of(element)
+    if element.VR == "UI":
+        return any(value in identifiers.uids for value in values) or any(
+            identifiers.are_in(value) for value in values if _has_letters(value)
+        )
+    if element.VR in LETTER_FREE:
+        return any(identifiers.are_in(value) for value in values if _has_letters(value))
+    if element.VR == "CS":
+        return any(identifiers.are_in(value) for value in values if value not in TERMS)
+    if element.VR in TEXT and element.keyword not in CODES:
+        return any(identifiers.are_in(value) for value in values)
+    return False
+
+
+def _has_letters(value: str) -> bool:
+    return any(letter.isalpha() for letter in value)
 
 
 def _shortest(word: str) -> int:
