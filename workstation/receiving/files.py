@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+import lzma
+import os
 import shutil
+import struct
 import zipfile
 import zlib
 from collections.abc import Iterator
@@ -13,10 +16,12 @@ from typing import BinaryIO
 from django.conf import settings
 
 from workstation.accounts.models import Site
+from workstation.receiving.discs import compare, file_ids
 from workstation.receiving.headers import NotAccepted
-from workstation.receiving.models import Upload
+from workstation.receiving.models import Disc, Upload
 from workstation.receiving.outcomes import Outcome, Result
-from workstation.receiving.services import quarantine, store_instance, store_staged
+from workstation.receiving.services import quarantine, store_staged
+from workstation.receiving.services.uploading import note_completeness, note_disc, refused_names
 from workstation.receiving.storage import CHUNK, Staged, StorageFull, chunks_of, staged
 
 ZIP_SIGNATURES = (b"PK\x03\x04", b"PK\x05\x06")
@@ -24,12 +29,19 @@ BOMB_RATIO = 100
 BOMB_BYTES = 1024**3
 """Unpacking to over 1 GiB at over 100:1 is no imaging study (CT packs about 3:1, masks 50:1)."""
 MAX_ENTRIES = 200_000
+INLINE_ENTRIES = 300
+INLINE_ZIP_BYTES = 200 * 1024**2
+"""A ZIP beyond either of these is opened by a worker: a request shall end within seconds."""
 ENCRYPTED = 0x1
 CLUTTER = ("__MACOSX", ".DS_Store", "Thumbs.db", "desktop.ini")
 CLUTTER_OUTCOME = Outcome(
     Result.IGNORED, "clutter", "A file of the operating system, not of the study."
 )
-DAMAGED = (zipfile.BadZipFile, zlib.error, EOFError, NotImplementedError)
+DAMAGED = (
+    zipfile.BadZipFile, zlib.error, lzma.LZMAError, struct.error, EOFError, NotImplementedError,
+    RuntimeError, ValueError,
+)  # fmt: skip
+"""What ``zipfile`` raises on bytes that are not what they claim to be."""
 
 
 @dataclass(frozen=True)
@@ -51,24 +63,35 @@ class Receiver:
     def source(self) -> str:
         return f"upload:{self.upload.pk}"
 
-    def take(self, file: BinaryIO, name: str) -> Iterator[Received]:
-        """Store one file, or every file of a ZIP. Raises only ``StorageFull``."""
+    def take(self, file: BinaryIO, name: str, *, skip: int = 0) -> Iterator[Received]:
+        """Store one file, or every file of a ZIP but the first ``skip``.
+
+        Raises only ``StorageFull``.
+        """
+        if is_zip(file) and not _is_clutter(name):
+            yield from self._take_zip(file, name, skip)
+            return
+        with staged(chunks_of(file)) as whole:
+            yield from self.take_staged(whole, name)
+
+    def take_staged(self, file: Staged, name: str) -> Iterator[Received]:
+        """As :meth:`take`, for bytes that are staged already."""
         if _is_clutter(name):
             yield Received(name, CLUTTER_OUTCOME)
             return
-        head = file.read(4)
-        file.seek(0)
-        if head in ZIP_SIGNATURES:
-            yield from self._take_zip(file, name)
-        else:
-            outcome = store_instance(
-                self.site,
-                chunks_of(file),
-                source=self.source,
-                filename=name,
-                upload=self.upload,
-            )
-            yield Received(name, outcome)
+        with file.path.open("rb") as opened:
+            if is_zip(opened):
+                yield from self._take_zip(opened, name, 0)
+                return
+        yield Received(name, self._store(file, name))
+
+    def _store(self, file: Staged, name: str) -> Outcome:
+        outcome = store_staged(
+            self.site, file, source=self.source, filename=name, upload=self.upload
+        )
+        if outcome.code == "dicomdir":
+            note_disc(self.upload, name, file_ids(file.path))
+        return outcome
 
     def _refuse(self, file: Staged, name: str, refusal: NotAccepted) -> Outcome:
         return quarantine(
@@ -80,10 +103,10 @@ class Receiver:
         with staged(chunks_of(file)) as whole:
             return Received(name, self._refuse(whole, name, refusal))
 
-    def _take_zip(self, file: BinaryIO, name: str) -> Iterator[Received]:
+    def _take_zip(self, file: BinaryIO, name: str, skip: int) -> Iterator[Received]:
         try:
             archive = zipfile.ZipFile(file)
-            entries = [entry for entry in archive.infolist() if not entry.is_dir()]
+            entries = _files_of(archive)
             _check(entries)
         except NotAccepted as refusal:
             yield self._refuse_zip(file, name, refusal)
@@ -92,21 +115,34 @@ class Receiver:
             damaged = NotAccepted("zip_damaged", "The ZIP file is damaged or incomplete.")
             yield self._refuse_zip(file, name, damaged)
             return
-        for entry in entries:
-            yield Received(f"{name}/{entry.filename}", self._take_entry(archive, entry))
+        for entry in entries[skip:]:
+            inside = f"{name}/{entry.filename}"
+            yield Received(inside, self._take_entry(archive, entry, inside))
+        self.check_discs([f"{name}/{entry.filename}" for entry in entries], below=f"{name}/")
 
-    def _take_entry(self, archive: zipfile.ZipFile, entry: zipfile.ZipInfo) -> Outcome:
-        name = entry.filename
-        if _is_clutter(name):
+    def _take_entry(
+        self, archive: zipfile.ZipFile, entry: zipfile.ZipInfo, inside: str
+    ) -> Outcome:
+        if _is_clutter(entry.filename):
             return CLUTTER_OUTCOME
         pieces = _Pieces(archive, entry)
         with staged(pieces) as file:
-            refusal = _refusal_of(name, pieces)
+            refusal = _refusal_of(entry.filename, pieces)
             if refusal is not None:
-                return self._refuse(file, name, refusal)
-            return store_staged(
-                self.site, file, source=self.source, filename=name, upload=self.upload
-            )
+                return self._refuse(file, inside, refusal)
+            return self._store(file, inside)
+
+    def check_discs(self, present: list[str], *, below: str = "") -> list[Disc]:
+        """Compare each DICOMDIR that came with this upload with the files that came.
+
+        ``present`` are names as they were handed in; ``below`` restricts the work to one ZIP.
+        """
+        discs = list(self.upload.discs.filter(name__startswith=below, missing=None))
+        refused = refused_names(self.upload) if discs else []
+        return [
+            note_completeness(disc, compare(disc.name, disc.file_ids, present, refused))
+            for disc in discs
+        ]
 
 
 class _Pieces:
@@ -126,6 +162,36 @@ class _Pieces:
                     yield piece
         except DAMAGED:
             self.damaged = True
+
+
+def is_zip(file: BinaryIO) -> bool:
+    """By its first bytes; leaves the file at its beginning."""
+    file.seek(0)
+    head = file.read(4)
+    file.seek(0)
+    return head in ZIP_SIGNATURES
+
+
+def entries_of(file: BinaryIO) -> int:
+    """Files in a ZIP; 0 when it is damaged or no ZIP at all."""
+    if not is_zip(file):
+        return 0
+    try:
+        return len(_files_of(zipfile.ZipFile(file)))
+    except DAMAGED:
+        return 0
+
+
+def takes_long(path: Path) -> bool:
+    """Whether the file is a ZIP that a request should not wait for."""
+    with path.open("rb") as file:
+        if not is_zip(file):
+            return False
+        return path.stat().st_size > INLINE_ZIP_BYTES or entries_of(file) > INLINE_ENTRIES
+
+
+def _files_of(archive: zipfile.ZipFile) -> list[zipfile.ZipInfo]:
+    return [entry for entry in archive.infolist() if not entry.is_dir()]
 
 
 def _refusal_of(name: str, pieces: _Pieces) -> NotAccepted | None:
@@ -177,8 +243,19 @@ def _check(entries: list[zipfile.ZipInfo]) -> None:
 
 
 def walk_path(path: Path) -> Iterator[Path]:
-    """The file itself, or every regular file below a folder, in a fixed order."""
-    if path.is_dir():
-        yield from (child for child in sorted(path.rglob("*")) if child.is_file())
-    else:
+    """The file itself, or every regular file below a folder, in a fixed order.
+
+    Links to folders are followed, but no folder is entered twice: a link in a circle ends there.
+    """
+    if not path.is_dir():
         yield path
+        return
+    entered: set[tuple[int, int]] = set()
+    for folder, folders, names in os.walk(path, followlinks=True):
+        status = os.stat(folder)
+        if (status.st_dev, status.st_ino) in entered:
+            folders.clear()
+            continue
+        entered.add((status.st_dev, status.st_ino))
+        folders.sort()
+        yield from (file for name in sorted(names) if (file := Path(folder, name)).is_file())

@@ -4,14 +4,17 @@ from __future__ import annotations
 
 from django.urls import path
 
-from workstation.receiving.views import quarantine, upload
+from workstation.receiving.views import quarantine, tus, upload
 
 app_name = "receiving"
 urlpatterns = [
     path("", upload.upload_page, name="upload"),
     path("uploads/", upload.upload_start, name="upload-start"),
-    path("uploads/<int:pk>/files/", upload.upload_files, name="upload-files"),
+    path("uploads/<int:pk>/files/", tus.upload_files, name="upload-files"),
+    path("uploads/<int:pk>/known/", upload.upload_known, name="upload-known"),
+    path("uploads/<int:pk>/state/", upload.upload_state, name="upload-state"),
     path("uploads/<int:pk>/finish/", upload.upload_finish, name="upload-finish"),
+    path("files/<int:pk>/", tus.uploaded_file, name="uploaded-file"),
     path("quarantine/", quarantine.quarantine_page, name="quarantine"),
     path("quarantine/<int:pk>/release/", quarantine.quarantine_release, name="release"),
     path("quarantine/<int:pk>/discard/", quarantine.quarantine_discard, name="discard"),
