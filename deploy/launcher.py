@@ -221,6 +221,7 @@ def services(options: argparse.Namespace, env: dict[str, str], logs: Path) -> li
         worker("cpu"),
         worker("gpu"),
         worker("export"),
+        worker("receive"),
         service("listener", python, str(ROOT / "manage.py"), "listen"),
         service("clock", python, str(ROOT / "manage.py"), "clock"),
     ]

@@ -30,11 +30,13 @@ FLOW_QUEUE = "flow"
 CPU_QUEUE = "cpu"
 GPU_QUEUE = "gpu"
 EXPORT_QUEUE = "export"
+RECEIVE_QUEUE = "receive"
 QUEUES: dict[str, str] = {
     FLOW_QUEUE: "short messages that move cases along",
     CPU_QUEUE: "assembly, registration, measuring, drafting",
     GPU_QUEUE: "fusion inference; one worker process per device",
     EXPORT_QUEUE: "writing DICOM results and sending them",
+    RECEIVE_QUEUE: "large ZIP archives, and other long work of taking images in",
 }
 ADVANCE_ACTOR = "advance_case"
 

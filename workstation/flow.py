@@ -25,6 +25,8 @@ from workstation.broker import ADVANCE_ACTOR, FLOW_QUEUE
 from workstation.exporting.services import cases_without_exports, request_exports, send_due
 from workstation.receiving.models import Study
 from workstation.receiving.services import complete_quiet_studies
+from workstation.receiving.services.opening import return_stalled
+from workstation.receiving.services.uploading import expire_uploads
 from workstation.reporting.services import prepare_report
 from workstation.worklist.models import Case, CaseState
 from workstation.worklist.services import (
@@ -83,6 +85,8 @@ def sweep() -> None:
         # Also a study that still arrives: the list shows its case as "Receiving".
         for study in Study.objects.filter(cases=None).order_by("pk"):
             join_study_to_case(study)
+    return_stalled(timezone.now())
+    expire_uploads(timezone.now())
     return_orphans()
     send_due_steps()
     send_due(timezone.now())

@@ -39,6 +39,8 @@ QUIET_SECONDS = env.int("RADFUSE_QUIET_SECONDS", default=60)
 DEMO_DESTINATION_PORT = env.int("RADFUSE_DEMO_DESTINATION_PORT", default=11113)
 """Where the demo's stand-in for a hospital PACS listens (``deploy/run`` only)."""
 MAX_UPLOAD_BYTES = env.int("RADFUSE_MAX_UPLOAD_BYTES", default=8 * 1024**3)
+UPLOAD_DAYS = env.int("RADFUSE_UPLOAD_DAYS", default=7)
+"""Half-sent files of a browser upload are kept this long after its last byte."""
 
 # --- analysis ---------------------------------------------------------------------------------
 ANALYSIS_DEVICE = env.str("RADFUSE_DEVICE", default="cpu")
