@@ -206,6 +206,9 @@ def _pet(common: Dataset) -> None:
     if "DecayCorrection" in common or len(moment) < 14:
         return
     common.DecayCorrection = "START"
+    for keyword in ("SeriesDate", "SeriesTime", "AcquisitionDate", "AcquisitionTime"):
+        if keyword in common:
+            del common[keyword]  # shared with the object's header: replaced, not changed
     common.SeriesDate, common.SeriesTime = moment[:8], moment[8:].split("+")[0].split("-")[0]
     common.AcquisitionDate, common.AcquisitionTime = common.SeriesDate, common.SeriesTime
 

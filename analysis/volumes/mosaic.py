@@ -60,6 +60,8 @@ def tiles_of(ds: Dataset) -> list[tuple[Dataset, tuple[int, int]]]:
     found = []
     for k in range(count):
         tile = Dataset(dict(ds.items()))
+        for keyword in ("Rows", "Columns", "ImagePositionPatient"):
+            del tile[keyword]  # an element is shared with the picture: replace it, don't change it
         tile.Rows, tile.Columns = rows, columns
         tile.ImagePositionPatient = [float(v) for v in first + normal * step * k]
         found.append((tile, (k // across * rows, k % across * columns)))

@@ -134,7 +134,8 @@ def cut_off() -> InputRefused:
 
 def take_pixels(ds: Dataset, path: Path, frames: int) -> PixelSource:
     """Remove the Pixel Data element from a freshly read dataset and remember where it lies."""
-    element = ds.get_item(PIXEL_DATA)
+    # Not get_item(): it would read a deferred value into memory.
+    element = next(element for tag, element in ds.items() if tag == PIXEL_DATA)
     describing = Dataset()
     for keyword in _DESCRIBING:
         if keyword in ds:
