@@ -16,7 +16,7 @@ from rest_framework.permissions import BasePermission
 from rest_framework.request import Request
 
 from workstation.accounts.middleware import SIGNED_OUT
-from workstation.accounts.models import Role
+from workstation.accounts.models import Role, TokenScope
 
 if TYPE_CHECKING:
     # REST framework loads this module while it loads its views.
@@ -51,18 +51,30 @@ PERMISSIONS: dict[str, frozenset[Role]] = {
     "assembly.manage": _LEAD,
     "assembly.place": _READERS,
     "upload.make": _EVERYONE,
+    "dicomweb.read": _EVERYONE,
+    "dicomweb.write": _LEAD | _ADMINISTRATOR,
+    "token.manage": _ADMINISTRATOR,
     "quarantine.view": _EVERYONE,
     "quarantine.manage": _LEAD | _ADMINISTRATOR,
     "run.view": _EVERYONE,
     "run.retry": _EVERYONE,
+    "retention.manage": _LEAD | _ADMINISTRATOR,
+    "privacy.manage": _ADMINISTRATOR,
+    "vault.open": _ADMINISTRATOR,
     "audit.view": _LEAD | _ADMINISTRATOR,
 }
 """Permission -> roles that hold it. Editing, signing and reviewing also need the claim."""
 
 
 def allowed(user: Any, permission: str) -> bool:
-    """Whether the user's role grants ``permission``; an unknown one is a programming error."""
+    """Whether the user's role grants ``permission``, and the scope of the token shown, if any.
+
+    An unknown permission is a programming error.
+    """
     roles = PERMISSIONS[permission]
+    token = getattr(user, "token", None)
+    if token is not None and permission not in TokenScope(token.scope).permissions:
+        return False
     return bool(user.is_authenticated and user.is_active and user.role in roles)
 
 

@@ -29,9 +29,11 @@ ACTIONS: dict[str, str] = {
     "upload": "sent files in",
     "identify": "merged, moved or linked patients, or took it back",
     "assemble": "put a study into a case or took it out, or changed the rules for it",
+    "delete": "deleted a study's images",
     "quarantine": "released or discarded quarantined bytes",
     "retry": "asked for an analysis or delivery to be tried again",
     "manage": "changed settings of a site",
+    "open_vault": "saw who pseudonyms stand for",
 }
 """Every action an audit row may name."""
 

@@ -23,6 +23,8 @@ EXPORTS_DIR = RADFUSE_HOME / "exports"
 
 # --- who may talk to us -----------------------------------------------------------------------
 SECRET_KEY = env.str("RADFUSE_SECRET_KEY")
+VAULT_KEY = env.str("RADFUSE_VAULT_KEY", default="")
+"""Encrypts what pseudonyms stand for, and makes them. Without it nothing is de-identified."""
 DEBUG = False
 ALLOWED_HOSTS = env.list("RADFUSE_ALLOWED_HOSTS")
 CSRF_TRUSTED_ORIGINS = env.list("RADFUSE_CSRF_TRUSTED_ORIGINS", default=[])
@@ -36,6 +38,14 @@ DICOM_DEFAULT_SITE = env.str("RADFUSE_DEFAULT_SITE", default="")
 """Code of the site that gets what unknown callers send; empty: unknown callers are refused."""
 QUIET_SECONDS = env.int("RADFUSE_QUIET_SECONDS", default=60)
 """A study is complete when nothing arrived for it for this long."""
+COUNTED_QUIET_SECONDS = env.int("RADFUSE_COUNTED_QUIET_SECONDS", default=5)
+"""As QUIET_SECONDS, once every image that the sender announced is here."""
+EXPECTED_WAIT_SECONDS = env.int("RADFUSE_EXPECTED_WAIT_SECONDS", default=10 * QUIET_SECONDS)
+"""How long a study waits for announced images that do not come."""
+DICOM_TLS_CERTIFICATE = env.str("RADFUSE_DICOM_TLS_CERTIFICATE", default="")
+DICOM_TLS_KEY = env.str("RADFUSE_DICOM_TLS_KEY", default="")
+DICOM_TLS_CA = env.str("RADFUSE_DICOM_TLS_CA", default="")
+"""Our certificate and key, and the authorities that we trust; files in PEM."""
 DEMO_DESTINATION_PORT = env.int("RADFUSE_DEMO_DESTINATION_PORT", default=11113)
 """Where the demo's stand-in for a hospital PACS listens (``deploy/run`` only)."""
 MAX_UPLOAD_BYTES = env.int("RADFUSE_MAX_UPLOAD_BYTES", default=8 * 1024**3)

@@ -5,6 +5,7 @@ SQLite, a Valkey server on a private socket started by ``deploy/run``, local fol
 
 from __future__ import annotations
 
+import base64
 import os
 import secrets
 from pathlib import Path
@@ -19,6 +20,12 @@ if "RADFUSE_SECRET_KEY" not in os.environ:
         _key_file.touch(mode=0o600)
         _key_file.write_text(secrets.token_urlsafe(64))
     os.environ["RADFUSE_SECRET_KEY"] = _key_file.read_text()
+_vault_key_file = _home / "vault_key"
+if "RADFUSE_VAULT_KEY" not in os.environ:
+    if not _vault_key_file.exists():
+        _vault_key_file.touch(mode=0o600)
+        _vault_key_file.write_text(base64.urlsafe_b64encode(secrets.token_bytes(32)).decode())
+    os.environ["RADFUSE_VAULT_KEY"] = _vault_key_file.read_text()
 os.environ.setdefault("RADFUSE_ALLOWED_HOSTS", "*")
 os.environ.setdefault("RADFUSE_HTTPS", "false")
 os.environ.setdefault("RADFUSE_DATABASE_URL", f"sqlite:///{_home / 'radfuse.sqlite3'}")

@@ -27,6 +27,7 @@ from workstation.receiving.columns import (
 from workstation.receiving.contents import same_object
 from workstation.receiving.headers import Header, Ignored, NotAccepted, read_header
 from workstation.receiving.models import (
+    DeidentificationProfile,
     Instance,
     NoticeLevel,
     Patient,
@@ -37,6 +38,11 @@ from workstation.receiving.models import (
 )
 from workstation.receiving.outcomes import Outcome, Result
 from workstation.receiving.services.conflicts import note_refusal, note_series_dates
+from workstation.receiving.services.deidentifying import (
+    deidentified,
+    mark_deidentified,
+    profile_for,
+)
 from workstation.receiving.services.holding import quarantine
 from workstation.receiving.services.identity import resolve, takes
 
@@ -66,7 +72,19 @@ def store_staged(
     filename: str = "",
     upload: Upload | None = None,
 ) -> Outcome:
-    """As :func:`store_instance`, for bytes that are staged already."""
+    """As :func:`store_instance`, for bytes that are staged already.
+
+    Where the sender or the site has a de-identification profile, only the de-identified form is
+    archived. Bytes that are refused are quarantined as they came, without their file name.
+    """
+    profile = profile_for(site, source)
+    if profile is not None:
+        try:
+            return accept_deidentified(site, staged, profile, source)
+        except Ignored as note:
+            return Outcome(Result.IGNORED, note.code, note.reason)
+        except NotAccepted as refusal:
+            return quarantine(site, staged, refusal, source=source, upload=upload)
     header: Header | None = None
     try:
         header = read_header(staged.path)
@@ -80,6 +98,23 @@ def store_staged(
                 header.sop_instance_uid,
             )  # fmt: skip
         return quarantine(site, staged, refusal, source=source, filename=filename, upload=upload)
+
+
+def accept_deidentified(
+    site: Site,
+    staged: storage.Staged,
+    profile: DeidentificationProfile,
+    source: str,
+    *,
+    pass_burned_in: bool = False,
+) -> Outcome:
+    """Store the de-identified form of an object. Raises :class:`NotAccepted`."""
+    read_header(staged.path)  # refused for what it is before it is worked on
+    with deidentified(site, staged, profile, pass_burned_in=pass_burned_in) as clean:
+        outcome = accept(site, clean, read_header(clean.path), source)
+    if outcome.result is Result.STORED and outcome.study_id is not None:
+        mark_deidentified(outcome.study_id)
+    return outcome
 
 
 def accept(site: Site, staged: storage.Staged, header: Header, source: str) -> Outcome:

@@ -1,0 +1,138 @@
+"""De-identify objects before they are archived or given on, by a site's profile."""
+
+from __future__ import annotations
+
+import tempfile
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import BinaryIO
+
+import pydicom
+from django.db import transaction
+from pydicom.dataset import FileDataset
+
+from workstation.accounts.models import Site, User
+from workstation.accounts.services import record
+from workstation.receiving import storage
+from workstation.receiving.deidentification.engine import (
+    Deidentified,
+    NotDeidentified,
+    deidentify,
+)
+from workstation.receiving.deidentification.options import Dates, Options
+from workstation.receiving.headers import UNREADABLE, NotAccepted
+from workstation.receiving.models import DeidentificationProfile, RemoteNode, Study
+from workstation.receiving.services.pseudonyms import VaultLocked, remember, substitutes_of
+
+FROM_NETWORK = ("dimse:", "retrieve:")
+"""Beginnings of an object's source that are followed by the AE title of its sender."""
+LARGE = 1024 * 1024
+"""Values from this size on stay on the disk while the rest is worked on."""
+
+
+def options_of(profile: DeidentificationProfile) -> Options:
+    """The profile's choices as the engine takes them."""
+    return Options(
+        dates=Dates(profile.dates),
+        patient_characteristics=profile.keep_patient_characteristics,
+        safe_private=profile.keep_safe_private,
+        device_identity=profile.keep_device_identity,
+        institution=profile.keep_institution,
+        uids=profile.keep_uids,
+        clean_descriptors=profile.clean_descriptors,
+    )
+
+
+def profile_for(site: Site, source: str) -> DeidentificationProfile | None:
+    """The profile for what comes to a site this way: the sender's own, else the site's.
+
+    One small query where a site has none.
+    """
+    rows = DeidentificationProfile.objects.filter(site=site, active=True)
+    profiles = {row.pk: row for row in rows}
+    if not profiles:
+        return None
+    of_sender = None
+    for beginning in FROM_NETWORK:
+        if source.startswith(beginning):
+            of_sender = (
+                RemoteNode.objects.filter(
+                    site=site, ae_title=source.removeprefix(beginning), active=True,
+                    deidentification__in=profiles,
+                )
+                .values_list("deidentification", flat=True)
+                .first()
+            )  # fmt: skip
+    if of_sender is not None:
+        return profiles[of_sender]
+    return next((row for row in profiles.values() if row.applies_to_site), None)
+
+
+@contextmanager
+def deidentified(
+    site: Site,
+    staged: storage.Staged,
+    profile: DeidentificationProfile,
+    *,
+    pass_burned_in: bool = False,
+) -> Iterator[storage.Staged]:
+    """The same object without its identity, staged; who it was is in the vault.
+
+    ``pass_burned_in``: a person has looked at the pixels. Raises :class:`NotAccepted` with the code
+    ``burned_in``, ``identity_remains``, ``too_deep``, ``vault_locked`` or ``unreadable``.
+    """
+    # Beside the staged file: on a disk that is made for objects of any size.
+    with tempfile.TemporaryFile(dir=staged.path.parent) as file:
+        found = write_deidentified(site, staged.path, profile, file, pass_burned_in=pass_burned_in)
+        remember(site, found)
+        file.seek(0)
+        with storage.staged(storage.chunks_of(file)) as clean:
+            yield clean
+
+
+def write_deidentified(
+    site: Site,
+    path: Path,
+    profile: DeidentificationProfile,
+    target: BinaryIO,
+    *,
+    pass_burned_in: bool = False,
+) -> Deidentified:
+    """Write the de-identified form of the file at ``path`` to ``target``; raises as
+    :func:`deidentified`. The vault is the caller's to fill (:func:`remember`)."""
+    try:
+        substitutes = substitutes_of(site)
+    except VaultLocked as reason:
+        raise NotAccepted("vault_locked", str(reason)) from None
+    try:
+        dataset: FileDataset = pydicom.dcmread(path, defer_size=LARGE)
+        found = deidentify(dataset, options_of(profile), substitutes)
+        if found.burned_in and not (profile.allow_burned_in or pass_burned_in):
+            raise NotAccepted("burned_in", f"{found.burned_in} Look at it before it is given on.")
+        pydicom.dcmwrite(target, dataset, enforce_file_format=True)
+    except NotDeidentified as reason:
+        raise NotAccepted(reason.code, reason.reason) from None
+    except UNREADABLE:
+        raise NotAccepted(
+            "unreadable", "This object cannot be read through, so it cannot be de-identified."
+        ) from None
+    return found
+
+
+def mark_deidentified(study_id: int) -> None:
+    """The study holds objects whose identity was removed here."""
+    Study.objects.filter(pk=study_id, deidentified=False).update(deidentified=True)
+
+
+@transaction.atomic
+def save_profile(
+    profile: DeidentificationProfile, user: User, *, address: str = ""
+) -> DeidentificationProfile:
+    """Add or change a profile of a site; what was de-identified before stays as it is."""
+    profile.save()
+    record(
+        "manage", user=user, site=profile.site, obj=profile, remote_address=address,
+        detail={"active": profile.active, "applies_to_site": profile.applies_to_site},
+    )  # fmt: skip
+    return profile
