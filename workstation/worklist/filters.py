@@ -16,7 +16,7 @@ TABS: dict[str, tuple[str, tuple[CaseState, ...]]] = {
     "reading": ("In reading", (S.READING, S.DRAFT)),
     "not_ready": ("Not ready", (S.RECEIVING, S.ANALYSING)),
     "signed": ("Signed", (S.SIGNED, S.ADDENDED)),
-    "all": ("All", tuple(S)),
+    "all": ("All", tuple(state for state in S if state != S.CLOSED)),
 }
 """Tab -> (text, states)."""
 

@@ -1,4 +1,4 @@
-"""Case, claim, and the history of a case."""
+"""Case, claim, the history of a case, and the rules by which studies become one."""
 
 from __future__ import annotations
 
@@ -16,6 +16,7 @@ class CaseState(models.TextChoices):
     DRAFT = "draft", "Draft"
     SIGNED = "signed", "Signed"
     ADDENDED = "addended", "Addended"
+    CLOSED = "closed", "Closed"
 
 
 class Priority(models.IntegerChoices):
@@ -44,6 +45,9 @@ class Case(SiteRow):
     problem = models.TextField(blank=True, help_text="Why the analysis did not finish, if so.")
     new_images = models.BooleanField(
         default=False, help_text="Images arrived after the reader opened the case."
+    )
+    alert = models.CharField(
+        max_length=300, blank=True, help_text="What changed about whose images these are."
     )
     created_at = models.DateTimeField(auto_now_add=True)
     received_at = models.DateTimeField(db_index=True, help_text="First image of the first study.")
@@ -81,3 +85,61 @@ class CaseEvent(SiteRow):
 
     class Meta:
         ordering = ["id"]
+
+
+class AssemblyRule(SiteRow):
+    """When two studies of one patient are read as one case; the lead of the site edits it.
+
+    The first active rule, by position, whose groups fit two studies decides about them.
+    """
+
+    site = models.ForeignKey(Site, on_delete=models.PROTECT, related_name="assembly_rules")
+    name = models.CharField(max_length=60)
+    pathway = models.CharField(
+        max_length=20, blank=True, help_text="For people: which reading pathway this serves."
+    )
+    position = models.PositiveSmallIntegerField(help_text="The first rule that fits decides.")
+    active = models.BooleanField(default=True)
+    body = models.CharField(
+        max_length=300, blank=True,
+        help_text="Words of the body part or description, e.g. “chest thorax”. Empty: any.",
+    )  # fmt: skip
+    anchor = models.CharField(
+        max_length=200, blank=True,
+        help_text="Roles or modalities of the one study, e.g. “PET”. Empty: any.",
+    )  # fmt: skip
+    companions = models.CharField(
+        max_length=200, blank=True,
+        help_text="Roles or modalities of the other study, e.g. “CT CTA”. Empty: any.",
+    )  # fmt: skip
+    within_days = models.PositiveSmallIntegerField(
+        help_text="How many days may lie between the two studies."
+    )
+
+    class Meta:
+        ordering = ["position", "pk"]
+        constraints = [models.UniqueConstraint(fields=["site", "name"], name="assembly_rule_name")]
+
+
+class PlacementKind(models.TextChoices):
+    JOINED = "joined", "Joined by a rule"
+    PUT_IN = "put_in", "Put in by hand"
+    TAKEN_OUT = "taken_out", "Taken out by hand"
+    LEFT = "left", "Left for another case"
+
+
+class Placement(SiteRow):
+    """Why a study is in a case, or stays out of it. ``Case.studies`` says which are in."""
+
+    SITE_PATH = "case__site"
+
+    case = models.ForeignKey(Case, on_delete=models.CASCADE, related_name="placements")
+    study = models.ForeignKey(Study, on_delete=models.CASCADE, related_name="placements")
+    kind = models.CharField(max_length=10, choices=PlacementKind)
+    rule = models.ForeignKey(AssemblyRule, on_delete=models.SET_NULL, null=True)
+    reason = models.CharField(max_length=300)
+    by = models.ForeignKey(User, on_delete=models.PROTECT, null=True, related_name="+")
+    at = models.DateTimeField(auto_now=True)
+
+    class Meta:
+        constraints = [models.UniqueConstraint(fields=["case", "study"], name="placement_once")]

@@ -29,6 +29,11 @@ MOVES: dict[tuple[CaseState, str], CaseState] = {
     (S.DRAFT, "signed"): S.SIGNED,
     (S.SIGNED, "addended"): S.ADDENDED,
     (S.ADDENDED, "addended"): S.ADDENDED,
+    # All its studies are read elsewhere now; they may come back.
+    (S.RECEIVING, "emptied"): S.CLOSED,
+    (S.ANALYSING, "emptied"): S.CLOSED,
+    (S.READY, "emptied"): S.CLOSED,
+    (S.CLOSED, "reopened"): S.RECEIVING,
 }
 
 

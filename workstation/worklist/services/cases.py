@@ -1,8 +1,6 @@
-"""What people and the flow do to cases, in their words."""
+"""What readers and the flow do to cases, in their words."""
 
 from __future__ import annotations
-
-from datetime import timedelta
 
 from django.db import IntegrityError, transaction
 from django.utils import timezone
@@ -11,12 +9,9 @@ from workstation.accounts.models import User
 from workstation.accounts.services import record
 from workstation.broker import nudge
 from workstation.live import publish
-from workstation.receiving.models import Study
 from workstation.worklist.models import Case, CaseState, Claim, Priority
 from workstation.worklist.states import move
 
-JOIN_WITHIN = timedelta(days=60)
-"""Studies of one patient this close together are read as one case."""
 NOT_IMAGES = frozenset({"RTSTRUCT", "RTPLAN", "RTDOSE", "SEG", "SR", "PR", "KO", "REG", "DOC"})
 OPEN_STATES = (
     CaseState.RECEIVING,
@@ -29,42 +24,6 @@ OPEN_STATES = (
 
 class ClaimRefused(Exception):
     """Somebody else holds the case, or its state allows no reading."""
-
-
-@transaction.atomic
-def join_study_to_case(study: Study) -> Case:
-    """Put a study into its patient's open case, or open a new one. Idempotent.
-
-    A signed case is never reopened: later studies make a new case.
-    """
-    existing = study.cases.first()
-    if existing is not None:
-        return existing
-    case = _open_case_for(study)
-    if case is None:
-        case = Case.objects.create(
-            site=study.site, patient=study.patient, received_at=study.received_at
-        )
-    case.studies.add(study)
-    describe_case(case)
-    publish(case.site_id, "case", case.pk)
-    transaction.on_commit(lambda: nudge(case.pk))
-    return case
-
-
-def _open_case_for(study: Study) -> Case | None:
-    candidates = (
-        Case.objects.select_for_update()
-        .filter(patient=study.patient, state__in=OPEN_STATES)
-        .order_by("-pk")
-    )
-    for case in candidates:
-        dates = [d for d in case.studies.values_list("study_date", flat=True) if d]
-        if study.study_date is None or not dates:
-            return case
-        if min(abs(study.study_date - d) for d in dates) <= JOIN_WITHIN:
-            return case
-    return None
 
 
 @transaction.atomic
@@ -210,7 +169,8 @@ def note_signed(case_id: int, user: User) -> None:
     case = move(case_id, "signed", by=user)
     case.signed_at = timezone.now()
     case.new_images = False
-    case.save(update_fields=["signed_at", "new_images"])
+    case.alert = ""
+    case.save(update_fields=["signed_at", "new_images", "alert"])
     Claim.objects.filter(case=case).delete()
     transaction.on_commit(lambda: nudge(case_id))
 

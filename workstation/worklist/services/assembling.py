@@ -1,0 +1,382 @@
+"""Cases made from studies: by rule, by hand, and again when patients change.
+
+Every change of membership goes through :func:`_add` and :func:`_remove`, which keep the reason.
+A case that nobody reads follows the rules by itself; a case that is being read follows only a
+change of *whose* images it holds, and its reader is told.
+"""
+
+from __future__ import annotations
+
+from functools import partial
+
+from django.db import transaction
+from django.db.models import Exists, OuterRef, Q, QuerySet
+
+from workstation.accounts.models import User
+from workstation.accounts.services import record
+from workstation.broker import nudge
+from workstation.live import publish
+from workstation.receiving.models import Patient, PatientLink, Study
+from workstation.receiving.services import linked_to, resolve
+from workstation.worklist.assembly import Decision, belongs_together
+from workstation.worklist.models import (
+    AssemblyRule,
+    Case,
+    CaseState,
+    Claim,
+    Placement,
+    PlacementKind,
+)
+from workstation.worklist.services.cases import OPEN_STATES, describe_case
+from workstation.worklist.services.rules import UNREAD, as_rule, facts_of, rules_of
+from workstation.worklist.states import move
+
+K = PlacementKind
+
+
+class CannotPlace(Exception):
+    """A study cannot be put into or taken out of this case; the text says why."""
+
+
+@transaction.atomic
+def join_study_to_case(study: Study) -> Case:
+    """The case of a study at its own site: the one it has, an open one by rule, or a new one.
+
+    Idempotent. A signed case is never reopened: later studies make a new case.
+    """
+    return home_of(study) or _place(study)
+
+
+def home_of(study: Study) -> Case | None:
+    """The case in which the study is read at its own site, if it has one."""
+    cases = study.cases.filter(site=study.site_id).exclude(state=CaseState.CLOSED)
+    for case in cases.select_related("patient__merged_into").order_by("pk"):
+        # A case signed under another patient is a document; the study is read anew.
+        if case.state in OPEN_STATES or resolve(case.patient).pk == study.patient_id:
+            return case
+    return None
+
+
+def studies_without_case() -> QuerySet[Study]:
+    """Studies that no list shows yet; also one that still arrives, and is listed as such."""
+    patient = OuterRef("patient")
+    home = Case.objects.filter(
+        Q(state__in=OPEN_STATES) | Q(patient=patient) | Q(patient__merged_into=patient),
+        studies=OuterRef("pk"), site=OuterRef("site"),
+    ).exclude(state=CaseState.CLOSED)  # fmt: skip
+    return Study.objects.filter(~Exists(home), deleted_at=None).order_by("pk")
+
+
+@transaction.atomic
+def reassemble(study: Study) -> Case:
+    """More is known of a study than when it joined: ask the rules again.
+
+    A case that is being read, or that somebody arranged by hand, stays as it is.
+    """
+    case = home_of(study)
+    if case is None:
+        return _place(study)
+    if not _unread(case) or case.placements.filter(kind=K.PUT_IN).exists():
+        return case
+    rules = rules_of(case.site)
+    others = [s for s in _studies(case) if s.pk != study.pk and s.site_id == case.site_id]
+    here = _decide(rules, others, study)
+    if here is not None and here.joins:
+        _keep(case, study, here)
+        return case
+    better = _best(study, rules, leaving=case)
+    if not others and better is None:
+        return case
+    _remove(case, study, K.LEFT, here.reason if here else "alone in its case")
+    return _place(study)
+
+
+@transaction.atomic
+def follow(case_id: int) -> None:
+    """Bring a case in line with who its patient is today: merges, moves, links, rules.
+
+    Does nothing, cheaply, when nothing changed.
+    """
+    case = Case.objects.select_for_update().filter(pk=case_id).first()
+    if case is None or case.state == CaseState.CLOSED:
+        return
+    own = list(case.studies.filter(site=case.site_id).select_related("patient"))
+    if case.state not in OPEN_STATES:
+        for study in own:
+            join_study_to_case(study)
+        return
+    strangers = [study for study in own if study.patient_id != case.patient_id]
+    if strangers:
+        _follow_patient(case, own, strangers)
+        case.refresh_from_db()
+    if case.state in OPEN_STATES:
+        _follow_links(case)
+    if _unread(case):
+        for study in own:
+            if study.pk not in {stranger.pk for stranger in strangers}:
+                reassemble(study)
+
+
+def cases_to_follow() -> QuerySet[Case]:
+    """Cases whose studies are somebody else's by now, or that a link concerns."""
+    own = Study.objects.filter(cases=OuterRef("pk"), site=OuterRef("site"))
+    is_open = Q(state__in=OPEN_STATES)
+    moved = Exists(own.exclude(patient=OuterRef("patient")))
+    link = Exists(PatientLink.objects.filter(patient=OuterRef("patient"), undone_at=None))
+    foreign = Exists(Study.objects.filter(cases=OuterRef("pk")).exclude(site=OuterRef("site")))
+    return Case.objects.filter(is_open & (moved | link | foreign)).order_by("pk")
+
+
+@transaction.atomic
+def put_in(case: Case, study: Study, user: User, reason: str, *, address: str = "") -> None:
+    """Read the study with this case, whatever the rules say. Raises :class:`CannotPlace`."""
+    locked = _open(case)
+    reason = _reason(reason)
+    if locked.studies.filter(pk=study.pk).exists():
+        raise CannotPlace("The study is in this case already.")
+    people = {locked.patient_id, *(other.pk for other in linked_to(locked.patient))}
+    if study.patient_id not in people:
+        raise CannotPlace("The study is of another patient. Only one person is read in a case.")
+    home = home_of(study) if study.site_id == locked.site_id else None
+    if home is not None:
+        if not _unread(home):
+            raise CannotPlace(f"The study is in case {home.pk}, which was read or is being read.")
+        _remove(home, study, K.LEFT, "put into another case by hand")
+    _add(locked, study, K.PUT_IN, f"put in by hand: {reason}", by=user)
+    _audit(locked, study, user, "put in", address)
+
+
+@transaction.atomic
+def take_out(case: Case, study: Study, user: User, reason: str, *, address: str = "") -> None:
+    """Read the study apart from this case; it gets its own. Raises :class:`CannotPlace`."""
+    locked = _open(case)
+    reason = _reason(reason)
+    own = locked.studies.filter(site=locked.site_id)
+    if not own.exclude(pk=study.pk).exists():
+        raise CannotPlace("This is the only study of the case.")
+    _remove(locked, study, K.TAKEN_OUT, f"taken out by hand: {reason}", by=user)
+    _audit(locked, study, user, "taken out", address)
+    if study.site_id == locked.site_id:
+        _place(study)
+
+
+def placements_of(case: Case) -> dict[int, Placement]:
+    """Study -> why it is in the case or out of it."""
+    return {row.study_id: row for row in case.placements.select_related("by", "rule")}
+
+
+def candidates_for(case: Case) -> QuerySet[Study]:
+    """Studies that could be put into the case by hand: of this person, not in it yet."""
+    people = [case.patient_id, *(other.pk for other in linked_to(case.patient))]
+    return (
+        Study.objects.filter(patient__in=people, deleted_at=None)
+        .exclude(cases=case)
+        .select_related("site", "patient")
+        .order_by("-study_date", "-pk")
+    )
+
+
+def _place(study: Study) -> Case:
+    """Into the open case that fits best, else into a case of its own."""
+    best = _best(study, rules_of(study.site))
+    if best is None:
+        case = _reopened(study) or Case.objects.create(
+            site=study.site, patient=study.patient, received_at=study.received_at
+        )
+        _add(case, study, K.JOINED, "the first study of its case")
+    else:
+        case = best[1]
+        _add(case, study, K.JOINED, f"joined by {best[0].reason}", rule=best[0].rule.key)
+    _tell_linked(study.patient)
+    return case
+
+
+def _best(
+    study: Study, rules: list[AssemblyRule], leaving: Case | None = None
+) -> tuple[Decision, Case] | None:
+    """The open case of the patient that the rules prefer, the newest of equals."""
+    cases = Case.objects.select_for_update().filter(
+        site=study.site_id, patient=study.patient_id, state__in=OPEN_STATES
+    )
+    refused = Placement.objects.filter(study=study, kind=K.TAKEN_OUT).values("case")
+    cases = cases.exclude(pk__in=refused)
+    if leaving is not None:
+        # What was taken out of a case by hand must not draw the rest of that case after it.
+        apart = Placement.objects.filter(case=leaving, kind=K.TAKEN_OUT).values("study")
+        cases = cases.exclude(pk=leaving.pk).exclude(studies__in=apart)
+    best: tuple[Decision, Case] | None = None
+    for case in cases.order_by("-pk"):
+        own = [s for s in _studies(case) if s.site_id == case.site_id and s.pk != study.pk]
+        decision = _decide(rules, own, study)
+        if decision is None or not decision.joins:
+            continue
+        if best is None or decision.rank < best[0].rank:
+            best = decision, case
+    return best
+
+
+def _decide(rules: list[AssemblyRule], others: list[Study], study: Study) -> Decision | None:
+    facts = facts_of([*others, study])
+    return belongs_together(
+        [as_rule(row) for row in rules], [facts[other.pk] for other in others], facts[study.pk]
+    )
+
+
+def _studies(case: Case) -> list[Study]:
+    return list(case.studies.order_by("pk").prefetch_related("series"))
+
+
+def _follow_patient(case: Case, own: list[Study], strangers: list[Study]) -> None:
+    """Some or all images of an open case are another patient's now."""
+    people = {study.patient_id for study in own}
+    if len(strangers) == len(own) and len(people) == 1:
+        case.patient = strangers[0].patient
+        case.save(update_fields=["patient"])
+        _say(case, "The patient of this case was corrected. Read the banner again.")
+        for study in strangers:
+            reassemble(study)
+        return
+    for study in strangers:
+        _remove(case, study, K.LEFT, "moved to another patient")
+        when = f" of {study.study_date:%Y-%m-%d}" if study.study_date else ""
+        _say(case, f"The study{when} turned out to be another patient's and was taken out.")
+        _place(study)
+
+
+def _follow_links(case: Case) -> None:
+    """Studies of linked patients within a rule's days are read along; each stays at its site."""
+    linked = linked_to(case.patient)
+    there = list(case.studies.exclude(site=case.site_id))
+    if not linked and not there:
+        return
+    rules = rules_of(case.site)
+    own = [study for study in _studies(case) if study.site_id == case.site_id]
+    people = {other.pk for other in linked}
+    placed = placements_of(case)
+    for study in there:
+        if study.patient_id not in people:
+            _remove(case, study, K.LEFT, "its patient is no longer linked to this one")
+            _say(case, "A study of another site was taken out: its patient is not this person.")
+            continue
+        decision = _decide(rules, own, study)
+        by_hand = study.pk in placed and placed[study.pk].kind == K.PUT_IN
+        if not by_hand and _unread(case) and not (decision and decision.joins):
+            _remove(case, study, K.LEFT, decision.reason if decision else "no rule is for it")
+    known = set(case.studies.values_list("study_instance_uid", flat=True))
+    more = Study.objects.filter(patient__in=people, deleted_at=None).exclude(site=case.site_id)
+    for study in more.exclude(pk__in=[s.pk for s in there]).prefetch_related("series"):
+        out = study.pk in placed and placed[study.pk].kind == K.TAKEN_OUT
+        # The same study at both sites is read once.
+        if out or study.study_instance_uid in known:
+            continue
+        decision = _decide(rules, own, study)
+        if decision is not None and decision.joins:
+            text = f"joined by {decision.reason}; of a linked patient at another site"
+            _add(case, study, K.JOINED, text, rule=decision.rule.key)
+            known.add(study.study_instance_uid)
+
+
+def _reopened(study: Study) -> Case | None:
+    """A case that this study left empty, e.g. when a merge is taken back."""
+    case = (
+        Case.objects.select_for_update()
+        .filter(
+            site=study.site_id, state=CaseState.CLOSED, placements__study=study,
+            placements__kind=K.LEFT,
+        ).order_by("-pk").first()
+    )  # fmt: skip
+    if case is None:
+        return None
+    move(case.pk, "reopened")
+    case.refresh_from_db()
+    case.patient = study.patient
+    case.save(update_fields=["patient"])
+    return case
+
+
+def _add(
+    case: Case, study: Study, kind: PlacementKind, reason: str, *,
+    rule: int | None = None, by: User | None = None,
+) -> None:  # fmt: skip
+    case.studies.add(study)
+    _write(case, study, kind, reason, rule, by)
+    if study.received_at < case.received_at and study.site_id == case.site_id:
+        case.received_at = study.received_at
+        case.save(update_fields=["received_at"])
+    _changed(case)
+
+
+def _remove(
+    case: Case, study: Study, kind: PlacementKind, reason: str, *, by: User | None = None
+) -> None:
+    case.studies.remove(study)
+    _write(case, study, kind, reason, None, by)
+    if not case.studies.filter(site=case.site_id).exists() and _unread(case):
+        case.studies.clear()
+        move(case.pk, "emptied", reason="All its studies are read in other cases.")
+        case.refresh_from_db()
+    _changed(case)
+
+
+def _keep(case: Case, study: Study, decision: Decision) -> None:
+    """The study stays; the reason may have become another one. A first study keeps its own."""
+    row = case.placements.filter(study=study, kind=K.JOINED, rule__isnull=False).first()
+    reason = f"joined by {decision.reason}"
+    if row is not None and row.reason != reason:
+        _write(case, study, K.JOINED, reason, decision.rule.key, None)
+
+
+def _write(
+    case: Case, study: Study, kind: PlacementKind, reason: str, rule: int | None, by: User | None
+) -> None:
+    Placement.objects.update_or_create(
+        case=case, study=study,
+        defaults={"kind": kind, "reason": reason[:300], "rule_id": rule, "by": by},
+    )  # fmt: skip
+
+
+def _changed(case: Case) -> None:
+    if case.state != CaseState.CLOSED:
+        describe_case(case)
+    publish(case.site_id, "case", case.pk)
+    transaction.on_commit(partial(nudge, case.pk))
+
+
+def _say(case: Case, text: str) -> None:
+    """The reader of the case is told; in a case nobody reads the history alone says it."""
+    if not _unread(case):
+        case.alert = text[:300]
+        case.save(update_fields=["alert"])
+    publish(case.site_id, "case", case.pk)
+
+
+def _unread(case: Case) -> bool:
+    return case.state in UNREAD and not Claim.objects.filter(case=case).exists()
+
+
+def _open(case: Case) -> Case:
+    locked = Case.objects.select_for_update().get(pk=case.pk)
+    if locked.state not in OPEN_STATES:
+        raise CannotPlace("The case is signed. What was read for the report stays what it is.")
+    return locked
+
+
+def _reason(reason: str) -> str:
+    if not reason.strip():
+        raise CannotPlace("Say why; the reason stays with the case.")
+    return reason.strip()[:200]
+
+
+def _audit(case: Case, study: Study, user: User, action: str, address: str) -> None:
+    record(
+        "assemble", user=user, site=case.site, obj=study, case_id=case.pk, remote_address=address,
+        detail={"action": action},
+    )  # fmt: skip
+
+
+def _tell_linked(patient: Patient) -> None:
+    """Cases of the same person at other sites may read this study along."""
+    for other in linked_to(patient):
+        cases = Case.objects.filter(patient=other, state__in=OPEN_STATES)
+        for case_id in cases.values_list("pk", flat=True):
+            transaction.on_commit(partial(nudge, case_id))
