@@ -7,8 +7,10 @@ late, or by somebody who lost the race: it then changes nothing.
 from __future__ import annotations
 
 import secrets
+import shutil
 from datetime import timedelta
 from functools import partial
+from pathlib import Path
 
 from django.conf import settings
 from django.db import transaction
@@ -50,6 +52,15 @@ def latest_done_run(case: Case) -> Run | None:
     """The newest run that finished: what a reader sees while a newer one is in the making."""
     unfinished = Step.objects.exclude(state=StepState.DONE).values("run")
     return case.runs.exclude(pk__in=unfinished).order_by("-number").first()
+
+
+def remove_volumes(case: Case) -> None:
+    """Delete the files that analyses of the case made, on commit; findings and registrations stay.
+
+    For cases whose images were deleted: what is left on screen says so.
+    """
+    folder = Path(settings.RUNS_DIR) / str(case.pk)
+    transaction.on_commit(partial(shutil.rmtree, folder, ignore_errors=True))
 
 
 @transaction.atomic

@@ -232,3 +232,22 @@ def remove_from_archive(sha256: str) -> None:
 def remove_from_quarantine(sha256: str) -> None:
     """Forget quarantined bytes for good; no error if they are gone."""
     quarantine_store().delete(name_of(sha256))
+
+
+ASIDE = ".aside"
+"""Ending of bytes that are about to be removed; ``verify_archive`` passes them over."""
+
+
+def set_aside(sha256: str) -> None:
+    """Rename archived bytes so that a copy that arrives now is written anew; no error if gone."""
+    archive_store().rename(name_of(sha256), name_of(sha256) + ASIDE)
+
+
+def bring_back(sha256: str) -> None:
+    """Undo :func:`set_aside`; bytes that arrived since then stay."""
+    archive_store().rename(name_of(sha256) + ASIDE, name_of(sha256))
+
+
+def remove_set_aside(sha256: str) -> None:
+    """Forget bytes that were set aside, for good."""
+    archive_store().delete(name_of(sha256) + ASIDE)

@@ -50,6 +50,14 @@ class LocalStore(FileSystemStorage):
         for folder in (place.parent, *new_folders):
             sync(folder)
 
+    def rename(self, name: str, other: str) -> None:
+        """Give a file another name, replacing what has it; no error if the file is gone."""
+        try:
+            os.replace(Path(self.location, name), Path(self.location, other))
+        except FileNotFoundError:
+            return
+        sync(Path(self.location, name).parent)
+
     def _make(self, folder: Path) -> list[Path]:
         """Make a folder; returns the folders that got a new entry by that."""
         if folder.is_dir():
@@ -83,6 +91,14 @@ class BucketStore(S3Storage):
                 ContentLength=size,
                 ChecksumSHA256=base64.b64encode(bytes.fromhex(sha256)).decode(),
             )
+
+    def rename(self, name: str, other: str) -> None:
+        """As :meth:`LocalStore.rename`: a copy, then a deletion."""
+        if not self.exists(name):
+            return
+        source = {"Bucket": self.bucket.name, "Key": self._normalize_name(name)}
+        self.bucket.Object(self._normalize_name(other)).copy(source)
+        self.delete(name)
 
     def names(self, prefix: str = "") -> Iterator[tuple[str, int, float]]:
         """As :meth:`LocalStore.names`."""

@@ -13,7 +13,13 @@ from dataclasses import dataclass
 from enum import StrEnum
 
 from workstation.receiving.models import Instance, Quarantined, QuarantineState
-from workstation.receiving.storage import archive_store, chunks_of, name_of, quarantine_store
+from workstation.receiving.storage import (
+    ASIDE,
+    archive_store,
+    chunks_of,
+    name_of,
+    quarantine_store,
+)
 from workstation.receiving.stores import BucketStore, LocalStore
 
 SHARDS = [f"{number:02x}" for number in range(256)]
@@ -90,7 +96,9 @@ def _shard(
 ) -> Iterator[Finding]:
     # Rows before files: what is stored in between is a file without a row, and asked for again.
     rows = _rows(label, shard)
-    files = {name: (size, at) for name, size, at in store.names(shard)}
+    files = {
+        name: (size, at) for name, size, at in store.names(shard) if not name.endswith(ASIDE)
+    }
     tally.rows += sum(len(found) for found in rows.values())
     tally.files += len(files)
     for sha256, found in rows.items():

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+import math
 import signal
 import threading
 import time
@@ -12,9 +13,10 @@ from django.conf import settings
 from django.core.management.base import BaseCommand, CommandParser
 from django.db import OperationalError, connection
 
-from workstation.flow import sweep
+from workstation.flow import sweep, tidy
 
 log = logging.getLogger(__name__)
+TIDY_SECONDS = 60.0
 
 
 class Command(BaseCommand):
@@ -29,10 +31,14 @@ class Command(BaseCommand):
         stop = threading.Event()
         for number in (signal.SIGTERM, signal.SIGINT):
             signal.signal(number, lambda *_: stop.set())
+        tidied = -math.inf
         while not stop.is_set():
             started = time.monotonic()
             try:
                 sweep()
+                if started - tidied >= TIDY_SECONDS:
+                    tidied = started
+                    tidy()
             except OperationalError as error:
                 # The database is away or locked; the next turn sees the same rows.
                 log.warning("sweep put off: %s", type(error).__name__)
