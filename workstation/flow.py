@@ -21,35 +21,46 @@ from workstation.analyzing.services import (
     send_due_steps,
     start_run,
 )
+from workstation.auditing.retention import apply_all
 from workstation.broker import ADVANCE_ACTOR, FLOW_QUEUE
 from workstation.exporting.services import cases_without_exports, request_exports, send_due
 from workstation.receiving.models import Study
 from workstation.receiving.services import complete_quiet_studies
 from workstation.receiving.services.opening import return_stalled
 from workstation.receiving.services.uploading import expire_uploads
+from workstation.receiving.services.keeping import remove_unreferenced
 from workstation.reporting.services import prepare_report
 from workstation.worklist.models import Case, CaseState
 from workstation.worklist.services import (
     OPEN_STATES,
+    cases_to_follow,
     finish_analysis,
+    follow,
     join_study_to_case,
     note_activity,
     note_late_images,
+    studies_without_case,
     study_completed,
 )
 
 
-@transaction.atomic
 def advance(case_id: int) -> None:
     """Studies quiet → case joined → run started → analysis finished → (signed: results sent)."""
+    follow(case_id)
+    _advance(case_id)
+
+
+@transaction.atomic
+def _advance(case_id: int) -> None:
     case = Case.objects.select_for_update().filter(pk=case_id).first()
-    if case is None:
+    if case is None or case.state == CaseState.CLOSED:
         return
     run = latest_run(case)
     images_are_new = _has_unseen_images(case, run)
     if case.state not in OPEN_STATES:
         request_exports(case)
-        if images_are_new:
+        # Images that retention took away are no news.
+        if images_are_new and not case.studies.filter(deleted_at__isnull=False).exists():
             note_late_images(case.pk)
         return
     if images_are_new:
@@ -83,8 +94,10 @@ def sweep() -> None:
     with transaction.atomic():  # a study is complete and its case knows, or neither
         complete_quiet_studies(timezone.now())
         # Also a study that still arrives: the list shows its case as "Receiving".
-        for study in Study.objects.filter(cases=None).order_by("pk"):
+        for study in studies_without_case():
             join_study_to_case(study)
+    for case_id in cases_to_follow().values_list("pk", flat=True):
+        follow(case_id)
     return_stalled(timezone.now())
     expire_uploads(timezone.now())
     return_orphans()
@@ -92,6 +105,13 @@ def sweep() -> None:
     send_due(timezone.now())
     for case_id in [*waiting_cases(), *cases_without_exports()]:
         advance(case_id)
+
+
+def tidy() -> None:
+    """What has no hurry: retention rules, and bytes that nothing names any more."""
+    now = timezone.now()
+    apply_all(now)
+    remove_unreferenced(now)
 
 
 def waiting_cases() -> list[int]:
