@@ -24,7 +24,7 @@ from tests.factories import (
 from workstation.accounts.models import Role, Site, User
 from workstation.exporting.models import Delivery, Destination, Export, ExportObject
 from workstation.reading.models import Measurement
-from workstation.receiving.models import Quarantined, Upload
+from workstation.receiving.models import DeidentificationProfile, Quarantined, RetentionRule, Upload
 from workstation.reporting.models import Origin, Report, ReportSection, Sentence, Version
 
 SCRIPT = "<script>alert('x')</script>"
@@ -80,6 +80,7 @@ def build() -> House:
         sha256="0" * 64, upload=upload,
     )  # fmt: skip
     delivery = _delivery(site, own)
+    retention = RetentionRule.objects.create(site=site, name=SCRIPT, days=1)
     return House(
         site=site,
         own=own,
@@ -97,12 +98,18 @@ def build() -> House:
             "object_id": delivery.object_id,
             "export_id": delivery.object.export_id,
             "destination_id": delivery.destination_id,
+            "profile_id": profile.pk,
+            "study_id": study.pk,
         },
         routes={
             "receiving:upload-files": {"pk": upload.pk},
             "receiving:upload-finish": {"pk": upload.pk},
             "receiving:release": {"pk": held.pk},
             "receiving:discard": {"pk": held.pk},
+            **{
+                f"auditing:retention-{name}": {"rule_id": retention.pk}
+                for name in ("plan", "edit", "run")
+            },
         },
         report=report,
     )
