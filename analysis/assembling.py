@@ -24,6 +24,7 @@ from analysis.errors import InputRefused
 from analysis.outlines import read_outlines
 from analysis.pathways.choice import SeriesFacts, choose
 from analysis.pathways.content import body_air
+from analysis.roles import ROLES
 from analysis.volume_store import write_volume
 from analysis.volumes import LoadedVolume, SeriesPlan, load_volume, plan_series
 
@@ -48,6 +49,7 @@ def _facts(loaded: LoadedVolume) -> SeriesFacts:
         lossy=bool(loaded.lossy),
         lung_fraction=air.lung_fraction if air else None,
         lung_ml=air.lung_ml if air else None,
+        fusion=ROLES[loaded.code].fusion,
     )
 
 

@@ -40,6 +40,9 @@ class SeriesFacts:
     lung_fraction: float | None = None
     """Lung-like share of the body (CT only, None if not looked at)."""
     lung_ml: float | None = None
+    fusion: int = 1
+    """Rank of the series' role: 1 feeds fusion, 2 only where none of rank 1 gives the same role,
+    0 never (localisers, reformatted images, PET without attenuation correction)."""
 
 
 @dataclass(frozen=True)
@@ -101,8 +104,15 @@ def best_of(series: Sequence[SeriesFacts]) -> SeriesFacts:
 
 
 def _by_role(series: Sequence[SeriesFacts], roles: Sequence[Role]) -> dict[Role, SeriesFacts]:
-    groups = {role: [s for s in series if s.role == role] for role in roles}
+    groups = {role: _first_rank([s for s in series if s.role == role]) for role in roles}
     return {role: best_of(group) for role, group in groups.items() if group}
+
+
+def _first_rank(series: Sequence[SeriesFacts]) -> list[SeriesFacts]:
+    """The series of the best fusion rank among these: a low-dose CT made for attenuation
+    correction counts only without a diagnostic one."""
+    best = min((s.fusion for s in series), default=0)
+    return [s for s in series if s.fusion == best]
 
 
 def _fits(
@@ -129,6 +139,8 @@ def choose(series: Sequence[SeriesFacts]) -> PathwayChoice:
     """
     if not series:
         raise ValueError("a case without series has no pathway")
+    # Where nothing else is there, what never feeds fusion is at least shown.
+    series = [s for s in series if s.fusion] or series
     for rule in RULES:
         fit = _fits(rule, series)
         if fit is None:
@@ -143,7 +155,7 @@ def choose(series: Sequence[SeriesFacts]) -> PathwayChoice:
             {role: facts.uid for role, facts in chosen.items()},
         )
     first = _by_role(series, GENERAL_REFERENCE)
-    anatomical = [s for s in series if s.role in ANATOMICAL]
+    anatomical = _first_rank([s for s in series if s.role in ANATOMICAL])
     if first:
         reference, why = next(iter(first.values())), "the CT is the reference"
     elif anatomical:

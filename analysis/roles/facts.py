@@ -11,6 +11,7 @@ from collections.abc import Iterable, Iterator, Mapping, Sequence
 from typing import Any
 
 from pydicom.dataset import Dataset
+from pydicom.errors import BytesLengthException
 from pydicom.multival import MultiValue
 
 Facts = Mapping[str, tuple[str, ...]]
@@ -67,6 +68,7 @@ VIRTUAL: tuple[str, ...] = (
 ODD_HEADER = (
     AttributeError, KeyError, IndexError, TypeError, ValueError, OverflowError,
     NotImplementedError, LookupError, EOFError, struct.error, RecursionError,
+    BytesLengthException,
 )  # fmt: skip
 """What pydicom raises for elements whose bytes are no value of their VR. Such an element says
 nothing; whether the object is accepted at all was decided when it was received."""

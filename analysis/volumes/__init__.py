@@ -2,11 +2,10 @@
 
 ``reading`` opens files, ``frames`` makes single frames of any object, ``splitting`` sorts them into
 volumes, ``stacking`` proves the geometry, ``values`` turns stored numbers into HU, SUV or signal,
-``roles`` says what a series is, ``series`` puts them together, ``scanning`` finds the series in a
-folder.
+``series`` puts them together (what a series is, ``analysis.roles`` says), ``scanning`` finds the
+series in a folder.
 """
 
-from analysis.volumes.roles import role_of
 from analysis.volumes.scanning import scan_folder
 from analysis.volumes.series import (
     LoadedVolume,
@@ -26,6 +25,5 @@ __all__ = [
     "load_series",
     "load_volume",
     "plan_series",
-    "role_of",
     "scan_folder",
 ]

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
-from typing import Any
+from typing import Any, cast
 
 from pydicom.dataset import Dataset
 
@@ -12,6 +12,7 @@ from analysis.contracts import Notice, Role, SeriesInput
 from analysis.errors import InputRefused
 from analysis.geometry import Volume
 from analysis.provenance import versions
+from analysis.roles import ROLES, facts_of, role_of
 from analysis.suv import NATIVE_UNITS, SUV_UNIT, Suv, suv_of
 from analysis.volumes.dimensions import PLAIN_KINDS
 from analysis.volumes.frames import Frame, all_frames, real_world_unit
@@ -23,7 +24,6 @@ from analysis.volumes.reading import (
     patient_key,
     read_objects,
 )
-from analysis.volumes.roles import LABELS, role_of
 from analysis.volumes.splitting import split
 from analysis.volumes.stacking import Stack, stack, untilt
 from analysis.volumes.values import AIR_HU, has_rescale, read_values
@@ -59,13 +59,18 @@ class PlannedVolume:
     """In slice order."""
     stacked: Stack
     setting: Setting
-    role: Role
+    code: str
+    """Of the role catalogue (``analysis.roles``)."""
     key: str
     """The SeriesInstanceUID for the volume that speaks for the series, else with ``#n`` behind."""
 
     @property
     def first(self) -> Dataset:
         return self.stacked.instances[0]
+
+    @property
+    def role(self) -> Role:
+        return _coarse(self.code)
 
 
 @dataclass(frozen=True, eq=False)
@@ -94,6 +99,8 @@ class LoadedVolume:
     frame_numbers: tuple[int, ...]
     """Frame (from 1) in that instance of each slice k; empty for single-frame instances."""
     role: Role
+    code: str
+    """Of the role catalogue; ``role`` is its coarse form."""
     label: str
     body_part: str
     notices: tuple[Notice, ...]
@@ -132,17 +139,17 @@ def plan_series(series: SeriesInput) -> SeriesPlan:
     if not stacks:
         raise _all_refused(refusals)
     notices += _left_out(refusals)
-    roles = [_role(stacked.instances[0], setting.kind) for setting, _, stacked in stacks]
+    codes = [_code(series, stacked.instances[0], setting.kind) for setting, _, stacked in stacks]
     main = speaker(
         [setting for setting, _, _ in stacks],
         [len(frames) for _, frames, _ in stacks],
         series.modality,
-        "T2" in roles,
+        "MR_T2" in codes,
     )
     uid = series.series_instance_uid
     volumes = tuple(
         PlannedVolume(
-            frames, stacked, setting, roles[n], uid if n == main else f"{uid}#{setting.number}"
+            frames, stacked, setting, codes[n], uid if n == main else f"{uid}#{setting.number}"
         )
         for n, (setting, frames, stacked) in enumerate(stacks)
     )
@@ -177,11 +184,18 @@ def _left_out(refusals: Sequence[tuple[str, InputRefused]]) -> list[Notice]:
     ]
 
 
-def _role(first: Dataset, kind: str) -> Role:
-    """A phase image, ADC or perfusion map is never taken for the CT or T1 it was made from."""
-    if kind in PLAIN_KINDS:
-        return role_of(first)
-    return "MR" if str(first.get("Modality")) == "MR" else "OTHER"
+def _code(series: SeriesInput, first: Dataset, kind: str) -> str:
+    """The role that the web stored, else what the header says. A phase image, ADC or perfusion
+    map is never taken for the CT or T1 it was made from."""
+    if kind not in PLAIN_KINDS:
+        if str(first.get("Modality")) != "MR":
+            return "DERIVED"
+        return "MR_ADC" if kind == "ADC" else "MR_OTHER"
+    return series.role if series.role in ROLES else role_of(facts_of([first])).code
+
+
+def _coarse(code: str) -> Role:
+    return cast(Role, ROLES[code].coarse)
 
 
 def load_series(series: SeriesInput) -> LoadedVolume:
@@ -252,6 +266,7 @@ def load_volume(plan: SeriesPlan, planned: PlannedVolume) -> LoadedVolume:
         sop_instance_uids=tuple(str(ds.SOPInstanceUID) for ds in stacked.instances),
         frame_numbers=numbers if all(numbers) else (),
         role=planned.role,
+        code=planned.code,
         label=_label(planned, unit),
         body_part=str(first.get("BodyPartExamined") or "").strip().upper(),
         notices=tuple(replace(n, subject=uid) for n in notices),
@@ -267,7 +282,7 @@ def _label(planned: PlannedVolume, unit: str) -> str:
     """Role and what sets the volume apart: ``DWI b 1000``, ``CT phase 3 of 20, 40.0 s``."""
     setting, first = planned.setting, planned.first
     native = NATIVE_UNITS.get(str(first.get("Units") or ""))
-    named = "PET" if unit == native else LABELS[planned.role]
+    named = "PET" if unit == native else ROLES[planned.code].layer
     if planned.role in ("MR", "OTHER"):
         if setting.kind not in PLAIN_KINDS and setting.kind not in ("phase", "real", "imaginary"):
             named = ""  # the kind says more than the modality

@@ -5,6 +5,7 @@ from __future__ import annotations
 import logging
 import shutil
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -18,7 +19,7 @@ from scipy.spatial.transform import Rotation
 
 from analysis.contracts import SeriesInput
 from analysis.errors import InputRefused
-from analysis.volumes import load_series, role_of, scan_folder
+from analysis.volumes import load_series, scan_folder
 from tests.analysis.dicom_series import make_series
 
 rng = np.random.default_rng(7)
@@ -406,52 +407,12 @@ def test_same_id_of_two_issuers_is_two_patients(tmp_path: Path) -> None:
         scan_folder([tmp_path])
 
 
-# --- roles ---------------------------------------------------------------------------------------
-
-
-@pytest.mark.parametrize(
-    ("description", "tags", "role"),
-    [
-        ("AX T1 POST", {}, "T1c"),
-        ("AX T1", {}, "T1"),
-        ("T1 AX PRE", {"ContrastBolusAgent": "Gadovist"}, "T1"),
-        ("t1_mprage_tra_nativ", {}, "T1"),
-        ("t1_mprage_sag_KM", {}, "T1c"),
-        ("SAG T1", {"ContrastBolusAgent": "Dotarem"}, "T1c"),
-        ("AX T1 +C", {}, "T1c"),
-        ("AX T1 without contrast", {}, "T1"),
-        ("AX FLAIR", {}, "FLAIR"),
-        ("t2_tirm_tra_dark-fluid", {}, "FLAIR"),
-        ("T2 FLAIR 3D", {}, "FLAIR"),
-        ("AX T2", {}, "T2"),
-        ("t2_tse_tra 5mm", {}, "T2"),
-        ("AX T2* GRE", {}, "MR"),
-        ("ep2d_diff_3scan_trace_ADC", {}, "MR"),
-        ("SWI_Images", {}, "MR"),
-        ("AAHead_Scout", {}, "MR"),
-        ("IBSI_1_STS_001_MR_T1_image", {}, "T1"),
-        ("", {"RepetitionTime": 9000, "EchoTime": 120, "InversionTime": 2500}, "FLAIR"),
-        ("", {"RepetitionTime": 500, "EchoTime": 12}, "T1"),
-        ("", {"RepetitionTime": 500, "EchoTime": 12, "ContrastBolusAgent": "Gd"}, "T1c"),
-        ("", {"RepetitionTime": 4500, "EchoTime": 95}, "T2"),
-        ("", {}, "MR"),
-    ],
-)
-def test_mr_roles(description: str, tags: dict[str, object], role: str) -> None:
-    ds = Dataset()
-    ds.Modality, ds.SeriesDescription = "MR", description
-    for keyword, value in tags.items():
-        setattr(ds, keyword, value)
-    assert role_of(ds) == role
-
-
-@pytest.mark.parametrize(
-    ("modality", "role"), [("CT", "CT"), ("PT", "PET"), ("US", "OTHER"), ("NM", "OTHER")]
-)
-def test_other_roles(modality: str, role: str) -> None:
-    ds = Dataset()
-    ds.Modality = modality
-    assert role_of(ds) == role
+def test_a_stored_role_goes_before_the_header(tmp_path: Path) -> None:
+    """What the web stored, by hand or by rule, is what the analysis uses."""
+    series = make_series(tmp_path, ARRAY, modality="MR", SeriesDescription="AX T2")
+    told = load_series(replace(series, role="MR_T1C"))
+    assert (told.code, told.role, told.label) == ("MR_T1C", "T1c", "T1 + contrast")
+    assert load_series(series).code == load_series(replace(series, role="GONE")).code == "MR_T2"
 
 
 # --- real images ---------------------------------------------------------------------------------

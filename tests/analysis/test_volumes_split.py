@@ -294,7 +294,7 @@ def test_derived_maps_are_apart_and_are_no_structural_contrast(tmp_path: Path) -
     ):
         found = load_all(series)
         assert [(v.label, v.role) for v in found] == [
-            ("T1", "T1"), ("ADC", "MR"), ("T1 trace", "T1"),
+            ("DWI", "MR"), ("ADC", "MR"), ("DWI trace", "MR"),
         ]  # fmt: skip
 
 

@@ -90,6 +90,34 @@ def test_thinnest_complete_series_speaks_for_its_role() -> None:
     assert best_of([lossy, stub, thin, thick]).uid == "b"
 
 
+def test_ct_for_attenuation_correction_counts_only_without_a_diagnostic_one() -> None:
+    low_dose = facts("a", "CT", body_part="CHEST", slice_spacing_mm=1.0, fusion=2)
+    diagnostic = facts("b", "CT", body_part="CHEST", slice_spacing_mm=5.0)
+    assert choose([low_dose, diagnostic]).channels == {"CT": "b"}
+    assert choose([low_dose, diagnostic]).reference_uid == "b"
+    assert choose([low_dose]).channels == {"CT": "a"}
+
+
+def test_what_never_feeds_fusion_is_neither_channel_nor_reference() -> None:
+    ct = facts("1", "CT", body_part="CHEST")
+    corrected, raw = facts("2", "PET"), facts("3", "PET", slice_spacing_mm=1.0, fusion=0)
+    scout = facts("4", "OTHER", body_part="CHEST", coverage_ml=1e9, fusion=0)
+    assert choose([ct, corrected, raw, scout]).channels == {"CT": "1", "PET": "2"}
+    assert choose([ct, raw]).channels == {"CT": "1"}
+    assert choose([facts("5", "T1"), scout]).reference_uid == "5"
+
+
+def test_structural_mr_is_the_reference_before_maps() -> None:
+    t2, dwi = facts("1", "T2"), facts("2", "MR", coverage_ml=1e9, fusion=2)
+    assert choose([t2, dwi]).reference_uid == "1"
+    assert choose([dwi]).reference_uid == "2"
+
+
+def test_a_case_of_nothing_else_is_shown() -> None:
+    choice = choose([facts("1", "PET", fusion=0)])
+    assert (choice.pathway, choice.reference_uid) == ("general", "1")
+
+
 def test_equal_series_are_settled_alike_in_any_order() -> None:
     a, b = facts("a", "CT"), facts("b", "CT")
     assert best_of([a, b]) == best_of([b, a]) == a
