@@ -98,7 +98,7 @@ def build() -> House:
             "object_id": delivery.object_id,
             "export_id": delivery.object.export_id,
             "destination_id": delivery.destination_id,
-            "profile_id": profile.pk,
+            "profile_id": DeidentificationProfile.objects.create(site=site, name=IMAGE).pk,
             "study_id": study.pk,
         },
         routes={

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from django.urls import path
 
-from workstation.receiving.views import quarantine, tus, upload
+from workstation.receiving.views import privacy, quarantine, tus, upload
 
 app_name = "receiving"
 urlpatterns = [
@@ -18,4 +18,8 @@ urlpatterns = [
     path("quarantine/", quarantine.quarantine_page, name="quarantine"),
     path("quarantine/<int:pk>/release/", quarantine.quarantine_release, name="release"),
     path("quarantine/<int:pk>/discard/", quarantine.quarantine_discard, name="discard"),
+    path("privacy/", privacy.profiles, name="privacy"),
+    path("privacy/profiles/new/", privacy.profile, name="privacy-profile-new"),
+    path("privacy/profiles/<int:profile_id>/", privacy.profile, name="privacy-profile"),
+    path("privacy/vault/", privacy.vault, name="vault"),
 ]
