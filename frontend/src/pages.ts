@@ -6,7 +6,6 @@ import { csrfToken } from './pages/csrf';
 import { connectLive } from './pages/live';
 import { installToasts, toast } from './pages/toast';
 import { installWidgets } from './pages/widgets';
-import { mountUpload } from './upload';
 
 htmx.config.allowEval = false;
 htmx.config.includeIndicatorStyles = false;
@@ -67,7 +66,8 @@ function install(): void {
   installToasts();
   installAutosave(document);
   installWidgets();
-  for (const section of document.querySelectorAll<HTMLElement>('[data-upload]')) mountUpload(section);
+  const upload = document.querySelector<HTMLElement>('[data-upload]');
+  if (upload) void import('./upload/page').then(({ mountUpload }) => mountUpload(upload));
   if (body.hasAttribute('data-live')) connectLive(Number(body.dataset['live'] || 0));
 }
 

@@ -10,6 +10,7 @@ from typing import Any
 
 from django import forms
 from django.conf import settings
+from django.db.models import Count, Q
 from django.http import HttpRequest, HttpResponse, JsonResponse
 from django.shortcuts import get_object_or_404, render
 from django.urls import reverse
@@ -63,6 +64,7 @@ def upload_page(request: HttpRequest) -> HttpResponse:
     recent = (
         Upload.objects.for_user(request.user)
         .select_related("site", "user")
+        .annotate(opening_count=Count("uploaded", filter=Q(uploaded__state__in=OPEN)))
         .prefetch_related("discs")[:RECENT]
     )
     context = {

@@ -1,0 +1,57 @@
+/** One file over the tus protocol. A file of one chunk is a single request. */
+import { DetailedError, Upload } from 'tus-js-client';
+import { csrfToken } from '../pages/csrf';
+import type { Transport, Trouble } from './sending';
+
+export const CHUNK_BYTES = 8 * 1024 * 1024;
+const NO_ROOM = 507;
+const PASSING = [408, 409, 423, 429];
+const SIGNED_OUT = 'You are signed out. Sign in again in another tab, then continue here.';
+
+function detailOf(body: string): string {
+  try {
+    const said = (JSON.parse(body) as { detail?: unknown }).detail;
+    return typeof said === 'string' ? said : '';
+  } catch {
+    return '';
+  }
+}
+
+/** What an answer of the server means for the upload. */
+export function troubleOf(status: number, body: string): Trouble {
+  const detail = detailOf(body);
+  if (status === NO_ROOM) return { kind: 'stop', reason: detail || 'The server has no room for more files.' };
+  if (status === 0 || status >= 500 || PASSING.includes(status)) return { kind: 'lost' };
+  if (status === 401 || status === 403) return { kind: 'stop', reason: status === 401 ? SIGNED_OUT : detail || SIGNED_OUT };
+  return { kind: 'file', reason: detail || `The server refused this file (${status}).` };
+}
+
+export function tusTransport(filesUrl: string): Transport {
+  return (item, on) => {
+    const upload = new Upload(item.file, {
+      endpoint: filesUrl,
+      ...(item.url ? { uploadUrl: item.url } : {}),
+      metadata: { filename: item.path, modified: String(item.file.lastModified) },
+      headers: { 'X-CSRFToken': csrfToken(), Accept: 'application/json' },
+      chunkSize: CHUNK_BYTES,
+      uploadDataDuringCreation: true,
+      storeFingerprintForResuming: false,
+      retryDelays: null,
+      onUploadUrlAvailable: () => {
+        if (upload.url) item.url = upload.url;
+      },
+      onProgress: on.progress,
+      onSuccess: on.done,
+      onError: (error) => {
+        if (!(error instanceof DetailedError)) {
+          on.trouble({ kind: 'file', reason: 'The file cannot be read. Was it changed or moved meanwhile?' });
+          return;
+        }
+        const answer = error.originalResponse;
+        on.trouble(troubleOf(answer?.getStatus() ?? 0, answer?.getBody() ?? ''));
+      },
+    });
+    upload.start();
+    return { abort: () => void upload.abort() };
+  };
+}
