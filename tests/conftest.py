@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 import os
 import shutil
 from collections.abc import Iterator
@@ -11,10 +12,26 @@ from typing import NoReturn
 import pytest
 from django.db import connection
 
+from tests.patient_words import watch_headers, whole_run
 from workstation.broker import broker
+from workstation.receiving.headers import Header
 
 ROOT = Path(__file__).resolve().parents[1]
 IN_CI = bool(os.environ.get("CI"))
+
+
+LAST = "tests/security/test_whole_run_logs.py"
+
+
+def pytest_configure(config: pytest.Config) -> None:
+    """From the first test to the last, keep log lines and the names of patients."""
+    logging.getLogger().addHandler(whole_run)
+    watch_headers(Header)
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """The test that searches the run's logs comes when everything else has logged."""
+    items.sort(key=lambda item: item.nodeid.startswith(LAST))
 
 
 def missing(what: str) -> NoReturn:
