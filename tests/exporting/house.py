@@ -9,6 +9,7 @@ from pathlib import Path
 import numpy as np
 import pydicom
 from django.test import RequestFactory
+from pydicom.uid import generate_uid
 
 from analysis.contracts import (
     IDENTITY,
@@ -26,6 +27,7 @@ from analysis.contracts import (
 from analysis.geometry import Grid, Volume
 from analysis.pipeline import run_step
 from analysis.volume_store import write_volume
+from tests.analysis.dicom_frames import Plane, write_enhanced
 from tests.analysis.dicom_series import make_series
 from tests.factories import PASSWORD, SiteFactory, UserFactory, uid
 from workstation.accounts.models import Site, User
@@ -140,8 +142,12 @@ def build(
     with_pet: bool = True,
     charset: str = "ISO_IR 192",
     person: dict[str, str] | None = None,
+    enhanced: bool = False,
 ) -> House:
-    """Write DICOM, receive it, assemble it with the real pipeline, add known findings, claim."""
+    """Write DICOM, receive it, assemble it with the real pipeline, add known findings, claim.
+
+    ``enhanced``: the CT is one multi-frame object of two contrast phases, frames shuffled.
+    """
     site = SiteFactory(name="Nordklinik")
     reader = UserFactory(sites=[site], first_name="Ada", last_name="Läsare", title="MD")
     who = {**PERSON, **(person or {})}
@@ -152,7 +158,10 @@ def build(
         ds.SpecificCharacterSet = charset
 
     pixels = rng.integers(-100, 100, SHAPE).astype(np.int16)
-    make_series(folder, pixels, affine=ct_affine(tilt_degrees), change=encode, seed="ct", **who)
+    if enhanced:
+        _two_phases(folder, pixels, {**who, "SpecificCharacterSet": charset})
+    else:
+        make_series(folder, pixels, affine=ct_affine(tilt_degrees), change=encode, seed="ct", **who)
     if with_pet:
         pet = rng.integers(0, 900, (6, 10, 10)).astype(np.int16)
         spread = np.diag([3.0, 3.0, 5.0, 1.0])
@@ -177,6 +186,27 @@ def build(
     case.refresh_from_db()
     prepare_report(run)
     return House(site, reader, case, run, folder, labels)
+
+
+def _two_phases(folder: Path, pixels: np.ndarray, who: dict[str, str]) -> None:
+    affine = ct_affine()
+    planes = [
+        Plane(
+            (pixels[k] + 1024 + phase).astype(np.uint16),
+            [float(v) for v in affine[:3, 3] + k * affine[:3, 2]],
+            {"TemporalPositionIndex": phase + 1, "AcquisitionDateTime": f"2026010510150{phase}",
+             "RescaleSlope": 1.0, "RescaleIntercept": -1024.0, "RescaleType": "HU"},
+            spacing=(SPACING[1], SPACING[0]),
+        )
+        for phase in range(2)
+        for k in range(len(pixels))
+    ]  # fmt: skip
+    order = np.random.default_rng(3).permutation(len(planes))
+    write_enhanced(
+        folder, [planes[n] for n in order], "CT", SeriesInstanceUID=uid("ct"),
+        StudyInstanceUID=generate_uid(entropy_srcs=["study"]),
+        FrameOfReferenceUID=generate_uid(entropy_srcs=["frame"]), **who,
+    )  # fmt: skip
 
 
 def _do_steps(run: Run, findings: int) -> Volume:

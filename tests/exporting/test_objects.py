@@ -21,6 +21,7 @@ from workstation.exporting.sources import CannotWrite
 from workstation.exporting.writing import write_objects
 from workstation.receiving.models import Series
 from workstation.receiving.storage import path_of
+from workstation.reporting.content import registrations_of
 
 FALSE_ALARMS = (
     # dicom3tools asks for Laterality where no paired body part is named (PS3.3 C.7.3.1: 2C).
@@ -248,6 +249,46 @@ def test_a_tilted_gantry_keeps_the_stored_geometry(make_case: Build) -> None:
     assert segmentation.Rows == rows
     for finding in (1, 2):
         assert lps_of(segmentation, finding) == stored_lps(house, finding)
+
+
+def test_slices_that_are_frames_are_named_with_their_frame_number(make_case: Build) -> None:
+    """The reference is one phase of a two-phase multi-frame CT whose frames lie in no order."""
+    house = make_case(enhanced=True)
+    files = written(house)
+    assert {path: complaints(files[path]) for path in files} == {path: [] for path in files}
+    (source_path,) = house.ct_folder.glob("*.dcm")
+    source = pydicom.dcmread(source_path)
+    found = hd.seg.segread(files["seg"])
+    for segment in (1, 2):
+        assert lps_of(found, segment) == stored_lps(house, segment)
+    (item,) = found.ReferencedSeriesSequence[0].ReferencedInstanceSequence
+    assert item.ReferencedSOPInstanceUID == source.SOPInstanceUID
+    assert item.ReferencedSOPClassUID == source.SOPClassUID
+    named = 0
+    for group in found.PerFrameFunctionalGroupsSequence:
+        (reference,) = group.DerivationImageSequence[0].SourceImageSequence
+        assert reference.ReferencedSOPInstanceUID == source.SOPInstanceUID
+        assert reference.ReferencedSOPClassUID == source.SOPClassUID
+        frame = source.PerFrameFunctionalGroupsSequence[reference.ReferencedFrameNumber - 1]
+        assert frame.FrameContentSequence[0].TemporalPositionIndex == 1
+        assert [float(v) for v in frame.PlanePositionSequence[0].ImagePositionPatient] == [
+            float(v) for v in group.PlanePositionSequence[0].ImagePositionPatient
+        ]
+        named += 1
+    assert named == 3  # two slices of finding 1, one of finding 2
+    report = pydicom.dcmread(files["sr"])
+    text = str(report)
+    assert source.SOPInstanceUID in text
+    assert "2.25.1\n" not in text
+    registration = pydicom.dcmread(files["reg1"])
+    assert registration.RegistrationSequence[0].ReferencedImageSequence[
+        0
+    ].ReferencedSOPInstanceUID == source.SOPInstanceUID
+    layers = list(house.run.layers.filter(kind="series", series__modality="CT"))
+    assert [layer.is_sibling for layer in layers] == [False, True]
+    assert [row["series_instance_uid"] for row in registrations_of(house.case.report)] == [
+        layers[0].key, house.run.layers.get(role="PET").key,
+    ]  # fmt: skip
 
 
 def test_images_gone_from_the_archive_are_a_reason_not_a_crash(house: House) -> None:

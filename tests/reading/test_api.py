@@ -33,8 +33,8 @@ VIEW = {
     "run": {"id", "number", "state", "steps"},
     "reference": None,
     "layers": {
-        "id", "key", "kind", "label", "role", "modality", "unit", "shape", "affine", "dtype",
-        "codec", "slope", "intercept", "levels", "value_range", "window", "synthetic", "lossy",
+        "id", "key", "series", "volume", "kind", "label", "role", "modality", "unit", "shape",
+        "affine", "dtype", "codec", "slope", "intercept", "levels", "value_range", "window", "synthetic", "lossy",
         "model", "matrix", "registration_id", "fusion", "notices",
     },
     "outlines": {"number", "name", "color", "layer", "fused", "polygons"},

@@ -198,7 +198,9 @@ class Layer(SiteRow):
 
     run = models.ForeignKey(Run, on_delete=models.CASCADE, related_name="layers")
     kind = models.CharField(max_length=12, choices=LayerKind)
-    key = models.CharField(max_length=64)
+    key = models.CharField(
+        max_length=80, help_text="SeriesInstanceUID, with #n for the siblings of its main volume."
+    )
     series = models.ForeignKey(Series, on_delete=models.PROTECT, null=True)
     label = models.CharField(max_length=64)
     role = models.CharField(max_length=10)
@@ -210,6 +212,12 @@ class Layer(SiteRow):
     class Meta:
         ordering = ["position", "id"]
         constraints = [models.UniqueConstraint(fields=["run", "key"], name="layer_once")]
+
+    @property
+    def is_sibling(self) -> bool:
+        """One of several volumes of a series, but not the one that speaks for it (see
+        ``VolumeRecord.key``): it is looked at, never measured or exported."""
+        return self.kind == LayerKind.SERIES and "#" in self.key
 
 
 class Registration(SiteRow):

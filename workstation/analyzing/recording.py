@@ -126,7 +126,8 @@ def _layer(run: Run, kind: LayerKind, record: VolumeRecord, position: int, **mor
 def _assemble(run: Run, result: AssembleResult, series: dict[str, Series]) -> None:
     Layer.objects.filter(run=run, kind=LayerKind.SERIES).delete()
     reference = result.reference_series_uid
-    ordered = sorted(result.volumes, key=lambda v: v.key != reference)
+    # The volumes of one series stay together, in their own order.
+    ordered = sorted(result.volumes, key=lambda v: v.series_instance_uid != reference)
     Layer.objects.bulk_create(
         _layer(
             run,

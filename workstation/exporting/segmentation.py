@@ -7,6 +7,7 @@ import numpy as np
 from pydicom.sr.codedict import codes
 
 from workstation.exporting import codes as terms
+from workstation.exporting.source_frames import SourceFrame, needed, restore, stand_ins
 from workstation.exporting.sources import (
     DEVICE_SERIAL,
     MANUFACTURER,
@@ -25,7 +26,8 @@ def write_segmentation(
     """A binary SEG on the grid of the stored segmentation.
 
     The stored geometry is written, not the images': the two differ where the reference series was
-    resampled (gantry tilt). Where they agree, highdicom names the source image of each frame.
+    resampled (gantry tilt). Where they agree, the source image of each frame is named, with its
+    frame number if it is a frame of a multi-frame object.
     """
     labels = sources.labels
     assert labels is not None, "called only when a finding has voxels"
@@ -43,8 +45,13 @@ def write_segmentation(
     descriptions = [
         _description(findings[finding], segment) for finding, segment in numbers.items()
     ]
+    headers = sources.reference_headers
+    frames: dict[str, SourceFrame] = {}
+    record = sources.reference.record
+    if needed(record):
+        headers, frames = stand_ins(record, {str(h.SOPInstanceUID): h for h in headers})
     segmentation = hd.seg.Segmentation(
-        source_images=sources.reference_headers,
+        source_images=headers,
         pixel_array=volume,
         segmentation_type=hd.seg.SegmentationTypeValues.BINARY,
         segment_descriptions=descriptions,
@@ -61,6 +68,8 @@ def write_segmentation(
         series_description="Radfuse: findings. Not for diagnostic use",
         omit_empty_frames=True,
     )
+    if frames:
+        restore(segmentation, frames, resampled="resampled" in record["source"])
     segmentation.ContentQualification = "RESEARCH"
     date_as_signed(segmentation, sources.signed_at)
     # highdicom draws this UID by chance; an export done again must give the same object.

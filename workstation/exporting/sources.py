@@ -117,7 +117,8 @@ class Sources:
 
     @cached_property
     def reference_headers(self) -> list[pydicom.Dataset]:
-        """Headers of the reference series, in the order of the stored volume's slices."""
+        """Headers of the reference volume's source objects, each once, in slice order: one per
+        slice, or the multi-frame objects (or mosaics) that the slices are frames of."""
         uids: list[str] = self.reference.record["sop_instance_uids"]
         if not uids:
             raise CannotWrite("The reference volume does not say which images it was made of.")
@@ -129,7 +130,7 @@ class Sources:
         missing = [uid for uid in uids if uid not in rows]
         if missing:
             raise CannotWrite(f"{len(missing)} source images are no longer in the archive.")
-        headers = [header_of(rows[uid]) for uid in uids]
+        headers = [header_of(rows[uid]) for uid in dict.fromkeys(uids)]
         spacing = float(np.linalg.norm(np.array(self.reference.record["affine"])[:3, 2]))
         for header in headers:
             if not header.get("SliceThickness"):

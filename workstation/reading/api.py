@@ -50,10 +50,12 @@ class DecisionInput(serializers.Serializer[dict[str, Any]]):
 class MeasurementInput(serializers.Serializer[dict[str, Any]]):
     tool = serializers.ChoiceField(["length", "probe"])
     points = serializers.JSONField()
+    layers = serializers.ListField(child=serializers.IntegerField(), max_length=500, required=False)
 
 
 class ProbeInput(serializers.Serializer[dict[str, Any]]):
     point = serializers.JSONField()
+    layers = serializers.ListField(child=serializers.IntegerField(), max_length=500, required=False)
 
 
 def case_for(request: HttpRequest | Request, case_id: int) -> Case:
@@ -101,7 +103,7 @@ class MeasurementsView(APIView):
         try:
             made = make_measurement(
                 case, request.user, tool=data["tool"], points=data["points"],
-                address=address_of(request),
+                layers=data.get("layers"), address=address_of(request),
             )  # fmt: skip
         except (ReviewRefused, VolumeUnreadable) as reason:
             return _conflict(reason)
@@ -135,7 +137,7 @@ class ProbeView(APIView):
         data = _checked(ProbeInput, request)
         try:
             [point] = check_points([data["point"]], 1)
-            values = probe(case, point)
+            values = probe(case, point, data.get("layers"))
         except (ReviewRefused, VolumeUnreadable) as reason:
             return _conflict(reason)
         return Response({"point": point, "values": values}, headers=NO_STORE)

@@ -116,6 +116,13 @@ def _layer(
     return {
         "id": layer.pk,
         "key": layer.key,
+        "series": layer.series_id,
+        "volume": {
+            "number": record.get("number", 1),
+            "count": record.get("count", 1),
+            "setting": record.get("setting", ""),
+            "main": not layer.is_sibling,
+        },
         "kind": layer.kind,
         "label": layer.label,
         "role": layer.role,

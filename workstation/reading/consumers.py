@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import json
+from collections.abc import Collection
 from typing import Any
 
 import numpy as np
@@ -76,13 +77,15 @@ class SliceConsumer(AsyncWebsocketConsumer):
         self._open_layers()
         return True
 
-    def _open_layers(self) -> None:
+    def _open_layers(self, wanted: Collection[int] = ()) -> None:
         """Open what the run has made so far and is not open yet, the reference first: its coarse
-        slices are the first image."""
+        slices are the first image. Of a series with many volumes only its main one is opened
+        until another is wanted: forty phases need not hold forty files."""
         run = current_run(self.case)
         statuses = layer_statuses(run) if run else []
         for layer, status, _ in sorted(statuses, key=lambda row: not row[0].is_reference):
-            self._add(layer, np.array(status.matrix))
+            if not layer.is_sibling or layer.pk in wanted:
+                self._add(layer, np.array(status.matrix))
 
     def _add(self, layer: Layer, matrix: np.ndarray) -> None:
         if layer.pk in self.volumes:
@@ -154,7 +157,7 @@ class SliceConsumer(AsyncWebsocketConsumer):
         if self.volumes.keys() >= set(wanted):
             return
         known = set(self.volumes)
-        await database_sync_to_async(self._open_layers)()
+        await database_sync_to_async(self._open_layers)(wanted)
         if self.order is not None:
             self.order.add(layer for layer in self.layers if layer.id not in known)
 

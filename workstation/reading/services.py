@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Collection
 from typing import Any
 
 import numpy as np
@@ -161,8 +162,12 @@ def check_points(points: Any, count: int) -> list[list[float]]:
     return checked
 
 
-def probe(case: Case, point: list[float]) -> list[dict[str, Any]]:
+def probe(
+    case: Case, point: list[float], layers: Collection[int] | None = None
+) -> list[dict[str, Any]]:
     """The value of every fused layer at one point of the reference space, each in its own unit.
+
+    Of a series with several volumes the main one speaks, unless ``layers`` names those on screen.
 
     Read from the stored volumes (trilinear; segmentations: nearest voxel). Layers that do not
     reach the point say so.
@@ -170,7 +175,7 @@ def probe(case: Case, point: list[float]) -> list[dict[str, Any]]:
     run = current_run(case)
     values: list[dict[str, Any]] = []
     for layer, status, _ in layer_statuses(run) if run else []:
-        if not status.fused:
+        if not status.fused or (layer.is_sibling if layers is None else layer.pk not in layers):
             continue
         value = float(sample(layer, [point], status.matrix)[0])
         inside = math.isfinite(value)
@@ -196,9 +201,15 @@ def _probe_text(layer: Layer, value: float) -> str:
 
 @transaction.atomic
 def make_measurement(
-    case: Case, user: User, *, tool: str, points: Any, address: str = ""
+    case: Case,
+    user: User,
+    *,
+    tool: str,
+    points: Any,
+    layers: Collection[int] | None = None,
+    address: str = "",
 ) -> Measurement:
-    """Keep a length (mm between two points) or a probe (values at one point)."""
+    """Keep a length (mm between two points) or a probe (values at one point of ``layers``)."""
     locked = Case.objects.select_for_update().get(pk=case.pk)
     _check_reading(locked, user)
     run = current_run(locked)
@@ -210,7 +221,7 @@ def make_measurement(
         evidence["method"] = "Euclidean distance in patient coordinates (LPS, mm)"
     elif tool == MeasurementTool.PROBE:
         checked = check_points(points, 1)
-        values = [v for v in probe(locked, checked[0]) if v["value"] is not None]
+        values = [v for v in probe(locked, checked[0], layers) if v["value"] is not None]
         if not values:
             raise ReviewRefused("No fused image reaches this point.")
         value, unit = values[0]["value"], values[0]["unit"]

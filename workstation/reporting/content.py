@@ -143,8 +143,8 @@ def registrations_of(report: Report) -> list[dict[str, Any]]:
         return []
     rows = []
     for layer, status, registration in layer_statuses(report.run):
-        if registration is None:
-            continue
+        if registration is None or layer.is_sibling:
+            continue  # siblings share the registration of their series
         decision = registration.decisions.all()
         last = decision[len(decision) - 1] if decision else None
         rows.append(
