@@ -67,7 +67,7 @@ def test_a_zip_is_opened_and_each_file_judged_by_itself(receiver: Receiver) -> N
         "study.zip/a/.DS_Store": "clutter",
     }
     assert Instance.objects.count() == 2
-    held = Quarantined.objects.get(filename="../../etc/evil.dcm")
+    held = Quarantined.objects.get(filename="study.zip/../../etc/evil.dcm")
     assert held.upload == receiver.upload
     assert quarantine_path_of(held.sha256).read_bytes() == ct(3)
     home = settings.RADFUSE_HOME
