@@ -23,6 +23,7 @@ from workstation.broker import EXPORT_QUEUE, FLOW_QUEUE, broker
 from workstation.exporting import actors
 from workstation.exporting.models import Delivery, Destination, Export, ExportObject
 from workstation.exporting.services import resend
+from workstation.receiving.models import DeidentificationProfile
 
 pytestmark = [pytest.mark.django_db(transaction=True), pytest.mark.peer]
 
@@ -134,6 +135,23 @@ def test_storescp_gets_every_object_once_and_a_dead_destination_holds_nothing_up
         [copy] = [ds for ds in received if ds.SOPInstanceUID == row.sop_instance_uid]
         ours = pydicom.dcmread(folder.parent / "home" / "exports" / row.path)
         assert copy == ours, row.kind
+
+
+def test_a_destination_with_a_profile_gets_no_names(
+    signed: House, storescp: tuple[int, Path]
+) -> None:
+    port, folder = storescp
+    row = destination(signed, "Registry", port)
+    row.deidentification = DeidentificationProfile.objects.create(site=signed.site, name="R")
+    row.save()
+    signed.export()
+    work()
+    received = [pydicom.dcmread(path) for path in folder.iterdir()]
+    assert sorted(ds.Modality for ds in received) == ["REG", "SEG", "SR"]
+    assert {str(ds.PatientID) for ds in received}.isdisjoint({"EX-1"})
+    assert not any(b"SYNTHETIC" in path.read_bytes() for path in folder.iterdir())
+    states = {row.object.kind: row.state for row in Delivery.objects.select_related("object")}
+    assert states == {"sr": "sent", "seg": "sent", "reg": "sent", "pdf": "failed"}
 
 
 def test_a_destination_that_comes_back_gets_it_on_request(

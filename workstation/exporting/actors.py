@@ -7,7 +7,7 @@ import logging
 import dramatiq
 
 from workstation.broker import EXPORT_QUEUE
-from workstation.exporting.sending import NotDelivered, send_by_c_store
+from workstation.exporting.sending import HeldBack, NotDelivered, send_by_c_store
 from workstation.exporting.services import (
     SEND_ACTOR,
     WRITE_ACTOR,
@@ -58,6 +58,8 @@ def send_actor(delivery_id: int) -> None:
         return
     try:
         send_by_c_store(delivery)
+    except HeldBack as reason:
+        fail_delivery(delivery_id, str(reason), retriable=False)
     except NotDelivered as reason:
         fail_delivery(delivery_id, str(reason))
     except Exception as error:

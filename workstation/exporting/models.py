@@ -5,6 +5,7 @@ from __future__ import annotations
 from django.db import models
 
 from workstation.accounts.models import Site, SiteRow
+from workstation.receiving.models import DeidentificationProfile
 from workstation.reporting.models import Version
 
 
@@ -16,6 +17,10 @@ class Destination(SiteRow):
     ae_title = models.CharField(max_length=16)
     host = models.CharField(max_length=255)
     port = models.PositiveIntegerField()
+    deidentification = models.ForeignKey(
+        DeidentificationProfile, on_delete=models.PROTECT, null=True, blank=True,
+        help_text="What it gets is de-identified on the way out.",
+    )  # fmt: skip
     active = models.BooleanField(default=True)
 
     class Meta:

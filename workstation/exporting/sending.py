@@ -1,12 +1,16 @@
-"""C-STORE to a destination."""
+"""C-STORE to a destination, de-identified where it has a profile."""
 
 from __future__ import annotations
 
 from django.conf import settings
 from pydicom import dcmread
+from pydicom.dataset import Dataset
 from pynetdicom import AE
 
-from workstation.exporting.models import Delivery
+from workstation.exporting.models import Delivery, ObjectKind
+from workstation.receiving.headers import NotAccepted
+from workstation.receiving.services.deidentifying import read_deidentified
+from workstation.receiving.services.pseudonyms import remember
 
 CONNECT_SECONDS = 5
 ANSWER_SECONDS = 30
@@ -16,11 +20,15 @@ class NotDelivered(Exception):
     """The destination did not take the object; the message says what it did."""
 
 
+class HeldBack(NotDelivered):
+    """The object must not go there; trying again later changes nothing."""
+
+
 def send_by_c_store(delivery: Delivery) -> None:
     """One association, one object. Raises :class:`NotDelivered`."""
     destination, item = delivery.destination, delivery.object
     try:
-        dataset = dcmread(settings.EXPORTS_DIR / item.path)
+        dataset = _outgoing(delivery)
     except FileNotFoundError:
         raise NotDelivered("The written object is gone from this server's disk.") from None
     sender = AE(ae_title=settings.DICOM_AE_TITLE)
@@ -48,3 +56,28 @@ def send_by_c_store(delivery: Delivery) -> None:
     # 0xB000-0xBFFF are warnings: the object was stored (PS3.4 B.2.3).
     if status.Status != 0x0000 and not 0xB000 <= status.Status <= 0xBFFF:
         raise NotDelivered(f"The destination answered with status 0x{status.Status:04X}.")
+
+
+def _outgoing(delivery: Delivery) -> Dataset:
+    """The object as this destination may see it."""
+    destination, item = delivery.destination, delivery.object
+    path = settings.EXPORTS_DIR / item.path
+    profile = destination.deidentification
+    if profile is None:
+        return dcmread(path)
+    if not profile.active:
+        raise HeldBack(
+            f"The de-identification profile “{profile.name}” of this destination is switched off. "
+            "Switch it on, or take it off the destination."
+        )
+    if item.kind == ObjectKind.PDF:
+        raise HeldBack(
+            "A PDF names the patient on its pages and is not sent to a destination with a "
+            "de-identification profile. The structured report is."
+        )
+    try:
+        dataset, found = read_deidentified(destination.site, path, profile)
+    except NotAccepted as refusal:
+        raise HeldBack(refusal.reason) from None
+    remember(destination.site, found)
+    return dataset

@@ -122,18 +122,23 @@ def finish_delivery(delivery_id: int) -> None:
     """The destination has confirmed the object."""
     delivery = move_delivery(delivery_id, "finish", error="", sent_at=timezone.now())
     version = delivery.object.export.version
+    profile = delivery.destination.deidentification_id
     record(
         "export", user=version.signed_by, site=delivery.destination.site, obj=delivery,
         case_id=version.report.case_id,
-        detail={"destination": delivery.destination.pk, "kind": delivery.object.kind},
+        detail={
+            "destination": delivery.destination.pk,
+            "kind": delivery.object.kind,
+            **({"deidentification": profile} if profile else {}),
+        },
     )  # fmt: skip
 
 
-def fail_delivery(delivery_id: int, reason: str) -> None:
-    """Not delivered: later again, with growing pauses; after the last attempt it waits for a
-    person, with its reason."""
+def fail_delivery(delivery_id: int, reason: str, *, retriable: bool = True) -> None:
+    """Not delivered: later again, with growing pauses; after the last attempt, or where trying
+    again changes nothing, it waits for a person, with its reason."""
     delivery = Delivery.objects.get(pk=delivery_id)
-    if delivery.attempts < MAX_ATTEMPTS:
+    if retriable and delivery.attempts < MAX_ATTEMPTS:
         due = timezone.now() + pause_before(delivery.attempts)
         move_delivery(delivery_id, "try_again", error=reason[:500], next_attempt_at=due)
     else:

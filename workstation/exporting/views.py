@@ -17,6 +17,7 @@ from workstation.exporting.services import resend as resend_delivery
 from workstation.exporting.services import rewrite as rewrite_export
 from workstation.exporting.services import save_destination
 from workstation.exporting.states import InvalidMove
+from workstation.receiving.models import DeidentificationProfile
 
 PAGE_SIZE = 50
 
@@ -33,16 +34,27 @@ class DestinationForm(forms.ModelForm):  # type: ignore[type-arg]
 
     class Meta:
         model = Destination
-        fields = ["site", "name", "ae_title", "host", "port", "active"]
+        fields = ["site", "name", "ae_title", "host", "port", "deidentification", "active"]
+        labels = {"deidentification": "De-identification"}
 
     def __init__(self, *args: object, user: object, **kwargs: object) -> None:
         super().__init__(*args, **kwargs)
         self.fields["site"].queryset = user.sites.all()  # type: ignore[attr-defined]
         # Deliveries belong to the site of their destination: moving it would show them to others.
         self.fields["site"].disabled = self.instance.pk is not None
+        profiles = self.fields["deidentification"]
+        profiles.queryset = DeidentificationProfile.objects.for_user(user)  # type: ignore[attr-defined]
+        profiles.empty_label = "None: as it is"  # type: ignore[attr-defined]
         for field in self.fields.values():
             if not isinstance(field.widget, forms.CheckboxInput):
                 field.widget.attrs["class"] = "input"
+
+    def clean(self) -> dict[str, object] | None:
+        cleaned = super().clean() or {}
+        profile = cleaned.get("deidentification")
+        if profile is not None and profile.site != cleaned.get("site"):
+            self.add_error("deidentification", "This profile belongs to another site.")
+        return cleaned
 
 
 @require_GET

@@ -101,6 +101,18 @@ def write_deidentified(
 ) -> Deidentified:
     """Write the de-identified form of the file at ``path`` to ``target``; raises as
     :func:`deidentified`. The vault is the caller's to fill (:func:`remember`)."""
+    dataset, found = read_deidentified(site, path, profile, pass_burned_in=pass_burned_in)
+    try:
+        pydicom.dcmwrite(target, dataset, enforce_file_format=True)
+    except UNREADABLE:
+        raise _unreadable() from None
+    return found
+
+
+def read_deidentified(
+    site: Site, path: Path, profile: DeidentificationProfile, *, pass_burned_in: bool = False
+) -> tuple[FileDataset, Deidentified]:
+    """As :func:`write_deidentified`, not written yet."""
     try:
         substitutes = substitutes_of(site)
     except VaultLocked as reason:
@@ -108,16 +120,19 @@ def write_deidentified(
     try:
         dataset: FileDataset = pydicom.dcmread(path, defer_size=LARGE)
         found = deidentify(dataset, options_of(profile), substitutes)
-        if found.burned_in and not (profile.allow_burned_in or pass_burned_in):
-            raise NotAccepted("burned_in", f"{found.burned_in} Look at it before it is given on.")
-        pydicom.dcmwrite(target, dataset, enforce_file_format=True)
-    except NotDeidentified as reason:
-        raise NotAccepted(reason.code, reason.reason) from None
+    except NotDeidentified as refusal:
+        raise NotAccepted(refusal.code, refusal.reason) from None
     except UNREADABLE:
-        raise NotAccepted(
-            "unreadable", "This object cannot be read through, so it cannot be de-identified."
-        ) from None
-    return found
+        raise _unreadable() from None
+    if found.burned_in and not (profile.allow_burned_in or pass_burned_in):
+        raise NotAccepted("burned_in", f"{found.burned_in} Look at it before it is given on.")
+    return dataset, found
+
+
+def _unreadable() -> NotAccepted:
+    return NotAccepted(
+        "unreadable", "This object cannot be read through, so it cannot be de-identified."
+    )
 
 
 def mark_deidentified(study_id: int) -> None:
