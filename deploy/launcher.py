@@ -199,12 +199,12 @@ def services(options: argparse.Namespace, env: dict[str, str], logs: Path) -> li
     def service(name: str, *command: str, grace: float = 8.0) -> Service:
         return Service(name, list(command), env, logs / f"{name}.log", grace)
 
-    def worker(queue: str) -> Service:
-        # One process and one thread per queue: prefetch 1, one job at a time per device.
+    def worker(queue: str, threads: int = 1) -> Service:
+        # One process per queue, and one job at a time (prefetch 1) where jobs compute.
         return service(
             f"worker-{queue}",
             python, "-m", "dramatiq", "workstation.workers",
-            "--processes", "1", "--threads", "1", "--queues", queue,
+            "--processes", "1", "--threads", str(threads), "--queues", queue,
             "--worker-shutdown-timeout", "5000",
         )  # fmt: skip
 
@@ -222,6 +222,8 @@ def services(options: argparse.Namespace, env: dict[str, str], logs: Path) -> li
         worker("gpu"),
         worker("export"),
         worker("receive"),
+        # Waits for other machines most of the time; short questions pass long retrievals.
+        worker("retrieve", threads=4),
         service("listener", python, str(ROOT / "manage.py"), "listen"),
         service("clock", python, str(ROOT / "manage.py"), "clock"),
     ]

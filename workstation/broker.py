@@ -31,11 +31,13 @@ CPU_QUEUE = "cpu"
 GPU_QUEUE = "gpu"
 EXPORT_QUEUE = "export"
 RECEIVE_QUEUE = "receive"
+RETRIEVE_QUEUE = "retrieve"
 QUEUES: dict[str, str] = {
     FLOW_QUEUE: "short messages that move cases along",
     CPU_QUEUE: "assembly, registration, measuring, drafting",
     GPU_QUEUE: "fusion inference; one worker process per device",
     EXPORT_QUEUE: "writing DICOM results and sending them",
+    RETRIEVE_QUEUE: "asking other nodes, fetching from them, answering commitments",
     RECEIVE_QUEUE: "large ZIP archives, and other long work of taking images in",
 }
 ADVANCE_ACTOR = "advance_case"

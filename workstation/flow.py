@@ -25,10 +25,16 @@ from workstation.auditing.retention import apply_all
 from workstation.broker import ADVANCE_ACTOR, FLOW_QUEUE
 from workstation.exporting.services import cases_without_exports, request_exports, send_due
 from workstation.receiving.models import Study
-from workstation.receiving.services import complete_quiet_studies
+from workstation.receiving.services import (
+    arrivals,
+    came_by_rule,
+    complete_quiet_studies,
+    request_priors,
+    send_due_network_jobs,
+)
+from workstation.receiving.services.keeping import remove_unreferenced
 from workstation.receiving.services.opening import return_stalled
 from workstation.receiving.services.uploading import expire_uploads
-from workstation.receiving.services.keeping import remove_unreferenced
 from workstation.reporting.services import prepare_report
 from workstation.worklist.models import Case, CaseState
 from workstation.worklist.services import (
@@ -36,6 +42,7 @@ from workstation.worklist.services import (
     cases_to_follow,
     finish_analysis,
     follow,
+    join_prior_to_case,
     join_study_to_case,
     note_activity,
     note_late_images,
@@ -92,7 +99,10 @@ def _close_analysis(case: Case, run: Run) -> None:
 def sweep() -> None:
     """Everything that waits for time to pass, or whose message was lost."""
     with transaction.atomic():  # a study is complete and its case knows, or neither
-        complete_quiet_studies(timezone.now())
+        for study in complete_quiet_studies(timezone.now()):
+            request_priors(study)
+            if Study.objects.filter(came_by_rule(), pk=study.pk).exists():
+                join_prior_to_case(study)
         # Also a study that still arrives: the list shows its case as "Receiving".
         for study in studies_without_case():
             join_study_to_case(study)
@@ -100,6 +110,10 @@ def sweep() -> None:
         follow(case_id)
     return_stalled(timezone.now())
     expire_uploads(timezone.now())
+    for study, text in arrivals():
+        for case in study.cases.filter(state=CaseState.RECEIVING):
+            note_activity(case.pk, text)
+    send_due_network_jobs(timezone.now())
     return_orphans()
     send_due_steps()
     send_due(timezone.now())

@@ -24,6 +24,7 @@ KINDS: dict[str, str] = {
     "run": "an analysis step moved",
     "report": "a report draft was saved, signed or amended",
     "delivery": "an export was sent or failed",
+    "retrieval": "a fetch from another node, or a question to it, moved",
     "upload": "an upload made progress",
     "quarantine": "something was quarantined or released",
 }

@@ -14,3 +14,4 @@ from workstation.analyzing import actors as analyzing_actors  # noqa: E402, F401
 from workstation.broker import broker  # noqa: E402, F401
 from workstation.exporting import actors as exporting_actors  # noqa: E402, F401
 from workstation.receiving import actors as receiving_actors  # noqa: E402, F401
+from workstation.receiving.network import actors as network_actors  # noqa: E402, F401

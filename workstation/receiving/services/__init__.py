@@ -2,6 +2,7 @@
 
 from workstation.receiving.services.completing import complete_quiet_studies, notices_for
 from workstation.receiving.services.conflicts import CONFLICTS, with_conflicts
+from workstation.receiving.services.expecting import arrivals
 from workstation.receiving.services.holding import quarantine
 from workstation.receiving.services.identity import (
     CannotChange,
@@ -16,14 +17,25 @@ from workstation.receiving.services.identity import (
     undo_change,
     undo_link,
 )
+from workstation.receiving.services.priors import request_priors
 from workstation.receiving.services.quarantining import CannotHandle, discard, release
-from workstation.receiving.services.storing import store_instance, store_staged
+from workstation.receiving.services.retrieving import came_by_rule
+from workstation.receiving.services.storing import (
+    Arrival,
+    store_instance,
+    store_many,
+    store_staged,
+)
+from workstation.receiving.services.sweeping import send_due_network_jobs
 from workstation.receiving.services.uploading import count_outcomes, finish_upload, start_upload
 
 __all__ = [
     "CONFLICTS",
+    "Arrival",
     "CannotChange",
     "CannotHandle",
+    "arrivals",
+    "came_by_rule",
     "complete_quiet_studies",
     "count_outcomes",
     "discard",
@@ -37,9 +49,12 @@ __all__ = [
     "possibly_same",
     "quarantine",
     "release",
+    "request_priors",
     "resolve",
+    "send_due_network_jobs",
     "start_upload",
     "store_instance",
+    "store_many",
     "store_staged",
     "takes",
     "undo_change",

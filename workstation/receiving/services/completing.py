@@ -1,4 +1,4 @@
-"""When is a study complete: nothing came for its quiet time."""
+"""When is a study complete: nothing came for its quiet time, and what was announced is here."""
 
 from __future__ import annotations
 
@@ -7,27 +7,66 @@ from datetime import datetime, timedelta
 from django.conf import settings
 from django.db import transaction
 
-from workstation.receiving.models import Study, StudyNotice
-from workstation.receiving.services.conflicts import note_study_conflicts
+from workstation.receiving.models import NoticeLevel, Study, StudyNotice
+from workstation.receiving.services.expecting import arrived, count_is_open, note_announced
+
+FEWER = "fewer_than_expected"
 
 
 @transaction.atomic
 def complete_quiet_studies(now: datetime) -> list[Study]:
-    """Mark the studies for which nothing came for the quiet time as complete, and return them.
+    """Mark the studies that have arrived as complete, and return them.
 
-    The caller's moves of their cases belong in the same transaction.
+    A study whose sender announced its objects is complete soon after the last of them; one that
+    lacks some waits for them, but not for ever. The caller's moves of their cases belong in the
+    same transaction.
     """
-    quiet_since = now - timedelta(seconds=settings.QUIET_SECONDS)
-    studies = list(
-        Study.objects.select_for_update().filter(
-            completed_at__isnull=True, last_received_at__lte=quiet_since
-        )
+    shortest = min(settings.QUIET_SECONDS, settings.COUNTED_QUIET_SECONDS)
+    candidates = Study.objects.select_for_update().filter(
+        completed_at__isnull=True, last_received_at__lte=now - timedelta(seconds=shortest)
     )
-    for study in studies:
+    completed = [study for study in candidates if _is_complete(study, now)]
+    for study in completed:
         study.completed_at = now
         study.save(update_fields=["completed_at"])
-        note_study_conflicts(study)
-    return studies
+    return completed
+
+
+def _is_complete(study: Study, now: datetime) -> bool:
+    quiet = (now - study.last_received_at).total_seconds()
+    told = note_announced(study)
+    here = arrived(study)
+    if told.instances is not None and here >= told.instances and not told.going_on:
+        _forget_shortage(study)
+        return quiet >= min(settings.COUNTED_QUIET_SECONDS, settings.QUIET_SECONDS)
+    if quiet < settings.QUIET_SECONDS:
+        return False
+    waited_enough = quiet >= max(settings.EXPECTED_WAIT_SECONDS, settings.QUIET_SECONDS)
+    if told.instances is None and count_is_open(study) and not waited_enough:
+        return False
+    expected = study.expected_instances
+    if (expected is None or here >= expected) and not told.going_on:
+        _forget_shortage(study)
+        return True
+    if not waited_enough:
+        return False
+    if expected is not None and here < expected:
+        _note_shortage(study, here)
+    return True
+
+
+def _note_shortage(study: Study, here: int) -> None:
+    """The reader sees that images are missing, and who said so."""
+    _forget_shortage(study)
+    StudyNotice.objects.create(
+        study=study, code=FEWER, level=NoticeLevel.WARN,
+        text=f"{here} of {study.expected_instances} images arrived. Their number comes from "
+        f"{study.expected_from}. Ask for the rest, or read what is here.",
+    )  # fmt: skip
+
+
+def _forget_shortage(study: Study) -> None:
+    StudyNotice.objects.filter(study=study, code=FEWER).delete()
 
 
 def notices_for(study: Study) -> list[StudyNotice]:

@@ -17,7 +17,7 @@ from workstation.accounts.services import record
 from workstation.broker import nudge
 from workstation.live import publish
 from workstation.receiving.models import Patient, PatientLink, Study
-from workstation.receiving.services import linked_to, resolve
+from workstation.receiving.services import came_by_rule, linked_to, resolve
 from workstation.worklist.assembly import Decision, belongs_together
 from workstation.worklist.models import (
     AssemblyRule,
@@ -64,7 +64,18 @@ def studies_without_case() -> QuerySet[Study]:
         Q(state__in=OPEN_STATES) | Q(patient=patient) | Q(patient__merged_into=patient),
         studies=OuterRef("pk"), site=OuterRef("site"),
     ).exclude(state=CaseState.CLOSED)  # fmt: skip
-    return Study.objects.filter(~Exists(home), deleted_at=None).order_by("pk")
+    return Study.objects.filter(~Exists(home), ~came_by_rule(), deleted_at=None).order_by("pk")
+
+
+@transaction.atomic
+def join_prior_to_case(study: Study) -> Case | None:
+    """A study that a rule has fetched joins an open case if the rules say so; it opens none."""
+    found = home_of(study)
+    best = None if found else _best(study, rules_of(study.site))
+    if best is None:
+        return found
+    _add(best[1], study, K.JOINED, f"fetched; joined by {best[0].reason}", rule=best[0].rule.key)
+    return best[1]
 
 
 @transaction.atomic

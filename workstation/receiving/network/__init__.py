@@ -1,0 +1,1 @@
+"""DICOM network services: what we answer, and what we ask of other applications."""
