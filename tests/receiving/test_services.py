@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import threading
+from contextlib import ExitStack
 from datetime import timedelta
 from typing import Any
 
@@ -26,7 +27,7 @@ from workstation.receiving.models import (
     StudyNotice,
 )
 from workstation.receiving.outcomes import Outcome, Result
-from workstation.receiving.services import storing
+from workstation.receiving.services import placing
 
 pytestmark = pytest.mark.django_db
 
@@ -232,7 +233,7 @@ def test_a_late_arrival_opens_the_study_again_and_nudges_its_case(
     site: Site, django_capture_on_commit_callbacks: Any, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     nudged: list[int] = []
-    monkeypatch.setattr(storing, "nudge", nudged.append)
+    monkeypatch.setattr(placing, "nudge", nudged.append)
     store(site, ct(1))
     study = Study.objects.get()
     case = CaseFactory(patient=study.patient, site=site, studies=[study])
@@ -301,3 +302,72 @@ def test_two_contents_under_one_uid_at_once_keep_exactly_one(site: Site) -> None
     kept = Instance.objects.get()
     assert files_below(settings.ARCHIVE_DIR) == [storage.path_of(kept.sha256)]
     assert storage.quarantine_path_of(Quarantined.objects.get().sha256).exists()
+
+
+# --- many at once ---------------------------------------------------------------------------------
+
+
+def test_many_objects_in_one_transaction_each_get_their_own_outcome(
+    site: Site, django_assert_max_num_queries: Any
+) -> None:
+    services.store_instance(site, [ct(1)], source="test")
+    files = [
+        ct(1),  # there already
+        *[ct(number) for number in range(2, 40)],
+        ct(5),  # twice in one transaction
+        ct(6, StudyID="other"),  # the same UID, other content
+        ct(60, PatientID="SOMEBODY-ELSE"),  # the study belongs to another patient
+        ct(61, PatientID=""),
+        b"no DICOM at all",
+        ct(62, StudyInstanceUID=uid("second"), SeriesInstanceUID=uid("second series")),
+    ]
+    with ExitStack() as stack:
+        arrivals = [
+            services.Arrival(site, stack.enter_context(storage.staged([data])), "test")
+            for data in files
+        ]
+        outcomes = services.store_many(arrivals)
+    found = [(outcome.result, outcome.code) for outcome in outcomes]
+    assert found == [
+        (Result.REPEATED, ""),
+        *[(Result.STORED, "")] * 38,
+        (Result.REPEATED, ""),
+        (Result.QUARANTINED, "conflicting"),
+        (Result.QUARANTINED, "other_patient"),
+        (Result.QUARANTINED, "no_patient_id"),
+        (Result.QUARANTINED, "not_dicom"),
+        (Result.STORED, ""),
+    ]
+    assert Instance.objects.count() == len(files_below(settings.ARCHIVE_DIR)) == 40
+    assert not Patient.objects.filter(patient_id="SOMEBODY-ELSE").exists()
+    with ExitStack() as stack:
+        arrivals = [
+            services.Arrival(site, stack.enter_context(storage.staged([ct(number)])), "test")
+            for number in range(100, 150)
+        ]
+        with django_assert_max_num_queries(10):
+            services.store_many(arrivals)
+
+
+def test_a_failure_in_the_middle_of_many_writes_no_row_and_another_try_stores_all(
+    site: Site, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def fails_third(*staged: storage.Staged) -> None:
+        archive(*staged[:2])
+        raise storage.StorageFull
+
+    archive = storage.archive
+    with ExitStack() as stack:
+        arrivals = [
+            services.Arrival(site, stack.enter_context(storage.staged([ct(number)])), "test")
+            for number in range(5)
+        ]
+        with monkeypatch.context() as patch:
+            patch.setattr(storage, "archive", fails_third)
+            with pytest.raises(storage.StorageFull):
+                services.store_many(arrivals)
+        assert not Instance.objects.exists()
+        assert not Patient.objects.exists()
+        outcomes = services.store_many(arrivals)
+    assert {outcome.result for outcome in outcomes} == {Result.STORED}
+    assert len(files_below(settings.ARCHIVE_DIR)) == 5

@@ -63,7 +63,7 @@ def test_a_cut_off_file_in_the_archive_is_replaced_by_the_whole_one() -> None:
     assert place.read_bytes() == b"first second"
 
 
-@pytest.mark.parametrize("call", ["fsync", "rename"])
+@pytest.mark.parametrize("call", ["fsync", "link"])
 def test_a_full_disk_is_named_and_leaves_nothing(
     call: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -16,7 +16,7 @@ import socket
 import tempfile
 import time
 from collections.abc import Iterable, Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from functools import lru_cache
 from pathlib import Path
@@ -27,7 +27,7 @@ from django.conf import settings
 from django.core.files.storage import storages
 
 from workstation.receiving import cache
-from workstation.receiving.stores import BucketStore, LocalStore
+from workstation.receiving.stores import BucketStore, LocalStore, Parcel
 
 CHUNK = 1024 * 1024
 FULL = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)
@@ -49,6 +49,8 @@ class Staged:
     path: Path
     sha256: str
     size: int
+    synced: bool = False
+    """Its content is on the disk, not only in the operating system's memory."""
 
 
 class BytesMissing(Exception):
@@ -131,14 +133,56 @@ def staged(chunks: Iterable[bytes]) -> Iterator[Staged]:
 
     Raises :class:`StorageFull`; other errors of the disk or of the source pass through.
     """
-    folder = _incoming()
-    folder.mkdir(parents=True, exist_ok=True)
-    descriptor, name = tempfile.mkstemp(prefix=f"{_this_process(os.getpid())}+", dir=folder)
-    path = Path(name)
+    staging = Staging()
     try:
-        yield _write(descriptor, path, chunks)
+        for piece in chunks:
+            staging.write(piece)
+        yield staging.finish()
     finally:
-        path.unlink(missing_ok=True)
+        staging.discard()
+
+
+class Staging:
+    """A temporary file that is written piece by piece as bytes come in.
+
+    :meth:`discard` must follow in the end; it removes the file whether or not it was kept.
+    """
+
+    def __init__(self) -> None:
+        folder = _incoming()
+        folder.mkdir(parents=True, exist_ok=True)
+        prefix = f"{_this_process(os.getpid())}+"
+        with _full_disk_named():
+            descriptor, name = tempfile.mkstemp(prefix=prefix, dir=folder)
+        self.path = Path(name)
+        self._file = os.fdopen(descriptor, "wb", buffering=CHUNK)
+        self._digest = hashlib.sha256()
+        self.size = 0
+
+    def write(self, piece: bytes | memoryview) -> None:
+        """Raises :class:`StorageFull`."""
+        self._digest.update(piece)
+        self.size += len(piece)
+        with _full_disk_named():
+            self._file.write(piece)
+
+    def finish(self, *, synced: bool = False) -> Staged:
+        """The whole file; ``synced``: wait until its content is on the disk.
+
+        Raises :class:`StorageFull`.
+        """
+        with _full_disk_named():
+            self._file.flush()
+            if synced:
+                os.fsync(self._file.fileno())
+            self._file.close()
+        return Staged(self.path, self._digest.hexdigest(), self.size, synced)
+
+    def discard(self) -> None:
+        # Closing may try to write what a full disk did not take; the file goes anyway.
+        with suppress(OSError):
+            self._file.close()
+        self.path.unlink(missing_ok=True)
 
 
 def _incoming() -> Path:
@@ -183,20 +227,6 @@ def _is_left(path: Path, oldest: float) -> bool:
         return False
 
 
-def _write(descriptor: int, path: Path, chunks: Iterable[bytes]) -> Staged:
-    digest = hashlib.sha256()
-    size = 0
-    with os.fdopen(descriptor, "wb") as file:
-        for piece in chunks:
-            digest.update(piece)
-            size += len(piece)
-            with _full_disk_named():
-                file.write(piece)
-        with _full_disk_named():
-            file.flush()
-    return Staged(path, digest.hexdigest(), size)
-
-
 @contextmanager
 def _full_disk_named() -> Iterator[None]:
     try:
@@ -207,20 +237,21 @@ def _full_disk_named() -> Iterator[None]:
         raise
 
 
-def archive(staged_file: Staged) -> None:
-    """Hand a staged file to the archive, where it is never changed again."""
-    _keep(archive_store(), staged_file)
+def archive(*staged_files: Staged) -> None:
+    """Hand staged files to the archive, where they are never changed again."""
+    _keep(archive_store(), staged_files)
 
 
 def put_in_quarantine(staged_file: Staged) -> None:
     """Hand a staged file to the quarantine store."""
-    _keep(quarantine_store(), staged_file)
+    _keep(quarantine_store(), [staged_file])
 
 
-def _keep(store: LocalStore | BucketStore, staged_file: Staged) -> None:
+def _keep(store: LocalStore | BucketStore, staged_files: Iterable[Staged]) -> None:
     with _full_disk_named():
         store.take(
-            staged_file.path, name_of(staged_file.sha256), staged_file.size, staged_file.sha256
+            Parcel(file.path, name_of(file.sha256), file.size, file.sha256, file.synced)
+            for file in staged_files
         )
 
 

@@ -7,8 +7,10 @@ is added here: taking a staged file over durably, and naming everything below a 
 from __future__ import annotations
 
 import base64
+import errno
 import os
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -17,6 +19,19 @@ from django.core.files.storage import FileSystemStorage
 from storages.backends.s3 import S3Storage
 
 READ_ONLY = 0o440
+NO_LINKS = (errno.EPERM, errno.EOPNOTSUPP, errno.ENOSYS)
+
+
+@dataclass(frozen=True)
+class Parcel:
+    """A staged file on its way into a store."""
+
+    source: Path
+    name: str
+    size: int
+    sha256: str
+    synced: bool = False
+    """Its content is on the disk already."""
 
 
 class LocalStore(FileSystemStorage):
@@ -34,20 +49,24 @@ class LocalStore(FileSystemStorage):
     def location(self) -> str:  # type: ignore[override]
         return os.path.abspath(self.base_location)
 
-    def take(self, source: Path, name: str, size: int, sha256: str) -> None:
-        """Sync the staged file and rename it to ``name``; what is there whole already stays.
+    def take(self, files: Iterable[Parcel]) -> None:
+        """Keep staged files under their names, durably; what is there whole already stays.
 
         The name is the content: a shorter file can only be the work of a failing disk, and is
-        replaced by the whole one.
+        replaced by the whole one. Folders are synced once for all files.
         """
-        place = Path(self.location, name)
-        if place.exists() and place.stat().st_size == size:
-            return
-        new_folders = self._make(place.parent)
-        source.chmod(READ_ONLY)
-        sync(source)
-        os.rename(source, place)
-        for folder in (place.parent, *new_folders):
+        changed: dict[Path, None] = {}
+        for file in files:
+            place = Path(self.location, file.name)
+            if place.exists() and place.stat().st_size == file.size:
+                continue
+            changed.update(dict.fromkeys(self._make(place.parent)))
+            file.source.chmod(READ_ONLY)
+            if not file.synced:
+                sync(file.source)
+            _put(file.source, place)
+            changed[place.parent] = None
+        for folder in changed:
             sync(folder)
 
     def rename(self, name: str, other: str) -> None:
@@ -81,16 +100,17 @@ class LocalStore(FileSystemStorage):
 class BucketStore(S3Storage):
     """A bucket of an S3-compatible store; uploads carry their SHA-256 for the store to check."""
 
-    def take(self, source: Path, name: str, size: int, sha256: str) -> None:
-        """Upload the staged file under ``name`` unless it is there whole already."""
-        if self.exists(name) and self.size(name) == size:
-            return
-        with source.open("rb") as file:
-            self.bucket.Object(self._normalize_name(name)).put(
-                Body=file,
-                ContentLength=size,
-                ChecksumSHA256=base64.b64encode(bytes.fromhex(sha256)).decode(),
-            )
+    def take(self, files: Iterable[Parcel]) -> None:
+        """Upload staged files under their names, unless they are there whole already."""
+        for parcel in files:
+            if self.exists(parcel.name) and self.size(parcel.name) == parcel.size:
+                continue
+            with parcel.source.open("rb") as file:
+                self.bucket.Object(self._normalize_name(parcel.name)).put(
+                    Body=file,
+                    ContentLength=parcel.size,
+                    ChecksumSHA256=base64.b64encode(bytes.fromhex(parcel.sha256)).decode(),
+                )
 
     def rename(self, name: str, other: str) -> None:
         """As :meth:`LocalStore.rename`: a copy, then a deletion."""
@@ -105,6 +125,18 @@ class BucketStore(S3Storage):
         root = f"{self.location.strip('/')}/" if self.location else ""
         for item in self.bucket.objects.filter(Prefix=root + prefix):
             yield item.key.removeprefix(root), item.size, item.last_modified.timestamp()
+
+
+def _put(source: Path, place: Path) -> None:
+    """Give a staged file its name in the store. It keeps its own name as well, so that it can be
+    tried again if the transaction that it belongs to fails."""
+    try:
+        os.link(source, place)
+    except OSError as error:
+        # A damaged file is there and is replaced; or the file system knows no links.
+        if error.errno not in (errno.EEXIST, *NO_LINKS):
+            raise
+        os.replace(source, place)
 
 
 def sync(path: Path) -> None:

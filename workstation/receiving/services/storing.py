@@ -1,50 +1,65 @@
-"""Take one object in: stored, repeated, quarantined with a reason, or ignored.
+"""Take objects in: stored, repeated, quarantined with a reason, or ignored.
 
 Bytes are written before rows: a crash between the two leaves a file that the next sending of the
-same bytes adopts, never a row without its bytes.
+same bytes adopts, never a row without its bytes. Many objects share one transaction, so that its
+cost and its waiting for the disk are paid once.
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterable
-from functools import partial
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
 
 from django.db import IntegrityError, transaction
-from django.utils import timezone
 
 from workstation.accounts.models import Site
-from workstation.broker import nudge
-from workstation.live import publish
 from workstation.receiving import storage
-from workstation.receiving.columns import (
-    blanks_filled,
-    contradictions,
-    instance_columns,
-    patient_columns,
-    series_columns,
-    study_columns,
-)
+from workstation.receiving.columns import instance_columns
 from workstation.receiving.contents import same_object
 from workstation.receiving.headers import Header, Ignored, NotAccepted, read_header
 from workstation.receiving.models import (
     DeidentificationProfile,
     Instance,
     NoticeLevel,
-    Patient,
     Series,
-    Study,
-    StudyNotice,
     Upload,
 )
 from workstation.receiving.outcomes import Outcome, Result
-from workstation.receiving.services.conflicts import note_refusal, note_series_dates
+from workstation.receiving.services.conflicts import note, note_refusal
 from workstation.receiving.services.deidentifying import (
     deidentified,
     mark_deidentified,
     profile_for,
 )
 from workstation.receiving.services.holding import quarantine
-from workstation.receiving.services.identity import resolve, takes
+from workstation.receiving.services.placing import Places
+
+
+@dataclass(frozen=True)
+class Arrival:
+    """One staged file, and who sent it to whom."""
+
+    site: Site
+    staged: storage.Staged
+    source: str
+    filename: str = ""
+    upload: Upload | None = None
+    header: Header | None = None
+    """If it was read already."""
+
+
+@dataclass(frozen=True)
+class Object:
+    """A file whose header was read and accepted."""
+
+    site: Site
+    staged: storage.Staged
+    header: Header
+    source: str
+
+    @property
+    def key(self) -> tuple[int, str]:
+        return self.site.pk, self.header.sop_instance_uid
 
 
 def store_instance(
@@ -72,32 +87,68 @@ def store_staged(
     filename: str = "",
     upload: Upload | None = None,
 ) -> Outcome:
-    """As :func:`store_instance`, for bytes that are staged already.
+    """As :func:`store_instance`, for bytes that are staged already."""
+    [outcome] = store_many([Arrival(site, staged, source, filename, upload)])
+    return outcome
+
+
+def store_many(arrivals: Sequence[Arrival]) -> list[Outcome]:
+    """Take staged files in, all in one transaction; one outcome for each, in their order.
 
     Where the sender or the site has a de-identification profile, only the de-identified form is
-    archived. Bytes that are refused are quarantined as they came, without their file name.
+    archived. Bytes that are refused are quarantined as they came, in transactions of their own.
+    Raises :class:`storage.StorageFull` or a database error, and then no row was written.
     """
-    profile = profile_for(site, source)
-    if profile is not None:
+    results: list[Outcome | NotAccepted | None] = [None] * len(arrivals)
+    objects: dict[int, Object] = {}
+    profiles: dict[tuple[int, str], DeidentificationProfile | None] = {}
+    for number, arrival in enumerate(arrivals):
+        way = (arrival.site.pk, arrival.source)
+        if way not in profiles:
+            profiles[way] = profile_for(arrival.site, arrival.source)
+        profile = profiles[way]
         try:
-            return accept_deidentified(site, staged, profile, source)
-        except Ignored as note:
-            return Outcome(Result.IGNORED, note.code, note.reason)
+            if profile is not None:
+                results[number] = accept_deidentified(
+                    arrival.site, arrival.staged, profile, arrival.source
+                )
+            else:
+                header = arrival.header or read_header(arrival.staged.path)
+                objects[number] = Object(arrival.site, arrival.staged, header, arrival.source)
         except NotAccepted as refusal:
-            return quarantine(site, staged, refusal, source=source, upload=upload)
-    header: Header | None = None
-    try:
-        header = read_header(staged.path)
-        return accept(site, staged, header, source)
-    except Ignored as note:
-        return Outcome(Result.IGNORED, note.code, note.reason)
-    except NotAccepted as refusal:
-        if header is not None:
-            note_refusal(
-                site, refusal.code, header.study_instance_uid, header.series_instance_uid,
-                header.sop_instance_uid,
-            )  # fmt: skip
-        return quarantine(site, staged, refusal, source=source, filename=filename, upload=upload)
+            results[number] = refusal
+    results_of_objects = _take(list(objects.values()))
+    for number, result in zip(objects, results_of_objects, strict=True):
+        results[number] = result
+    outcomes = []
+    for number, (arrival, result) in enumerate(zip(arrivals, results, strict=True)):
+        assert result is not None
+        if isinstance(result, NotAccepted):
+            private = profiles[arrival.site.pk, arrival.source] is not None
+            result = _refused(arrival, objects.get(number), result, private=private)
+        outcomes.append(result)
+    return outcomes
+
+
+def _refused(
+    arrival: Arrival, found: Object | None, refusal: NotAccepted, *, private: bool
+) -> Outcome:
+    """``private``: what is to be de-identified is kept without its file name."""
+    if isinstance(refusal, Ignored):
+        return Outcome(Result.IGNORED, refusal.code, refusal.reason)
+    if found is not None:
+        note_refusal(
+            arrival.site, refusal.code, found.header.study_instance_uid,
+            found.header.series_instance_uid, found.header.sop_instance_uid,
+        )  # fmt: skip
+    return quarantine(
+        arrival.site,
+        arrival.staged,
+        refusal,
+        source=arrival.source,
+        filename="" if private else arrival.filename,
+        upload=arrival.upload,
+    )
 
 
 def accept_deidentified(
@@ -119,144 +170,137 @@ def accept_deidentified(
 
 def accept(site: Site, staged: storage.Staged, header: Header, source: str) -> Outcome:
     """Store an object whose header was read. Raises :class:`NotAccepted`."""
-    known = _find(site, header)
-    if known is None:
-        known, created = _write_rows(site, staged, header, source)
-        if created:
-            return Outcome(
-                Result.STORED, instance_id=known.pk, study_id=known.series.study_id
-            )
-    same_bytes = known.sha256 == staged.sha256
-    if same_bytes or same_object(staged.path, storage.path_of(known.sha256)):
-        return Outcome(Result.REPEATED, instance_id=known.pk, study_id=known.series.study_id)
-    raise NotAccepted(
+    [result] = _take([Object(site, staged, header, source)])
+    if isinstance(result, NotAccepted):
+        raise result
+    return result
+
+
+def _take(objects: list[Object]) -> list[Outcome | NotAccepted]:
+    if not objects:
+        return []
+    with transaction.atomic():
+        known = _known(objects)
+        stored, refused = _write_new(objects, known)
+        known.update({objects[number].key: row for number, row in stored.items()})
+    results: list[Outcome | NotAccepted] = []
+    for number, found in enumerate(objects):
+        if number in refused:
+            results.append(refused[number])
+        elif number in stored:
+            results.append(_outcome(Result.STORED, stored[number]))
+        else:
+            results.append(_judge_repetition(found, known[found.key]))
+    return results
+
+
+def _outcome(result: Result, row: Instance) -> Outcome:
+    return Outcome(result, instance_id=row.pk, study_id=row.series.study_id)
+
+
+def _judge_repetition(found: Object, row: Instance) -> Outcome | NotAccepted:
+    same_bytes = row.sha256 == found.staged.sha256
+    if same_bytes or same_object(found.staged.path, storage.path_of(row.sha256)):
+        return _outcome(Result.REPEATED, row)
+    return NotAccepted(
         "conflicting",
         "Another object with this instance UID, but other content, was received before. "
         "The first one stays.",
     )
 
 
-def _find(site: Site, header: Header) -> Instance | None:
+def _known(objects: Iterable[Object]) -> dict[tuple[int, str], Instance]:
+    """The rows under these instance UIDs, in one query."""
+    rows = Instance.objects.filter(
+        site_id__in={found.site.pk for found in objects},
+        sop_instance_uid__in={found.header.sop_instance_uid for found in objects},
+    ).select_related("series")
+    return {(row.site_id, row.sop_instance_uid): row for row in rows}
+
+
+def _write_new(
+    objects: list[Object], known: dict[tuple[int, str], Instance]
+) -> tuple[dict[int, Instance], dict[int, NotAccepted]]:
+    """Write the rows of what is new, move its bytes into the archive: (stored, refused), by
+    number.
+
+    Of several objects under one UID one is stored. What another process stored since ``known``
+    was read is added to ``known``.
+    """
+    # In one order everywhere, so that two processes never wait for each other's rows.
+    new = sorted(
+        (number for number, found in enumerate(objects) if found.key not in known),
+        key=lambda number: (*_order(objects[number]), number),
+    )
+    if not new:
+        return {}, {}
+    places = Places((objects[number].site, objects[number].header) for number in new)
+    refused: dict[int, NotAccepted] = {}
+    rows: dict[int, Instance] = {}
+    taken: set[tuple[int, str]] = set()
+    for number in new:
+        found = objects[number]
+        if found.key in taken:
+            continue
+        try:
+            rows[number] = _row(found, places.series_for(found.site, found.header))
+            taken.add(found.key)
+        except NotAccepted as refusal:
+            refused[number] = refusal
+    stored = _insert(rows, known)
+    storage.archive(*(objects[number].staged for number in stored))
+    for number, row in stored.items():
+        if not row.is_image:
+            note(
+                row.series.study, "not_an_image", NoticeLevel.INFO,
+                f"{objects[number].header.sop_class_name}: this object holds no images. "
+                "It is kept with the study.",
+            )  # fmt: skip
+    places.touch({row.series.study_id for row in stored.values()})
+    return stored, refused
+
+
+def _order(found: Object) -> tuple[int, str, str, str]:
+    header = found.header
     return (
-        Instance.objects.filter(site=site, sop_instance_uid=header.sop_instance_uid)
-        .select_related("series")
-        .first()
+        found.site.pk, header.study_instance_uid, header.series_instance_uid,
+        header.sop_instance_uid,
+    )  # fmt: skip
+
+
+def _row(found: Object, series: Series) -> Instance:
+    return Instance(
+        site=found.site,
+        series=series,
+        sha256=found.staged.sha256,
+        size=found.staged.size,
+        source=found.source,
+        **instance_columns(found.header),
     )
 
 
-@transaction.atomic
-def _write_rows(
-    site: Site, staged: storage.Staged, header: Header, source: str
-) -> tuple[Instance, bool]:
-    """Patient, study, series and instance rows; ``False`` if another process was first.
+def _insert(
+    rows: dict[int, Instance], known: dict[tuple[int, str], Instance]
+) -> dict[int, Instance]:
+    """Insert the rows at once; if another process was first with some, one by one.
 
-    Only who wins the instance row moves the bytes into the archive, before the row is committed.
+    Only who wins the row moves the bytes into the archive, before the row is committed.
     """
-    study, is_new = _study(site, header)
-    series = _series(study, header)
     try:
         with transaction.atomic():
-            instance = Instance.objects.create(
-                site=site,
-                series=series,
-                sha256=staged.sha256,
-                size=staged.size,
-                source=source,
-                **instance_columns(header),
-            )
+            Instance.objects.bulk_create(rows.values())
+        return rows
     except IntegrityError:
-        first = _find(site, header)
-        if first is None:
-            raise
-        return first, False
-    storage.archive(staged)
-    if not header.is_image:
-        _notice(
-            study,
-            "not_an_image",
-            NoticeLevel.INFO,
-            f"{header.sop_class_name}: this object holds no images. It is kept with the study.",
-        )
-    _touch(study, is_new=is_new)
-    return instance, True
-
-
-def _study(site: Site, header: Header) -> tuple[Study, bool]:
-    named, _ = Patient.objects.get_or_create(
-        site=site,
-        issuer=header.issuer,
-        patient_id=header.patient_id,
-        defaults=patient_columns(header),
-    )
-    patient = resolve(named)
-    study, is_new = Study.objects.get_or_create(
-        site=site,
-        study_instance_uid=header.study_instance_uid,
-        defaults={
-            "patient": patient,
-            "received_as": None if patient.pk == named.pk else named,
-            "last_received_at": timezone.now(),
-            **study_columns(header),
-        },
-    )
-    if not takes(study, named):
-        raise NotAccepted(
-            "other_patient",
-            "This study was received before under another patient ID. It stays with the first.",
-        )
-    _compare_patient(named, study, header)
-    return study, is_new
-
-
-def _series(study: Study, header: Header) -> Series:
-    found = Series.objects.filter(
-        study__site_id=study.site_id, series_instance_uid=header.series_instance_uid
-    ).first()
-    if found is None:
-        found, is_new = Series.objects.get_or_create(
-            study=study,
-            series_instance_uid=header.series_instance_uid,
-            defaults=series_columns(header),
-        )
-        if is_new and header.is_image:
-            note_series_dates(study, found, header.acquired)
-    if found.study_id != study.pk:
-        raise NotAccepted(
-            "other_study",
-            "This series was received before as part of another study. It stays there.",
-        )
-    return found
-
-
-def _compare_patient(patient: Patient, study: Study, header: Header) -> None:
-    """Same ID, other person? The first name stays, and the reader is told; blanks are filled.
-
-    Refusing the images would hide them from the reader who has to find out; merging silently
-    would show one person's images under another's name.
-    """
-    for text in contradictions(patient, header):
-        _notice(study, "patient_differs", NoticeLevel.WARN, text)
-    filled = blanks_filled(patient, header)
-    for column, value in filled.items():
-        setattr(patient, column, value)
-    if filled:
-        patient.save(update_fields=list(filled))
-
-
-def _notice(study: Study, code: str, level: NoticeLevel, text: str) -> None:
-    StudyNotice.objects.get_or_create(
-        study=study, code=code, text=text[:400], defaults={"level": level}
-    )
-
-
-def _touch(study: Study, *, is_new: bool) -> None:
-    """Something new arrived: the quiet time starts again, and a complete study is open again."""
-    was_complete = study.completed_at is not None
-    study.last_received_at = timezone.now()
-    study.completed_at = None
-    study.save(update_fields=["last_received_at", "completed_at"])
-    if is_new or was_complete:
-        publish(study.site_id, "upload")
-    if was_complete:
-        for case_id in study.cases.values_list("pk", flat=True):
-            transaction.on_commit(partial(nudge, case_id))
+        pass
+    stored = {}
+    for number, row in rows.items():
+        row.pk = None
+        try:
+            with transaction.atomic():
+                row.save(force_insert=True)
+            stored[number] = row
+        except IntegrityError:
+            known[row.site_id, row.sop_instance_uid] = Instance.objects.select_related(
+                "series"
+            ).get(site_id=row.site_id, sop_instance_uid=row.sop_instance_uid)
+    return stored

@@ -1,0 +1,214 @@
+"""How fast images come in: ``python -m tests.benchmarks.ingest``.
+
+Radfuse's listener (on SQLite and on PostgreSQL) and Orthanc (Debian package, default settings)
+receive the same synthetic 512 x 512 x 16 bit CT slices from the same sender, DCMTK's ``storescu``,
+over 1, 4 and 8 associations at a time, on the same disk. Each run starts with an empty archive, and
+what was sent is counted afterwards: rows, and files with their checksum as name.
+
+``storescu`` runs with ``TCP_NODELAY=1`` for both: without it the sender waits for its own packets.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import os
+import shutil
+import subprocess
+import tempfile
+import time
+import urllib.request
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+
+from tests.receiving.objects import dataset, encode, uid
+from tests.receiving.servers import ListenerProcess, Postgres, free_port
+
+STUDIES = 8
+"""One study for each of at most eight associations, as scanners do it."""
+
+
+@dataclass(frozen=True)
+class Receiver:
+    """A running receiver: where it listens, and how to ask what it has and how large it grew."""
+
+    port: int
+    count: Callable[[], int]
+    peak: Callable[[], int]
+
+
+def write_slices(folder: Path, count: int) -> list[Path]:
+    """``count`` slices in :data:`STUDIES` folders, one study each; half a megabyte per slice."""
+    rng = np.random.default_rng(7)
+    noise = rng.normal(40, 12, (512, 512)).astype(np.int16)
+    folders = [folder / f"study-{study}" for study in range(STUDIES)]
+    for study, target in enumerate(folders):
+        target.mkdir(parents=True)
+        for number in range(count // STUDIES):
+            slice_ = dataset(
+                number,
+                SOPInstanceUID=uid("bench", study, number),
+                StudyInstanceUID=uid("bench", study),
+                SeriesInstanceUID=uid("bench series", study),
+                PatientID=f"BENCH-{study}",
+                PatientName=f"SYNTHETIC^Bench{study}",
+                Manufacturer="Radfuse", Rows=512, Columns=512, PixelRepresentation=1,
+                PixelSpacing=[0.7, 0.7], SliceThickness=1,
+                ImagePositionPatient=[0, 0, number], ImageOrientationPatient=[1, 0, 0, 0, 1, 0],
+                RescaleSlope=1, RescaleIntercept=0, FrameOfReferenceUID=uid("frame", study),
+                PixelData=np.roll(noise, number * 7 + study).tobytes(),
+            )  # fmt: skip
+            (target / f"{number:04}.dcm").write_bytes(encode(slice_))
+    return folders
+
+
+def send(folders: list[Path], port: int, associations: int) -> float:
+    """Send all folders over so many associations at once; seconds until the last one is done."""
+    commands = []
+    for number in range(associations):
+        mine = [str(folder) for folder in folders[number::associations]]
+        commands.append(
+            ["storescu", "-aet", "SCANNER", "-aec", "ANY", "+sd", "127.0.0.1", str(port), *mine]
+        )
+    environment = {**os.environ, "TCP_NODELAY": "1"}
+    began = time.perf_counter()
+    running = [
+        subprocess.Popen(command, env=environment, stderr=subprocess.PIPE) for command in commands
+    ]
+    for process in running:
+        _, said = process.communicate()
+        if process.returncode != 0:
+            raise RuntimeError(f"storescu failed: {said.decode()[-500:]}")
+    return time.perf_counter() - began
+
+
+@contextmanager
+def orthanc(work: Path) -> Iterator[Receiver]:
+    """Orthanc with its defaults; only ports and folders are ours."""
+    home = work / "orthanc"
+    home.mkdir()
+    http, port = free_port(), free_port()
+    values = {
+        "StorageDirectory": str(home / "store"), "IndexDirectory": str(home / "store"),
+        "DicomPort": port, "HttpPort": http, "AuthenticationEnabled": False,
+        "Plugins": ["/usr/share/orthanc/plugins/libOrthancDicomWeb.so"],
+    }  # fmt: skip
+    (home / "orthanc.json").write_text(json.dumps(values))
+    with (home / "log").open("wb") as log:
+        process = subprocess.Popen(
+            ["Orthanc", str(home / "orthanc.json")], stdout=log, stderr=subprocess.STDOUT
+        )
+    url = f"http://127.0.0.1:{http}/statistics"
+
+    def count() -> int:
+        with urllib.request.urlopen(url, timeout=30) as answer:
+            return int(json.load(answer)["CountInstances"])
+
+    def peak() -> int:
+        status = Path(f"/proc/{process.pid}/status").read_text().splitlines()
+        return next(int(line.split()[1]) // 1024 for line in status if line.startswith("VmHWM"))
+
+    try:
+        for _ in range(100):
+            try:
+                count()
+                break
+            except OSError:
+                time.sleep(0.1)
+        yield Receiver(port, count, peak)
+    finally:
+        process.terminate()
+        process.wait(30)
+
+
+@contextmanager
+def radfuse(work: Path, processes: int, database_url: str = "") -> Iterator[Receiver]:
+    """The product's listener with the product's database settings."""
+    listener = ListenerProcess(work / "radfuse", database_url=database_url)
+    listener.prepare()
+    port = listener.start(*(["--processes", str(processes)] if processes > 1 else []))
+
+    def count() -> int:
+        rows = int(listener.ask("Instance.objects.exclude(sha256='').count()"))
+        archive = work / "radfuse" / "archive"
+        files = [path for path in archive.rglob("*") if path.is_file() and len(path.name) == 64]
+        if rows != len(files):
+            raise RuntimeError(f"{rows} rows, but {len(files)} files")
+        return rows
+
+    try:
+        yield Receiver(port, count, listener.peak_memory)
+    finally:
+        listener.kill()
+
+
+@contextmanager
+def radfuse_on_postgresql(work: Path, processes: int) -> Iterator[Receiver]:
+    server = Postgres(work / "postgresql")
+    server.start()
+    try:
+        with radfuse(work, processes, server.url) as receiver:
+            yield receiver
+    finally:
+        server.stop()
+
+
+def measure(
+    name: str, images: list[Path], count: int, associations: int, disk: Path, processes: int
+) -> float:
+    """One run with an empty archive: prints its row, returns images per second."""
+    work = Path(tempfile.mkdtemp(prefix="ingest-", dir=disk))
+    work.chmod(0o755)
+    try:
+        if name == "orthanc":
+            context = orthanc(work)
+        elif name == "sqlite":
+            context = radfuse(work, processes)
+        else:
+            context = radfuse_on_postgresql(work, processes)
+        with context as receiver:
+            before = receiver.peak()
+            seconds = send(images, receiver.port, associations)
+            stored = receiver.count()
+            if stored != count:
+                raise RuntimeError(f"{stored} of {count} images arrived")
+            peak = receiver.peak()
+    finally:
+        shutil.rmtree(work)
+    speed = count / seconds
+    print(f"{name:<12}{associations:>6}{count:>8}{seconds:>9.1f}{speed:>9.0f}"
+          f"{before:>9}{peak:>9}", end="", flush=True)  # fmt: skip
+    return speed
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser.add_argument("--images", type=int, default=2000)
+    parser.add_argument("--associations", type=int, nargs="+", default=[1, 4, 8])
+    parser.add_argument("--receivers", nargs="+", default=["orthanc", "sqlite", "postgresql"])
+    parser.add_argument("--processes", type=int, default=1, help="of the Radfuse listener")
+    parser.add_argument("--disk", type=Path, default=Path(tempfile.gettempdir()))
+    options = parser.parse_args()
+    images = Path(tempfile.mkdtemp(prefix="ingest-images-", dir=options.disk))
+    try:
+        folders = write_slices(images, options.images)
+        print(f"{'receiver':<12}{'assoc':>6}{'images':>8}{'s':>9}{'img/s':>9}"
+              f"{'MiB at 0':>9}{'MiB peak':>9}{'ratio':>8}")  # fmt: skip
+        for associations in options.associations:
+            orthancs = 0.0
+            for name in options.receivers:
+                speed = measure(
+                    name, folders, options.images, associations, options.disk, options.processes
+                )
+                orthancs = speed if name == "orthanc" else orthancs
+                print(f"{speed / orthancs:>8.2f}" if orthancs else f"{'-':>8}", flush=True)
+    finally:
+        shutil.rmtree(images)
+
+
+if __name__ == "__main__":
+    main()
