@@ -24,7 +24,7 @@ from workstation.analyzing.services import (
 from workstation.auditing.retention import apply_all
 from workstation.broker import ADVANCE_ACTOR, FLOW_QUEUE
 from workstation.exporting.services import cases_without_exports, request_exports, send_due
-from workstation.receiving.models import Study
+from workstation.receiving.models import Series, Study
 from workstation.receiving.services import (
     arrivals,
     came_by_rule,
@@ -34,6 +34,7 @@ from workstation.receiving.services import (
 )
 from workstation.receiving.services.keeping import remove_unreferenced
 from workstation.receiving.services.opening import return_stalled
+from workstation.receiving.services.tagging import tag_quiet_studies
 from workstation.receiving.services.uploading import expire_uploads
 from workstation.reporting.services import prepare_report
 from workstation.worklist.models import Case, CaseState
@@ -67,23 +68,37 @@ def _advance(case_id: int) -> None:
     if case.state not in OPEN_STATES:
         request_exports(case)
         # Images that retention took away are no news.
-        if images_are_new and not case.studies.filter(deleted_at__isnull=False).exists():
+        gone = case.studies.filter(deleted_at__isnull=False).exists()
+        if images_are_new and _came_after(case, run) and not gone:
             note_late_images(case.pk)
         return
     if images_are_new:
-        study_completed(case)
-        start_run(case, "first images" if run is None else "new images")
+        came = _came_after(case, run)
+        study_completed(case, announce=came)
+        again = "new images" if came else "another role of a series"
+        start_run(case, "first images" if run is None else again)
         note_activity(case.pk, "Queued")
     elif run is not None and run.state in ENDED:
         _close_analysis(case, run)
 
 
 def _has_unseen_images(case: Case, run: Run | None) -> bool:
-    """Whether every study is complete and the newest run did not see exactly these bytes."""
+    """Whether every study is complete and the newest run did not see exactly these bytes, under
+    the roles that people gave them."""
     if case.studies.filter(completed_at__isnull=True).exists():
         return False  # more is arriving; one run over everything beats two
     digest = inputs_digest(case)
     return bool(digest) and (run is None or run.inputs_digest != digest)
+
+
+def _came_after(case: Case, run: Run | None) -> bool:
+    """Whether the case has other images than the run saw; else a person only gave one of its
+    series another role."""
+    if run is None or case.studies.filter(completed_at__gt=run.created_at).exists():
+        return True
+    return not Series.objects.filter(
+        study__cases=case, role_set_at__gt=run.created_at
+    ).exists()
 
 
 def _close_analysis(case: Case, run: Run) -> None:
@@ -98,6 +113,7 @@ def _close_analysis(case: Case, run: Run) -> None:
 
 def sweep() -> None:
     """Everything that waits for time to pass, or whose message was lost."""
+    tag_quiet_studies(timezone.now())
     with transaction.atomic():  # a study is complete and its case knows, or neither
         for study in complete_quiet_studies(timezone.now()):
             request_priors(study)

@@ -6,6 +6,6 @@ is pure Python on pydicom headers: the room that receives images imports it, so 
 
 from analysis.roles.catalogue import ROLES, SeriesRole
 from analysis.roles.deciding import RoleDecision, role_of
-from analysis.roles.facts import Facts, facts_of
+from analysis.roles.facts import ODD_HEADER, Facts, facts_of
 
-__all__ = ["ROLES", "Facts", "RoleDecision", "SeriesRole", "facts_of", "role_of"]
+__all__ = ["ODD_HEADER", "ROLES", "Facts", "RoleDecision", "SeriesRole", "facts_of", "role_of"]

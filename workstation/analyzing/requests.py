@@ -10,7 +10,7 @@ from django.conf import settings
 from analysis.contracts import SeriesInput, StepRequest
 from workstation.analyzing.models import Run, Step
 from workstation.broker import GPU_QUEUE
-from workstation.receiving.models import Instance, Series
+from workstation.receiving.models import Instance, RoleSource, Series
 from workstation.receiving.storage import path_of
 from workstation.worklist.models import Case
 
@@ -21,9 +21,10 @@ def run_folder(run: Run) -> Path:
 
 
 def inputs_digest(case: Case) -> str:
-    """SHA-256 over the sorted SOP instance UIDs and file hashes of the case's complete studies.
+    """SHA-256 over the sorted SOP instance UIDs and file hashes of the case's complete studies, and
+    the series roles that a person set.
 
-    Empty when nothing is complete yet. Two runs with one digest saw the same bytes.
+    Empty when nothing is complete yet. Two runs with one digest saw the same bytes, named alike.
     """
     rows = (
         Instance.objects.filter(
@@ -37,6 +38,15 @@ def inputs_digest(case: Case) -> str:
     for uid, sha256 in rows.iterator():
         digest.update(f"{uid} {sha256}\n".encode())
         count += 1
+    roles = (
+        Series.objects.filter(
+            study__cases=case, study__completed_at__isnull=False, role_source=RoleSource.MANUAL
+        )
+        .order_by("series_instance_uid")
+        .values_list("series_instance_uid", "role")
+    )
+    for uid, role in roles:
+        digest.update(f"role {uid} {role}\n".encode())
     return digest.hexdigest() if count else ""
 
 
@@ -54,6 +64,7 @@ def series_inputs(case: Case) -> tuple[SeriesInput, ...]:
             study_instance_uid=series.study.study_instance_uid,
             modality=series.modality,
             description=series.description,
+            role=series.role,
             paths=tuple(
                 str(path_of(instance.sha256))
                 for instance in sorted(

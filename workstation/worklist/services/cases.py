@@ -41,11 +41,15 @@ def describe_case(case: Case) -> None:
 
 
 @transaction.atomic
-def study_completed(case: Case) -> Case:
-    """A study of the case is complete: analysis may begin (or begin again)."""
+def study_completed(case: Case, *, announce: bool = True) -> Case:
+    """A study of the case is complete: analysis may begin (or begin again).
+
+    ``announce``: images arrived, which a reader at work must be told; False when only a person
+    named a series otherwise.
+    """
     describe_case(case)
     moved = move(case.pk, "study_completed")
-    if moved.state in (CaseState.READING, CaseState.DRAFT):
+    if announce and moved.state in (CaseState.READING, CaseState.DRAFT):
         moved.new_images = True
         moved.save(update_fields=["new_images"])
     transaction.on_commit(lambda: nudge(case.pk))
