@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from django.urls import path
 
-from workstation.receiving.views import privacy, quarantine, tus, upload
+from workstation.receiving.views import privacy, quarantine, roles, tus, upload
 
 app_name = "receiving"
 urlpatterns = [
@@ -18,6 +18,11 @@ urlpatterns = [
     path("quarantine/", quarantine.quarantine_page, name="quarantine"),
     path("quarantine/<int:pk>/release/", quarantine.quarantine_release, name="release"),
     path("quarantine/<int:pk>/discard/", quarantine.quarantine_discard, name="discard"),
+    path("studies/<int:study_id>/roles/", roles.series_roles, name="series-roles"),
+    path("series/<int:series_id>/role/", roles.series_role, name="series-role"),
+    path(
+        "series/<int:series_id>/role/clear/", roles.series_role_clear, name="series-role-clear"
+    ),
     path("privacy/", privacy.profiles, name="privacy"),
     path("privacy/profiles/new/", privacy.profile, name="privacy-profile-new"),
     path("privacy/profiles/<int:profile_id>/", privacy.profile, name="privacy-profile"),
