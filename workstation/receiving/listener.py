@@ -21,6 +21,7 @@ from pynetdicom.transport import ThreadedAssociationServer
 
 from workstation.accounts.models import Site
 from workstation.receiving.models import RemoteNode
+from workstation.receiving.network import commitment, performed_steps
 from workstation.receiving.outcomes import Outcome, Result
 from workstation.receiving.services import store_instance
 from workstation.receiving.storage import StorageFull
@@ -70,7 +71,11 @@ def start_listener(host: str, port: int, ae_title: str) -> Listener:
     ae.add_supported_context(Verification, list(ALL_TRANSFER_SYNTAXES[:4]))
     for context in AllStoragePresentationContexts:
         ae.add_supported_context(context.abstract_syntax, list(ALL_TRANSFER_SYNTAXES))
+    for context in [*commitment.CONTEXTS, *performed_steps.CONTEXTS]:
+        ae.add_supported_context(context.abstract_syntax, context.transfer_syntax)
     handlers = [
+        *commitment.HANDLERS,
+        *performed_steps.HANDLERS,
         (evt.EVT_REQUESTED, refuse_unknown_caller),
         (evt.EVT_C_STORE, store),
         (evt.EVT_RELEASED, close_database),
