@@ -34,8 +34,8 @@ VIEW = {
     "reference": None,
     "layers": {
         "id", "key", "series", "volume", "kind", "label", "role", "modality", "unit", "shape",
-        "affine", "dtype", "codec", "slope", "intercept", "levels", "value_range", "window", "synthetic", "lossy",
-        "model", "matrix", "registration_id", "fusion", "notices",
+        "affine", "dtype", "codec", "slope", "intercept", "levels", "value_range", "window",
+        "synthetic", "lossy", "model", "matrix", "registration_id", "fusion", "notices",
     },
     "outlines": {"number", "name", "color", "layer", "fused", "polygons"},
     "findings": {

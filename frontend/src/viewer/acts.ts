@@ -57,6 +57,10 @@ export class Acts {
     return true;
   }
 
+  private get listed(): number[] {
+    return this.scene.layers.map((layer) => layer.id);
+  }
+
   private mayMeasure(): boolean {
     if (this.scene.store.state.alone !== null) {
       toast('Measure in the fused view: positions are stored in the reference space.', 'warn');
@@ -79,7 +83,7 @@ export class Acts {
   }
 
   private async store(tool: Measurement['tool'], points: Vec3[]): Promise<void> {
-    const stored = await this.attempt(() => this.api.measure(tool, points));
+    const stored = await this.attempt(() => this.api.measure(tool, points, this.listed));
     if (!stored) return;
     this.scene.view.measurements = [...this.scene.view.measurements, stored];
     this.events.changed();
@@ -100,7 +104,7 @@ export class Acts {
       toast('Probe in the fused view: values are read in the reference space.', 'warn');
       return;
     }
-    const answer = await this.attempt(() => this.api.probe(point));
+    const answer = await this.attempt(() => this.api.probe(point, this.listed));
     if (!answer) return;
     const keep = this.scene.view.case.can.measure ? button('Keep', () => {
       this.probeCard.hide();

@@ -49,14 +49,15 @@ export class Api {
   view(): Promise<View> {
     return call('GET', this.viewUrl);
   }
-  measure(tool: Measurement['tool'], points: readonly Vec3[]): Promise<Measurement> {
-    return call('POST', `/api/cases/${this.caseId}/measurements/`, { tool, points });
+  measure(tool: Measurement['tool'], points: readonly Vec3[], layers: readonly number[]): Promise<Measurement> {
+    return call('POST', `/api/cases/${this.caseId}/measurements/`, { tool, points, layers });
   }
   removeMeasurement(id: number): Promise<void> {
     return call('DELETE', `/api/measurements/${id}/`);
   }
-  probe(point: Vec3): Promise<{ point: Vec3; values: ProbeValue[] }> {
-    return call('POST', `/api/cases/${this.caseId}/probe/`, { point });
+  /** `layers`: those in the layer list, so one volume per series. */
+  probe(point: Vec3, layers: readonly number[]): Promise<{ point: Vec3; values: ProbeValue[] }> {
+    return call('POST', `/api/cases/${this.caseId}/probe/`, { point, layers });
   }
   review(id: number, review: { state: ReviewState; comment: string; label: string; location: string }): Promise<Finding> {
     return call('POST', `/api/findings/${id}/review/`, review);

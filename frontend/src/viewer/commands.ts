@@ -2,6 +2,7 @@
 import type { ColormapName } from './colormaps';
 import { isSuv, presetsOf } from './presets';
 import type { Scene } from './scene';
+import { step } from './siblings';
 import { type PaneName, PANES } from './stage';
 import type { Layout, State, Tool } from './state';
 import type { Layer } from './types';
@@ -47,6 +48,11 @@ export class Commands {
   invert(): void {
     const settings = this.store.settings(this.active.id);
     if (settings) this.store.patchLayer(this.active.id, { invert: !settings.invert });
+  }
+
+  /** Another volume of the active layer's series: phase, b-value, echo. */
+  stepSibling(by: number): void {
+    this.scene.choose(step(this.active, this.scene.view.layers, by).id);
   }
 
   setVisible(layer: Layer, visible: boolean): void {

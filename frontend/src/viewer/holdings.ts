@@ -27,6 +27,10 @@ export class Holdings {
     return true;
   }
 
+  forget(layer: number): void {
+    this.held.delete(layer);
+  }
+
   has(layer: number, level: number, slice: number): boolean {
     return this.held.get(layer)?.get(level)?.has(slice) ?? false;
   }

@@ -32,6 +32,7 @@ export const BINDINGS: readonly Binding[] = [
   { keys: ['f'], help: 'Fusion on / off', group: 'Layers', run: (c) => c.toggleFusion() },
   { keys: ['e'], help: 'AI marks, heatmap and outlines on / off', group: 'Layers', run: (c) => c.toggleAi() },
   { keys: ['[', ']'], help: 'Less / more opacity of the fused layer', group: 'Layers', run: (c, _, key) => c.opacityBy(key === ']' ? 0.1 : -0.1) },
+  { keys: [',', '.'], help: 'Previous / next volume of the active series (phase, b-value, echo)', group: 'Layers', run: (c, _, key) => c.stepSibling(key === '.' ? 1 : -1) },
   { keys: ['w'], help: 'Window tool (left drag: right = wider, down = darker)', group: 'Tools', run: (c) => c.setTool('window') },
   { keys: ['c'], help: 'Crosshair tool (click jumps the other panes)', group: 'Tools', run: (c) => c.setTool('crosshair') },
   { keys: ['l'], help: 'Length tool', group: 'Tools', run: (c) => c.setTool('length') },

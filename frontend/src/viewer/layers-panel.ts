@@ -4,6 +4,7 @@ import { COLORMAP_LABELS } from './colormaps';
 import type { Commands } from './commands';
 import { button, h } from './dom';
 import type { Loaded } from './loaded';
+import { settingText } from './siblings';
 import type { Layer } from './types';
 
 export interface LayerActions {
@@ -38,7 +39,7 @@ export class LayersPanel {
   }
 
   update(): void {
-    const key = JSON.stringify([this.scene.store.state.alone, this.scene.view.layers.map((layer) => [layer.id, layer.label, layer.fusion]), this.scene.view.outlines.length]);
+    const key = JSON.stringify([this.scene.store.state.alone, this.scene.layers.map((layer) => [layer.id, layer.label, layer.fusion]), this.scene.view.outlines.length]);
     if (key !== this.key) {
       this.key = key;
       this.rebuild();
@@ -69,9 +70,12 @@ export class LayersPanel {
 
   private rebuild(): void {
     this.rows.clear();
-    const { reference } = this.scene.view;
-    const fused = this.scene.view.layers.filter((layer) => layer.id === reference || layer.fusion.fused);
-    const others = this.scene.view.layers.filter((layer) => !fused.includes(layer));
+    const reference = this.scene.reference.id;
+    // A reader who steps through volumes by the selector keeps the focus on it.
+    const focused = document.activeElement instanceof HTMLSelectElement ? document.activeElement.dataset['series'] : undefined;
+    const { layers } = this.scene;
+    const fused = layers.filter((layer) => layer.id === reference || layer.fusion.fused);
+    const others = layers.filter((layer) => !fused.includes(layer));
     fused.sort((a, b) => Number(b.id === reference) - Number(a.id === reference));
     const alone = this.scene.store.state.alone;
     this.element.replaceChildren();
@@ -81,10 +85,22 @@ export class LayersPanel {
     this.element.append(...fused.map((layer) => this.row(layer)));
     if (this.scene.view.outlines.length) this.element.append(this.outlineRow());
     if (others.length) this.element.append(h('h3', { class: 'layers-heading', text: 'Not fused' }), ...others.map((layer) => this.unfused(layer)));
+    if (focused !== undefined) this.element.querySelector<HTMLElement>(`select[data-series="${focused}"]`)?.focus();
+  }
+
+  /** The volumes of a series that holds several; null for a series of one. */
+  private selector(layer: Layer): HTMLElement | null {
+    const all = this.scene.siblings(layer);
+    if (all.length < 2) return null;
+    const select = h('select', { class: 'input layer-sibling', title: 'Previous / next: , and .', attrs: { 'aria-label': `Volume of ${layer.label}` }, data: { series: String(layer.series) } });
+    select.append(...all.map((one) => h('option', { text: settingText(one), attrs: { value: String(one.id) } })));
+    select.value = String(layer.id);
+    select.addEventListener('change', () => this.scene.choose(Number(select.value)));
+    return select;
   }
 
   private row(layer: Layer): HTMLElement {
-    const isReference = layer.id === this.scene.view.reference;
+    const isReference = layer.id === this.scene.reference.id;
     const alone = this.scene.store.state.alone;
     const visible = h('input', { attrs: { type: 'checkbox', 'aria-label': `Show ${layer.label}` }, data: { layer: String(layer.id) } });
     visible.disabled = isReference || alone !== null;
@@ -105,7 +121,7 @@ export class LayersPanel {
       lines.unshift(badgeButton(layer, () => this.actions.openFusion(layer)));
       lines.push(h('div', { class: 'layer-opacity' }, opacity, amount));
     }
-    const element = h('div', { class: 'layer-row', data: { layer: String(layer.id) } }, visible, h('div', { class: 'grow' }, name, ...lines));
+    const element = h('div', { class: 'layer-row', data: { layer: String(layer.id) } }, visible, h('div', { class: 'grow' }, name, this.selector(layer), ...lines));
     this.rows.set(layer.id, { element, visible, opacity, amount, detail });
     return element;
   }
@@ -124,6 +140,7 @@ export class LayersPanel {
     return h('div', { class: 'layer-row', data: { layer: String(layer.id) } },
       h('div', { class: 'grow' },
         h('div', { class: 'strong', text: layer.label }),
+        this.selector(layer),
         badgeButton(layer, () => this.actions.openFusion(layer)),
         ...layer.fusion.reasons.slice(0, 2).map((text) => h('div', { class: 'muted small', text })),
       ),

@@ -42,6 +42,11 @@ export class Loaded {
     return drawn;
   }
 
+  /** The voxels were given back. */
+  forget(id: number): void {
+    this.entries.delete(id);
+  }
+
   missing(layer: Layer): Ranges {
     return this.entry(layer).missing;
   }

@@ -1,16 +1,22 @@
 /** Puts the view JSON and the reader's settings on the stage: which volumes, where, and how drawn. */
 import { Grid, IDENTITY, type Mat4, type Vec3 } from '../affine';
+import { bytesOf, seriesKey, shown, siblings, toForget } from './siblings';
 import { paneAxes, type PaneAxes, slicePosition, stepPoint } from './orientation';
 import { defaultColormap, defaultInvert, defaultOpacity, firstWindow, isPet, opacityCurve } from './presets';
 import { type PaneName, PANES, type Stage } from './stage';
 import type { LayerSettings, Store } from './state';
 import type { Layer, View } from './types';
 
+/** Voxels kept of siblings that were shown and are not now, so that stepping back is instant. */
+const SPARE_BYTES = 384 * 1024 * 1024;
+
 export class Scene {
   view: View;
   axes!: Record<PaneName, PaneAxes>;
   private readonly grids = new Map<number, Grid>();
   private readonly preview = new Map<number, Mat4>();
+  /** Siblings in the order they were last shown. */
+  private recent: number[] = [];
   private queue: Promise<void> = Promise.resolve();
 
   constructor(
@@ -25,7 +31,7 @@ export class Scene {
   /** Takes a newer view: new layers, moved layers, changed decisions. */
   adopt(view: View): void {
     this.view = view;
-    for (const layer of view.layers) {
+    for (const layer of this.layers) {
       this.store.setDefault(layer.id, () => this.fresh(layer));
       this.placeLayer(layer);
     }
@@ -37,9 +43,9 @@ export class Scene {
   }
 
   private fresh(layer: Layer): LayerSettings {
-    const isBase = layer.id === this.view.reference || layer.id === this.store.state.alone;
+    const isBase = layer.id === this.reference.id || layer.id === this.store.state.alone;
     const [width, centre] = firstWindow(layer, this.view.case.pathway);
-    const hasPet = this.view.layers.some((other) => isPet(other) && other.fusion.fused);
+    const hasPet = this.layers.some((other) => isPet(other) && other.fusion.fused);
     const shownAtFirst = isBase || (isPet(layer) && layer.fusion.fused) || layer.kind === 'segmentation' || (layer.kind === 'heatmap' && !hasPet);
     return {
       width,
@@ -65,10 +71,52 @@ export class Scene {
     return this.view.layers.find((layer) => layer.id === id);
   }
 
+  /** One layer per series, and the maps: what the layer list shows and the panes may draw. */
+  get layers(): Layer[] {
+    return shown(this.view.layers, this.store.state.siblings);
+  }
+
+  /** The reference series, as the volume of it that is shown. */
   get reference(): Layer {
-    const found = this.view.layers.find((layer) => layer.id === this.view.reference);
-    if (!found) throw new Error('the view has no reference layer');
-    return found;
+    const main = this.view.layers.find((layer) => layer.id === this.view.reference);
+    if (!main) throw new Error('the view has no reference layer');
+    return this.layers.find((layer) => seriesKey(layer) === seriesKey(main)) ?? main;
+  }
+
+  /** Shows another volume of a series in the place, and with the looks, of the one shown now. */
+  choose(id: number): void {
+    const { store } = this;
+    const next = this.layer(id);
+    const before = next && this.layers.find((layer) => seriesKey(layer) === seriesKey(next));
+    if (!next || !before || before.id === id) return;
+    const { state } = store;
+    const looks = store.settings(before.id);
+    const alone = state.alone === before.id ? id : state.alone;
+    this.recent = [...this.recent.filter((other) => other !== before.id && other !== id), before.id];
+    // The window too, unless the numbers mean something else: b-values are compared at one window.
+    const kept = looks && next.unit === before.unit && next.role === before.role ? { ...looks } : undefined;
+    store.state = { ...state, alone, siblings: { ...state.siblings, [seriesKey(next)]: id } };
+    const made = kept ?? { ...this.fresh(next), ...(looks ? { visible: looks.visible, opacity: looks.opacity } : {}) };
+    store.remember(id, made);
+    this.placeLayer(next);
+    store.patch({ siblings: store.state.siblings, alone, active: state.active === before.id ? id : state.active });
+  }
+
+  siblings(layer: Layer): Layer[] {
+    return siblings(layer, this.view.layers);
+  }
+
+  /** Gives back the voxels of siblings shown longest ago; their ids. */
+  release(): number[] {
+    const onScreen = new Set(this.layers.map((layer) => layer.id));
+    const size = (id: number): number => bytesOf(this.layer(id)!);
+    const gone = toForget(this.recent.filter((id) => this.layer(id)), onScreen, size, SPARE_BYTES);
+    for (const id of gone) {
+      this.stage.removeVolume(id);
+      this.grids.delete(id);
+    }
+    this.recent = this.recent.filter((id) => !gone.includes(id));
+    return gone;
   }
 
   /** The volume at the bottom: the reference, or a layer shown alone. */
@@ -96,8 +144,9 @@ export class Scene {
   get overlays(): Layer[] {
     if (this.store.state.alone !== null) return [];
     const rank = { series: 0, heatmap: 1, segmentation: 2 };
-    return this.view.layers
-      .filter((layer) => layer.id !== this.view.reference && layer.fusion.fused)
+    const reference = this.reference.id;
+    return this.layers
+      .filter((layer) => layer.id !== reference && layer.fusion.fused)
       .sort((a, b) => rank[a.kind] - rank[b.kind] || Number(isPet(a)) - Number(isPet(b)));
   }
 
@@ -190,7 +239,7 @@ export class Scene {
   /** Shows a layer alone in its own space, or (null) the fused view again. */
   async showAlone(id: number | null): Promise<void> {
     this.store.state.alone = id;
-    for (const layer of this.view.layers) {
+    for (const layer of this.layers) {
       this.store.setDefault(layer.id, () => this.fresh(layer));
       this.placeLayer(layer);
     }

@@ -121,6 +121,13 @@ export class Stage {
     this.volumes.set(id, { pixels, dirty: new Set() });
   }
 
+  /** Gives a volume's memory back; it must not be mounted. */
+  removeVolume(id: number): void {
+    if (!this.volumes.delete(id)) return;
+    utilities.genericViewportDisplaySetMetadataProvider.remove(setId(id));
+    cache.removeVolumeLoadObject(volumeId(id));
+  }
+
   hasVolume(id: number): boolean {
     return this.volumes.has(id);
   }

@@ -31,6 +31,8 @@ export interface State {
   marks: boolean;
   outlines: boolean;
   layers: Record<string, LayerSettings>;
+  /** Which volume of a series is shown, by `seriesKey`; the main one where nothing was chosen. */
+  siblings: Record<string, number>;
   framings: Partial<Record<PaneName, Framing>>;
 }
 
@@ -47,6 +49,7 @@ export const FRESH: State = {
   marks: true,
   outlines: true,
   layers: {},
+  siblings: {},
   framings: {},
 };
 
@@ -102,6 +105,11 @@ export class Store {
   /** Settings of a layer seen for the first time; stored ones stay. */
   setDefault(id: number, make: () => LayerSettings): void {
     this.state.layers[this.settingsKey(id)] ??= make();
+  }
+
+  /** Settings of a layer that takes another's place. */
+  remember(id: number, settings: LayerSettings): void {
+    this.state.layers[this.settingsKey(id)] = settings;
   }
 
   patchLayer(id: number, change: Partial<LayerSettings>): void {

@@ -44,6 +44,11 @@ export class Stream {
     this.post({ type: 'start', url: `${scheme}://${location.host}${this.path}`, focus, ...message });
   }
 
+  /** These layers' voxels were given back: they are streamed again when they are wanted again. */
+  forget(ids: readonly number[]): void {
+    if (ids.length) this.post({ type: 'forget', layers: [...ids] });
+  }
+
   /** Follows the reader's scrolling, at most a dozen times a second. */
   focus(focus: Focus): void {
     this.pendingFocus = focus;

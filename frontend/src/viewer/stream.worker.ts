@@ -22,6 +22,7 @@ export type ToWorker =
   | { type: 'start'; url: string; layers: StreamLayer[]; wanted: number[]; focus: Focus }
   | { type: 'focus'; focus: Focus }
   | { type: 'layers'; layers: StreamLayer[]; wanted: number[] }
+  | { type: 'forget'; layers: number[] }
   | { type: 'reconnect' };
 
 export interface Focus {
@@ -49,6 +50,9 @@ let finished = false;
 /** Layers that existed when the socket was opened: the server learns of newer ones only by a new socket. */
 let knownAtOpen = new Set<number>();
 let lastHeard = 0;
+/** Layers given back by the page: slices of theirs still on the way are dropped, and because the
+ * server believes them sent, wanting one again takes a new socket. */
+const forgotten = new Set<number>();
 
 /** A socket that owes slices and has been silent this long is dead, whatever TCP still believes. */
 const STALL_MS = 20_000;
@@ -65,7 +69,7 @@ function accept(frame: Frame): void {
   const layer = layers.get(frame.layer);
   const level = layer?.levels[frame.level];
   const fine = layer?.levels[0];
-  if (!layer || !level || !fine || frame.slice >= level.shape[0]) return;
+  if (!layer || !level || !fine || frame.slice >= level.shape[0] || forgotten.has(frame.layer)) return;
   if (!holdings.add(frame.layer, frame.level, frame.slice)) return;
   const pixels = decodeSlice(frame.payload, level.shape[1], level.shape[2], frame.codec);
   if (frame.level === 0) {
@@ -114,6 +118,7 @@ function connect(): void {
   lastHeard = Date.now();
   opened.binaryType = 'arraybuffer';
   knownAtOpen = new Set(layers.keys());
+  for (const id of wanted) forgotten.delete(id);
   opened.onopen = () => {
     say({ type: 'open', version: 1, credit: CREDIT, focus, layers: wanted, have: holdings.have(wanted) });
   };
@@ -173,8 +178,14 @@ scope.onmessage = async (event: MessageEvent<ToWorker>) => {
       wanted = message.wanted;
       finished = false;
       lastHeard = Date.now();
-      if (wanted.every((id) => knownAtOpen.has(id))) say({ type: 'layers', layers: wanted });
+      if (wanted.every((id) => knownAtOpen.has(id) && !forgotten.has(id))) say({ type: 'layers', layers: wanted });
       else reopen();
+      break;
+    case 'forget':
+      for (const id of message.layers) {
+        forgotten.add(id);
+        holdings.forget(id);
+      }
       break;
     case 'reconnect':
       attempt = 0;

@@ -33,6 +33,9 @@ export interface Notice {
 export interface Layer {
   id: number;
   key: string;
+  /** Row of the series; the volumes of one series are siblings. Null for maps. */
+  series: number | null;
+  volume: { number: number; count: number; setting: string; main: boolean };
   kind: 'series' | 'heatmap' | 'segmentation';
   label: string;
   role: string;

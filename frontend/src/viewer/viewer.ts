@@ -130,6 +130,7 @@ export class Viewer {
         this.stream.focus(this.streamFocus());
       }
       if (changed.has('layers') || changed.has('fusion')) this.scene.styleAll();
+      if (changed.has('siblings')) void this.siblingChosen();
       if (changed.has('layout')) {
         this.acts.probeCard.hide();
         this.layout();
@@ -155,7 +156,7 @@ export class Viewer {
   private onStream(message: FromWorker): void {
     if (message.type === 'slice') {
       const layer = this.scene.layer(message.layer);
-      if (!layer) return;
+      if (!layer || !this.stage.hasVolume(layer.id)) return;
       for (const k of this.loaded.add(layer, message.first, message.last, message.coarse)) this.stage.put(layer.id, k, message.pixels);
       this.updatePanels();
     } else if (message.type === 'state') {
@@ -268,6 +269,19 @@ export class Viewer {
     await this.scene.showAlone(id);
     this.complete = false;
     this.stream.want(this.scene.view.layers, this.scene.wanted, this.streamFocus());
+    this.redraw();
+    this.updatePanels();
+  }
+
+  /** Another volume of a series: mounted in the old one's place, streamed, the oldest given back. */
+  private async siblingChosen(): Promise<void> {
+    this.closeFusion();
+    this.complete = false;
+    await this.scene.mount();
+    this.stream.want(this.scene.view.layers, this.scene.wanted, this.streamFocus());
+    const gone = this.scene.release();
+    for (const id of gone) this.loaded.forget(id);
+    this.stream.forget(gone);
     this.redraw();
     this.updatePanels();
   }
