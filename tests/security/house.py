@@ -24,8 +24,16 @@ from tests.factories import (
 from workstation.accounts.models import Role, Site, User
 from workstation.exporting.models import Delivery, Destination, Export, ExportObject
 from workstation.reading.models import Measurement
-from workstation.receiving.models import DeidentificationProfile, Quarantined, RetentionRule, Upload
+from workstation.receiving.models import (
+    DeidentificationProfile,
+    IdentityChange,
+    PatientLink,
+    Quarantined,
+    RetentionRule,
+    Upload,
+)
 from workstation.reporting.models import Origin, Report, ReportSection, Sentence, Version
+from workstation.worklist.models import AssemblyRule
 
 SCRIPT = "<script>alert('x')</script>"
 IMAGE = '"><img src=x onerror=alert(1)>'
@@ -52,7 +60,10 @@ def build() -> House:
     """Everything belongs to one site; its words try to become markup."""
     patient = PatientFactory(name=f"{SCRIPT}^{IMAGE}", patient_id=IMAGE[:64], issuer=SCRIPT[:64])
     study = StudyFactory(patient=patient, description=SCRIPT, accession_number=IMAGE)
-    series = [SeriesFactory(study=study, modality=m, description=IMAGE) for m in ("CT", "PT")]
+    series = [
+        SeriesFactory(study=study, modality=m, description=IMAGE, role_reason=SCRIPT)
+        for m in ("CT", "PT")
+    ]
     for one in series:
         InstanceFactory(series=one)
     case = CaseFactory(patient=patient, studies=[study], state="draft", title=SCRIPT)
@@ -81,6 +92,13 @@ def build() -> House:
     )  # fmt: skip
     delivery = _delivery(site, own)
     retention = RetentionRule.objects.create(site=site, name=SCRIPT, days=1)
+    other = PatientFactory(site=site, name=IMAGE)
+    change = IdentityChange.objects.create(
+        site=site, kind="move", from_patient=other, to_patient=patient, reason=SCRIPT, by=own
+    )
+    link = PatientLink.objects.create(
+        site=site, patient=patient, other=PatientFactory(name=SCRIPT), reason=IMAGE, by=own
+    )
     return House(
         site=site,
         own=own,
@@ -100,8 +118,18 @@ def build() -> House:
             "destination_id": delivery.destination_id,
             "profile_id": DeidentificationProfile.objects.create(site=site, name=IMAGE).pk,
             "study_id": study.pk,
+            "series_id": series[0].pk,
+            "patient_id": patient.pk,
+            "change_id": change.pk,
+            "link_id": link.pk,
+            "site_id": site.pk,
         },
         routes={
+            "worklist:rule": {
+                "rule_id": AssemblyRule.objects.create(
+                    site=site, name=SCRIPT[:60], position=1, within_days=1, body=IMAGE
+                ).pk
+            },
             "receiving:upload-files": {"pk": upload.pk},
             "receiving:upload-finish": {"pk": upload.pk},
             "receiving:release": {"pk": held.pk},

@@ -4,7 +4,15 @@ from __future__ import annotations
 
 from django.urls import path
 
-from workstation.receiving.views import privacy, quarantine, roles, tus, upload
+from workstation.receiving.views import (
+    archive,
+    identity,
+    privacy,
+    quarantine,
+    roles,
+    tus,
+    upload,
+)
 
 app_name = "receiving"
 urlpatterns = [
@@ -16,8 +24,19 @@ urlpatterns = [
     path("uploads/<int:pk>/finish/", upload.upload_finish, name="upload-finish"),
     path("files/<int:pk>/", tus.uploaded_file, name="uploaded-file"),
     path("quarantine/", quarantine.quarantine_page, name="quarantine"),
+    path("quarantine/many/", quarantine.quarantine_many, name="quarantine-many"),
+    path("quarantine/<int:pk>/bytes/", quarantine.quarantine_bytes, name="quarantine-bytes"),
+    path("quarantine/<int:pk>/correct/", quarantine.quarantine_correct, name="correct"),
     path("quarantine/<int:pk>/release/", quarantine.quarantine_release, name="release"),
     path("quarantine/<int:pk>/discard/", quarantine.quarantine_discard, name="discard"),
+    path("archive/", archive.archive, name="archive"),
+    path("archive/studies/<int:study_id>/", archive.study, name="study"),
+    path("archive/studies/<int:study_id>/move/", identity.move, name="move"),
+    path("archive/patients/<int:patient_id>/", archive.patient, name="patient"),
+    path("archive/patients/<int:patient_id>/merge/", identity.merge, name="merge"),
+    path("archive/patients/<int:patient_id>/link/", identity.link, name="link"),
+    path("archive/changes/<int:change_id>/undo/", identity.undo, name="identity-undo"),
+    path("archive/links/<int:link_id>/undo/", identity.unlink, name="unlink"),
     path("studies/<int:study_id>/roles/", roles.series_roles, name="series-roles"),
     path("series/<int:series_id>/role/", roles.series_role, name="series-role"),
     path(

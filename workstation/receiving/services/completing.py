@@ -8,6 +8,7 @@ from django.conf import settings
 from django.db import transaction
 
 from workstation.receiving.models import NoticeLevel, Study, StudyNotice
+from workstation.receiving.services.conflicts import note_study_conflicts
 from workstation.receiving.services.expecting import arrived, count_is_open, note_announced
 
 FEWER = "fewer_than_expected"
@@ -29,6 +30,7 @@ def complete_quiet_studies(now: datetime) -> list[Study]:
     for study in completed:
         study.completed_at = now
         study.save(update_fields=["completed_at"])
+        note_study_conflicts(study)
     return completed
 
 
