@@ -29,6 +29,8 @@ REFUSED: dict[str, str] = {
     "conflicting": "Objects with an instance UID of this study, but other content, were refused.",
 }
 """Quarantine code -> what the study's reader should know."""
+MOST_COMPARED = 50
+"""A number that a site gives to everything (``0``) would make every study name all others."""
 ONE_DAY = timedelta(days=1)
 """An examination over midnight has two dates."""
 
@@ -45,12 +47,12 @@ def note_study_conflicts(study: Study) -> None:
 
     Called when a study is complete and when it changes its patient.
     """
-    others = _accession_users(study)
-    _set(study, ACCESSION_SHARED, [_accession_text(study, other.patient) for other in others])
-    for other in others:
-        _set(other, ACCESSION_SHARED, [
-            _accession_text(other, third.patient) for third in _accession_users(other)
-        ])  # fmt: skip
+    same = _under_one_accession(study)
+    for one in same:
+        others = {other.patient_id: other.patient for other in same}
+        others.pop(one.patient_id)
+        texts = [_accession_text(one, patient) for patient in others.values()]
+        _set(one, ACCESSION_SHARED, texts)
     elsewhere = _same_uid_elsewhere(study)
     _set(study, UID_ELSEWHERE, [_elsewhere_text()] if elsewhere else [])
     for other in elsewhere:
@@ -102,16 +104,12 @@ def _set(study: Study, code: str, texts: list[str]) -> None:
         note(study, code, NoticeLevel.WARN, text)
 
 
-def _accession_users(study: Study) -> list[Study]:
-    """Studies of other patients of the site under the same accession number."""
+def _under_one_accession(study: Study) -> list[Study]:
+    """The site's studies under the same accession number, this one included."""
     if not study.accession_number:
         return []
-    return list(
-        Study.objects.filter(site=study.site_id, accession_number=study.accession_number)
-        .exclude(patient=study.patient_id)
-        .select_related("patient")
-        .order_by("pk")[:20]
-    )
+    rows = Study.objects.filter(site=study.site_id, accession_number=study.accession_number)
+    return list(rows.select_related("patient").order_by("pk")[:MOST_COMPARED])
 
 
 def _accession_text(study: Study, other: Patient) -> str:
