@@ -19,18 +19,24 @@ from workstation.receiving.models import (
     DeidentificationProfile,
     Instance,
     Quarantined,
+    RemoteNode,
+    Retrieval,
+    StepKind,
     Study,
     VaultEntry,
     VaultOpening,
 )
 from workstation.receiving.outcomes import Outcome, Result
 from workstation.receiving.services import pseudonyms
+from workstation.receiving.services.committing import check, take_commitment
+from workstation.receiving.services.performed_steps import StepReport, begin_step
 from workstation.receiving.services.pseudonyms import (
     CannotOpen,
     VaultLocked,
     open_vault,
     substitutes_of,
 )
+from workstation.receiving.services.retrieving import finish_retrieval
 
 pytestmark = pytest.mark.django_db
 REASON = "The research nurse asks whose scan this is"
@@ -153,6 +159,55 @@ def test_files_that_are_no_objects_end_as_ever(
 ) -> None:
     assert store(site, b"not DICOM at all").code == "not_dicom"
     assert store(site, encode(dataset(1, PatientID=""))).code == "no_patient_id"
+
+
+# --- what senders say and ask about such objects ------------------------------------------------
+
+
+@pytest.fixture
+def outside(site: Site) -> RemoteNode:
+    """A node whose objects are de-identified."""
+    profile = DeidentificationProfile.objects.create(site=site, name="Outside")
+    return RemoteNodeFactory(site=site, ae_title="OUTSIDE", deidentification=profile)
+
+
+def test_what_is_fetched_from_a_node_follows_its_profile(site: Site, outside: RemoteNode) -> None:
+    row = Retrieval.objects.create(
+        site=site, node=outside, study_instance_uid=dataset(1).StudyInstanceUID, state="running"
+    )
+    store(site, ct(1), f"retrieve:{row.pk}")
+    assert Study.objects.get().deidentified
+    finish_retrieval(row, frozenset({dataset(1).SOPInstanceUID}))
+    row.refresh_from_db()
+    assert (row.state, row.error) == ("done", "")
+
+
+def test_announced_objects_are_counted_under_their_new_uids(
+    site: Site, outside: RemoteNode
+) -> None:
+    report = StepReport(
+        status="IN PROGRESS",
+        study_instance_uid=dataset(1).StudyInstanceUID,
+        references=frozenset({dataset(1).SOPInstanceUID}),
+    )
+    step = begin_step(site, "1.2.3", report, kind=StepKind.MPPS, sent_by="OUTSIDE")
+    store(site, ct(1), "dimse:OUTSIDE")
+    instance = Instance.objects.get()
+    assert step.study_instance_uid == instance.series.study.study_instance_uid
+    assert step.references == [instance.sop_instance_uid]
+
+
+def test_originals_are_not_promised_to_be_safe(site: Site, outside: RemoteNode) -> None:
+    """The sender would delete them, and nobody else has them."""
+    outside.deidentification.keep_uids = True
+    outside.deidentification.save()
+    store(site, ct(1), "dimse:OUTSIDE")
+    instance = Instance.objects.get()
+    asked = [(instance.sop_class_uid, instance.sop_instance_uid)]
+    row = take_commitment(site, outside, "OUTSIDE", "1.2.3", asked)
+    checked = check(row)
+    assert checked.safe == []
+    assert len(checked.missing) == 1
 
 
 # --- the vault -----------------------------------------------------------------------------------

@@ -101,7 +101,10 @@ def check(row: Commitment) -> Checked:
         known = {
             one.sop_instance_uid: one
             for one in Instance.objects.filter(
-                site=row.site, sop_instance_uid__in=[uid for _, uid in part]
+                site=row.site,
+                sop_instance_uid__in=[uid for _, uid in part],
+                # Of these the originals are not kept: the sender must not delete its own.
+                series__study__deidentified=False,
             )
         }
         for sop_class, uid in part:

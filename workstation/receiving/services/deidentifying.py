@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import tempfile
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from typing import BinaryIO
 
 import pydicom
 from django.db import transaction
+from django.db.models import QuerySet
 from pydicom.dataset import FileDataset
 
 from workstation.accounts.models import Site, User
@@ -25,8 +26,8 @@ from workstation.receiving.headers import UNREADABLE, NotAccepted
 from workstation.receiving.models import DeidentificationProfile, RemoteNode, Study
 from workstation.receiving.services.pseudonyms import VaultLocked, remember, substitutes_of
 
-FROM_NETWORK = ("dimse:", "retrieve:")
-"""Beginnings of an object's source that are followed by the AE title of its sender."""
+FROM_SENDER, BY_RETRIEVAL = "dimse:", "retrieve:"
+"""Beginnings of an object's source: followed by an AE title, by a retrieval's number."""
 LARGE = 1024 * 1024
 """Values from this size on stay on the disk while the rest is worked on."""
 
@@ -53,20 +54,35 @@ def profile_for(site: Site, source: str) -> DeidentificationProfile | None:
     profiles = {row.pk: row for row in rows}
     if not profiles:
         return None
-    of_sender = None
-    for beginning in FROM_NETWORK:
-        if source.startswith(beginning):
-            of_sender = (
-                RemoteNode.objects.filter(
-                    site=site, ae_title=source.removeprefix(beginning), active=True,
-                    deidentification__in=profiles,
-                )
-                .values_list("deidentification", flat=True)
-                .first()
-            )  # fmt: skip
-    if of_sender is not None:
+    of_sender = _sender(site, source).values_list("deidentification", flat=True).first()
+    if of_sender in profiles:
         return profiles[of_sender]
     return next((row for row in profiles.values() if row.applies_to_site), None)
+
+
+def _sender(site: Site, source: str) -> QuerySet[RemoteNode]:
+    """The node that an object's source names, if it names one."""
+    nodes = RemoteNode.objects.filter(site=site, active=True)
+    number = source.removeprefix(BY_RETRIEVAL)
+    if source.startswith(FROM_SENDER):
+        return nodes.filter(ae_title=source.removeprefix(FROM_SENDER))
+    if source.startswith(BY_RETRIEVAL) and number.isdecimal():
+        return nodes.filter(retrievals=int(number))
+    return nodes.none()
+
+
+def archived_uids(site: Site, source: str) -> Callable[[str], str]:
+    """From the UIDs a sender uses to those its objects have in the archive.
+
+    Without a vault key nothing of that sender is archived, and the UIDs are left as they are.
+    """
+    profile = profile_for(site, source)
+    if profile is None or profile.keep_uids:
+        return str
+    try:
+        return substitutes_of(site).uid
+    except VaultLocked:
+        return str
 
 
 @contextmanager

@@ -9,6 +9,7 @@ from django.db import transaction
 
 from workstation.accounts.models import Site
 from workstation.receiving.models import PerformedStep, StepKind, Study
+from workstation.receiving.services.deidentifying import archived_uids
 from workstation.receiving.services.expecting import note_announced
 
 IN_PROGRESS, COMPLETED, DISCONTINUED = "IN PROGRESS", "COMPLETED", "DISCONTINUED"
@@ -78,10 +79,12 @@ def change_step(site: Site, uid: str, report: StepReport) -> PerformedStep:
 
 
 def _write(step: PerformedStep, report: StepReport) -> None:
+    # What a sender is de-identified for is announced under other UIDs than it is archived.
+    archived = archived_uids(step.site, f"dimse:{step.sent_by}")
     if report.study_instance_uid:
-        step.study_instance_uid = report.study_instance_uid[:64]
+        step.study_instance_uid = archived(report.study_instance_uid)[:64]
     if report.references is not None:
-        step.references = sorted(report.references)
+        step.references = sorted(archived(uid) for uid in report.references)
         step.instances = len(report.references)
     step.save()
     studies: Iterable[Study] = Study.objects.select_for_update().filter(

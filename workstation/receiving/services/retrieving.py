@@ -6,6 +6,7 @@ that it lives, and the sweep takes back what does not.
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass
 from datetime import date, datetime, timedelta
 
@@ -26,6 +27,7 @@ from workstation.receiving.models import (
     RetrievalState,
     Study,
 )
+from workstation.receiving.services.deidentifying import archived_uids
 from workstation.receiving.states import InvalidMove, move
 
 RETRIEVE_ACTOR = "retrieve_study"
@@ -122,12 +124,18 @@ def start_retrieval(pk: int) -> Retrieval | None:
 
 
 def here_of(row: Retrieval) -> frozenset[str]:
-    """The instance UIDs of the study that are stored here."""
+    """The instance UIDs of the study that are stored here. Of a node with a de-identification
+    profile they are new ones, so that nothing seems to be here and all is fetched again."""
+    study = _archived(row)(row.study_instance_uid)
     return frozenset(
         Instance.objects.filter(
-            site=row.site, series__study__study_instance_uid=row.study_instance_uid
+            site=row.site, series__study__study_instance_uid=study
         ).values_list("sop_instance_uid", flat=True)
     )
+
+
+def _archived(row: Retrieval) -> Callable[[str], str]:
+    return archived_uids(row.site, f"retrieve:{row.pk}")
 
 
 def note_progress(
@@ -158,7 +166,7 @@ def finish_retrieval(row: Retrieval, listed: frozenset[str] | None) -> None:
             fail_retrieval(row, "The node sent nothing of this study.", again=False)
             return
     else:
-        missing = len(listed - here_of(row))
+        missing = len(frozenset(map(_archived(row), listed)) - here_of(row))
     if missing == 0 and not (listed is None and now.refused):
         completed = len(listed) if listed is not None else now.completed
         move(
