@@ -6,7 +6,7 @@ import pytest
 from django.test import Client
 from django.urls import reverse
 
-from tests.factories import SiteFactory, UserFactory
+from tests.factories import RemoteNodeFactory, SiteFactory, UserFactory
 from tests.receiving.objects import NAME, ct
 from workstation.accounts.models import AuditRecord, Role, Site, User
 from workstation.receiving import services
@@ -63,6 +63,31 @@ def test_a_profile_is_made_and_changed(client: Client, site: Site) -> None:
     listed = client.get(reverse("receiving:privacy")).content.decode()
     assert "not computable" not in listed
     assert AuditRecord.objects.filter(action="manage", object_id=str(made.pk)).count() == 2
+
+
+def test_senders_are_chosen_with_the_profile(client: Client, site: Site) -> None:
+    first, second = RemoteNodeFactory(site=site), RemoteNodeFactory(site=site)
+    url = reverse("receiving:privacy-profile-new")
+    client.post(url, profile_data(site, senders=[first.pk]))
+    made = DeidentificationProfile.objects.get()
+    assert list(made.remotenode_set.all()) == [first]
+    url = reverse("receiving:privacy-profile", args=[made.pk])
+    assert f'value="{first.pk}" id="id_senders_0" checked' in client.get(url).content.decode()
+    client.post(url, profile_data(site, senders=[second.pk]))
+    assert list(made.remotenode_set.all()) == [second]
+
+
+def test_a_sender_of_another_site_is_refused(
+    client: Client, site: Site, administrator: User
+) -> None:
+    other = SiteFactory()
+    administrator.sites.add(other)
+    for node in (RemoteNodeFactory(site=other), RemoteNodeFactory()):
+        answer = client.post(
+            reverse("receiving:privacy-profile-new"), profile_data(site, senders=[node.pk])
+        )
+        assert answer.status_code == 422
+    assert not DeidentificationProfile.objects.exists()
 
 
 def test_every_choice_says_what_it_means(client: Client) -> None:

@@ -56,8 +56,6 @@ class DeidentificationProfile(SiteRow):
 class VaultKind(models.TextChoices):
     PATIENT = "patient", "Patient"
     STUDY = "study", "Study"
-    ACCESSION = "accession", "Accession number"
-    UID = "uid", "UID"
 
 
 class VaultEntry(SiteRow):

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import tempfile
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from typing import BinaryIO
@@ -158,12 +158,28 @@ def mark_deidentified(study_id: int) -> None:
 
 @transaction.atomic
 def save_profile(
-    profile: DeidentificationProfile, user: User, *, address: str = ""
+    profile: DeidentificationProfile,
+    user: User,
+    *,
+    senders: Iterable[RemoteNode] | None = None,
+    address: str = "",
 ) -> DeidentificationProfile:
-    """Add or change a profile of a site; what was de-identified before stays as it is."""
+    """Add or change a profile of a site; what was de-identified before stays as it is.
+
+    ``senders``: the nodes of the site it counts for from now on; None leaves them alone.
+    """
     profile.save()
+    if senders is not None:
+        chosen = [node.pk for node in senders]
+        nodes = RemoteNode.objects.filter(site=profile.site)
+        nodes.filter(deidentification=profile).exclude(pk__in=chosen).update(deidentification=None)
+        nodes.filter(pk__in=chosen).update(deidentification=profile)
     record(
         "manage", user=user, site=profile.site, obj=profile, remote_address=address,
-        detail={"active": profile.active, "applies_to_site": profile.applies_to_site},
+        detail={
+            "active": profile.active,
+            "applies_to_site": profile.applies_to_site,
+            "senders": sorted(profile.remotenode_set.values_list("pk", flat=True)),
+        },
     )  # fmt: skip
     return profile

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import csv
+from typing import Any
 
 from django import forms
 from django.contrib import messages
@@ -16,7 +17,7 @@ from django.views.decorators.http import require_GET, require_http_methods
 from workstation.accounts.models import Site, User
 from workstation.accounts.permissions import requires
 from workstation.accounts.services import address_of
-from workstation.receiving.models import DeidentificationProfile, VaultOpening
+from workstation.receiving.models import DeidentificationProfile, RemoteNode, VaultOpening
 from workstation.receiving.services.deidentifying import save_profile
 from workstation.receiving.services.pseudonyms import (
     CannotOpen,
@@ -65,6 +66,15 @@ CONSEQUENCES = {
 class ProfileForm(forms.ModelForm):  # type: ignore[type-arg]
     """A profile of one of the user's sites."""
 
+    senders = forms.ModelMultipleChoiceField(
+        RemoteNode.objects.none(),
+        required=False,
+        label="Senders",
+        widget=forms.CheckboxSelectMultiple,
+        help_text="What these nodes send, or is fetched from them, is de-identified before it is "
+        "archived. Their originals are not kept here, and storage commitment is not given.",
+    )
+
     class Meta:
         model = DeidentificationProfile
         fields = ["site", "name", *LABELS]
@@ -74,15 +84,26 @@ class ProfileForm(forms.ModelForm):  # type: ignore[type-arg]
     def __init__(self, *args: object, user: User, **kwargs: object) -> None:
         super().__init__(*args, **kwargs)
         self.fields["site"].queryset = user.sites.all()  # type: ignore[attr-defined]
+        nodes = RemoteNode.objects.for_user(user).select_related("site", "deidentification")
+        senders: Any = self.fields["senders"]
+        senders.queryset = nodes
+        senders.label_from_instance = _name_of
+        if self.instance.pk is not None:
+            senders.queryset = nodes.filter(site=self.instance.site)
+            senders.initial = self.instance.remotenode_set.all()
         # What was de-identified for one site must not become readable to another.
         self.fields["site"].disabled = self.instance.pk is not None
         for field in self.fields.values():
-            if not isinstance(field.widget, forms.CheckboxInput):
+            if not isinstance(
+                field.widget, (forms.CheckboxInput, forms.CheckboxSelectMultiple)
+            ):
                 field.widget.attrs["class"] = "input"
 
     def clean(self) -> dict[str, object] | None:
         cleaned = super().clean() or {}
         site = cleaned.get("site")
+        if site and any(node.site_id != site.pk for node in cleaned.get("senders", [])):
+            self.add_error("senders", "A sender must belong to the profile's site.")
         if site and cleaned.get("active") and cleaned.get("applies_to_site"):
             others = DeidentificationProfile.objects.filter(
                 site=site, active=True, applies_to_site=True
@@ -93,6 +114,11 @@ class ProfileForm(forms.ModelForm):  # type: ignore[type-arg]
                     f"“{others[0].name}” applies to the whole site already. Change that one first.",
                 )
         return cleaned
+
+
+def _name_of(node: RemoteNode) -> str:
+    taken = node.deidentification_id is not None and f", has “{node.deidentification}”"
+    return f"{node.name} ({node.ae_title}, {node.site}{taken or ''})"
 
 
 class VaultForm(forms.Form):
@@ -139,7 +165,10 @@ def profile(request: HttpRequest, profile_id: int | None = None) -> HttpResponse
         )
     form = ProfileForm(request.POST or None, instance=found, user=request.user)
     if request.method == "POST" and form.is_valid():
-        save_profile(form.save(commit=False), request.user, address=address_of(request))
+        save_profile(
+            form.save(commit=False), request.user, senders=form.cleaned_data["senders"],
+            address=address_of(request),
+        )  # fmt: skip
         messages.success(request, "The profile is saved. It counts for what comes from now on.")
         return redirect("receiving:privacy")
     status = 422 if form.errors else 200
