@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from typing import Any
+from uuid import uuid4
 
 from django.conf import settings
 from django.utils import timezone
@@ -31,6 +32,7 @@ from workstation.receiving.models import (
     Quarantined,
     RetentionRule,
     Upload,
+    UploadedFile,
 )
 from workstation.reporting.models import Origin, Report, ReportSection, Sentence, Version
 from workstation.worklist.models import AssemblyRule
@@ -86,6 +88,9 @@ def build() -> House:
         by=own,
     )  # fmt: skip
     upload = Upload.objects.create(site=site, user=own, started_at=timezone.now())
+    file = UploadedFile.objects.create(
+        upload=upload, key=uuid4(), fingerprint="f" * 64, name=IMAGE, size=9
+    )
     held = Quarantined.objects.create(
         site=site, source="upload:1", filename=IMAGE, code="not_dicom", reason=SCRIPT, size=1,
         sha256="0" * 64, upload=upload,
@@ -132,6 +137,11 @@ def build() -> House:
             },
             "receiving:upload-files": {"pk": upload.pk},
             "receiving:upload-finish": {"pk": upload.pk},
+            "receiving:upload-known": {"pk": upload.pk},
+            "receiving:upload-state": {"pk": upload.pk},
+            "receiving:uploaded-file": {"pk": file.pk},
+            "receiving:quarantine-bytes": {"pk": held.pk},
+            "receiving:correct": {"pk": held.pk},
             "receiving:release": {"pk": held.pk},
             "receiving:discard": {"pk": held.pk},
             **{

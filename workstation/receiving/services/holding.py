@@ -24,16 +24,13 @@ def quarantine(
 ) -> Outcome:
     """Keep refused bytes with their reason. A sender that tries again adds no second row."""
     storage.put_in_quarantine(staged)
-    held, _ = Quarantined.objects.get_or_create(
-        site=site,
-        sha256=staged.sha256,
-        code=refusal.code,
-        source=source,
-        upload=upload,
-        filename=filename[-255:],
-        state=QuarantineState.HELD,
-        defaults={"reason": refusal.reason, "size": staged.size},
-    )
+    known = {
+        "site": site, "sha256": staged.sha256, "code": refusal.code, "source": source,
+        "upload": upload, "filename": filename[-255:], "state": QuarantineState.HELD,
+    }  # fmt: skip
+    held = Quarantined.objects.filter(**known).first()
+    if held is None:
+        held = Quarantined.objects.create(**known, reason=refusal.reason, size=staged.size)
     publish(site.pk, "quarantine")
     return Outcome(
         Result.QUARANTINED, refusal.code, refusal.reason, quarantined_id=held.pk

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from functools import partial
+from typing import BinaryIO
 
 from django.db import transaction
 from django.utils import timezone
@@ -28,16 +29,10 @@ def release(held: Quarantined, user: User, *, address: str = "") -> Outcome:
     Accepted bytes leave the quarantine; refused ones stay, with the reason of today.
     """
     with transaction.atomic():
-        _locked(held)
-    try:
-        file = storage.quarantine_opened(held.sha256)
-    except storage.BytesMissing:
-        raise CannotHandle(
-            "The bytes are no longer there. Discard the entry with this reason."
-        ) from None
-    with file, storage.staged(storage.chunks_of(file)) as staged:
+        locked_held(held)
+    with opened_bytes(held) as file, storage.staged(storage.chunks_of(file)) as staged:
         try:
-            outcome = _accept(held, staged)
+            outcome = take_again(held, staged)
         except NotAccepted as refusal:
             outcome = Outcome(
                 Result.QUARANTINED, refusal.code, refusal.reason, quarantined_id=held.pk
@@ -46,7 +41,17 @@ def release(held: Quarantined, user: User, *, address: str = "") -> Outcome:
     return outcome
 
 
-def _accept(held: Quarantined, staged: storage.Staged) -> Outcome:
+def opened_bytes(held: Quarantined) -> BinaryIO:
+    """The refused bytes as they came. Raises :class:`CannotHandle` when they are gone."""
+    try:
+        return storage.quarantine_opened(held.sha256)
+    except storage.BytesMissing:
+        raise CannotHandle(
+            "The bytes are no longer there. Discard the entry with this reason."
+        ) from None
+
+
+def take_again(held: Quarantined, staged: storage.Staged) -> Outcome:
     """As if it came today. Who releases an image held for its pixels has looked at them."""
     profile = profile_for(held.site, held.source)
     if profile is not None:
@@ -58,12 +63,12 @@ def _accept(held: Quarantined, staged: storage.Staged) -> Outcome:
 
 @transaction.atomic
 def _write_handled(held: Quarantined, user: User, outcome: Outcome, address: str) -> None:
-    row = _locked(held)
+    row = locked_held(held)
     if outcome.result is Result.QUARANTINED:
         row.code, row.reason = outcome.code, outcome.reason
         row.save(update_fields=["code", "reason"])
     else:
-        _finish(row, QuarantineState.RELEASED, user, outcome.result)
+        finish_held(row, QuarantineState.RELEASED, user, outcome.result)
     record(
         "quarantine", user=user, site=row.site, obj=row, remote_address=address,
         detail={"action": "release", "result": outcome.result, "code": outcome.code},
@@ -76,8 +81,8 @@ def discard(held: Quarantined, user: User, reason: str, *, address: str = "") ->
     """Delete quarantined bytes for good; the row stays, with who, when and why."""
     if not reason.strip():
         raise CannotHandle("Say why these bytes may be deleted.")
-    row = _locked(held)
-    _finish(row, QuarantineState.DISCARDED, user, reason.strip())
+    row = locked_held(held)
+    finish_held(row, QuarantineState.DISCARDED, user, reason.strip())
     record(
         "quarantine", user=user, site=row.site, obj=row, remote_address=address,
         detail={"action": "discard", "sha256": row.sha256},
@@ -85,17 +90,32 @@ def discard(held: Quarantined, user: User, reason: str, *, address: str = "") ->
     publish(row.site_id, "quarantine")
 
 
-def _locked(held: Quarantined) -> Quarantined:
+def locked_held(held: Quarantined) -> Quarantined:
+    """The row, locked. Raises :class:`CannotHandle` when it is not held any more."""
     row = Quarantined.objects.select_for_update().get(pk=held.pk)
     if row.state != QuarantineState.HELD:
         raise CannotHandle("Somebody else has handled this a moment ago.")
     return row
 
 
-def _finish(row: Quarantined, state: QuarantineState, user: User, reason: str) -> None:
+def finish_held(row: Quarantined, state: QuarantineState, user: User, reason: str) -> None:
+    """The one door out of the quarantine. The bytes go when no entry needs them any more."""
     row.state, row.handled_by, row.handled_at = state, user, timezone.now()
     row.handled_reason = reason[:255]
     row.save(update_fields=["state", "handled_by", "handled_at", "handled_reason"])
-    others = Quarantined.objects.filter(sha256=row.sha256, state=QuarantineState.HELD)
-    if not others.exists():
-        transaction.on_commit(partial(storage.remove_from_quarantine, row.sha256))
+    transaction.on_commit(partial(_forget_bytes, row.sha256))
+
+
+def _forget_bytes(sha256: str) -> None:
+    keeping = (QuarantineState.HELD, QuarantineState.CORRECTED)
+    if not Quarantined.objects.filter(sha256=sha256, state__in=keeping).exists():
+        storage.remove_from_quarantine(sha256)
+
+
+@transaction.atomic
+def note_download(held: Quarantined, user: User, *, address: str = "") -> None:
+    """Who took the refused bytes away is written down."""
+    record(
+        "download", user=user, site=held.site, obj=held, remote_address=address,
+        detail={"sha256": held.sha256},
+    )  # fmt: skip
