@@ -62,6 +62,7 @@ PERMISSIONS: dict[str, frozenset[Role]] = {
     "token.manage": _ADMINISTRATOR,
     "quarantine.view": _EVERYONE,
     "quarantine.manage": _LEAD | _ADMINISTRATOR,
+    "quarantine.download": _ADMINISTRATOR,
     "run.view": _EVERYONE,
     "run.retry": _EVERYONE,
     "retention.manage": _LEAD | _ADMINISTRATOR,
