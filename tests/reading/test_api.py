@@ -33,9 +33,10 @@ VIEW = {
     "run": {"id", "number", "state", "steps"},
     "reference": None,
     "layers": {
-        "id", "key", "series", "volume", "kind", "label", "role", "modality", "unit", "shape",
-        "affine", "dtype", "codec", "slope", "intercept", "levels", "value_range", "window",
-        "synthetic", "lossy", "model", "matrix", "registration_id", "fusion", "notices",
+        "id", "key", "series", "volume", "kind", "label", "role", "series_role", "modality",
+        "unit", "shape", "affine", "dtype", "codec", "slope", "intercept", "levels",
+        "value_range", "window", "synthetic", "lossy", "model", "matrix", "registration_id",
+        "fusion", "notices",
     },
     "outlines": {"number", "name", "color", "layer", "fused", "polygons"},
     "findings": {

@@ -281,6 +281,13 @@ def test_a_reader_corrects_a_role_on_the_page(site: Site) -> None:
     assert series().role == "CT_NATIVE"
 
 
+def test_the_study_page_shows_the_roles(case: Case) -> None:
+    client = signed_in(UserFactory(sites=[case.site]))
+    page = client.get(f"/receiving/archive/studies/{Study.objects.get().pk}/").content.decode()
+    assert "CT without contrast" in page
+    assert 'id="series-roles"' in page
+
+
 def test_who_may_not_correct_sees_no_form(site: Site) -> None:
     send(site, ct(1))
     client = signed_in(UserFactory(sites=[site], role=Role.ADMINISTRATOR))

@@ -112,6 +112,8 @@ export class LayersPanel {
     let opacity: HTMLInputElement | null = null;
     let amount: HTMLElement | null = null;
     const lines: Node[] = [detail];
+    const role = layer.series_role;
+    if (role) lines.push(h('div', { class: 'muted small', text: role.by_hand ? `${role.label} (set by hand)` : role.label, title: role.reason }));
     if (isReference) {
       lines.unshift(h('span', { class: 'badge badge--info', text: 'Reference' }));
     } else {

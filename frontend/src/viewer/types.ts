@@ -39,6 +39,8 @@ export interface Layer {
   kind: 'series' | 'heatmap' | 'segmentation';
   label: string;
   role: string;
+  /** What the archive says the series is, and why; null for maps. */
+  series_role?: { label: string; reason: string; by_hand: boolean } | null;
   modality: string;
   unit: string;
   shape: Shape;

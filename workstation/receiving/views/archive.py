@@ -21,6 +21,7 @@ from workstation.receiving.services import (
     resolve,
     with_conflicts,
 )
+from workstation.receiving.views.roles import roles_context
 
 
 @require_GET
@@ -66,9 +67,7 @@ def study(request: HttpRequest, study_id: int) -> HttpResponse:
     context: dict[str, Any] = {
         "study": found,
         "patient": found.patient,
-        "series": found.series.annotate(
-            images=Count("instances"), first=Min("instances__received_at")
-        ).order_by("series_number", "pk"),
+        **roles_context(found, request.user),
         "received": Instance.objects.filter(series__study=found).count(),
         "sources": Instance.objects.filter(series__study=found)
         .values("source")
