@@ -17,6 +17,8 @@ from workstation.analyzing.services import run_summary
 from workstation.reading.fusion_state import FusionStatus, layer_statuses
 from workstation.reading.models import FindingReview, Measurement
 from workstation.reading.services import current_run
+from workstation.receiving.models import RoleSource, Series
+from workstation.receiving.services.tagging import role_label
 from workstation.worklist.models import Case, CaseState
 from workstation.worklist.services import holds
 
@@ -126,6 +128,7 @@ def _layer(
         "kind": layer.kind,
         "label": layer.label,
         "role": layer.role,
+        "series_role": _series_role(layer.series),
         "modality": record["modality"],
         "unit": layer.unit,
         "shape": record["levels"][0]["shape"],
@@ -144,6 +147,17 @@ def _layer(
         "fusion": status.as_json(),
         "model": _model(record),
         "notices": notices,
+    }
+
+
+def _series_role(series: Series | None) -> dict[str, Any] | None:
+    """What the archive says the series is, and why; None for maps and what nobody looked at."""
+    if series is None or not series.role:
+        return None
+    return {
+        "label": role_label(series),
+        "reason": series.role_reason,
+        "by_hand": series.role_source == RoleSource.MANUAL,
     }
 
 
