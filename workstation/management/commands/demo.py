@@ -7,23 +7,27 @@ import sys
 import tempfile
 import time
 from argparse import ArgumentParser
+from datetime import datetime, timedelta
 from pathlib import Path
 from typing import Any
 
+import pydicom
 from django.conf import settings
 from django.core.management.base import BaseCommand, CommandError
 from django.db import transaction
+from pydicom.uid import generate_uid
 from pynetdicom import AE
 from pynetdicom.presentation import StoragePresentationContexts
 
 from workstation.accounts.models import Role, Site, User
 from workstation.accounts.services import create_user
 from workstation.exporting.models import Destination
-from workstation.receiving.models import Patient, RemoteNode
+from workstation.receiving.models import Patient, PriorRule, RemoteNode
 
 PASSWORD = "radfuse-demo-2026"  # printed by deploy/run; the demo listens on this machine only
 SCANNER = "DEMO_SCANNER"
 DESTINATION = "DEMO_PACS"
+PRIOR_AGE = timedelta(days=300)
 
 PEOPLE: tuple[tuple[str, Role, str, str, str], ...] = (
     ("radiologist", Role.RADIOLOGIST, "Rosa", "Demo", "demo"),
@@ -72,6 +76,22 @@ def make_people() -> None:
         (away, "ELSEWHERE", "Scanner elsewhere"),
     ):
         RemoteNode.objects.get_or_create(site=site, name=name, defaults={"ae_title": title})
+    pacs, _ = RemoteNode.objects.get_or_create(
+        site=home,
+        name="Demo PACS",
+        defaults={
+            "ae_title": DESTINATION,
+            "host": "127.0.0.1",
+            "port": settings.DEMO_DESTINATION_PORT,
+            "may_send": False,
+            "may_be_queried": True,
+        },
+    )
+    PriorRule.objects.get_or_create(
+        site=home,
+        name="Earlier CT of the same region",
+        defaults={"node": pacs, "when_modalities": "PT", "fetch_modalities": "CT", "years": 3},
+    )
     sites = {"demo": home, "elsewhere": away}
     for name, role, first, last, site in PEOPLE:
         if not User.objects.filter(username=name).exists():
@@ -105,7 +125,34 @@ def send_patients() -> None:
                 cwd=settings.BASE_DIR,
                 check=True,
             )  # fmt: skip
+            if kind == "thorax":
+                leave_prior(Path(folder), settings.RADFUSE_HOME / "demo-destination" / "priors")
             send_folder(Path(folder))
+
+
+def leave_prior(folder: Path, pacs: Path) -> None:
+    """Put last year's CT of the digital patient into the demo PACS: the same images, dated back.
+
+    The demo's prior rule finds and fetches it when the new study has arrived.
+    """
+    pacs.mkdir(parents=True, exist_ok=True)
+    for path in sorted(folder.rglob("*.dcm")):
+        image = pydicom.dcmread(path)
+        if image.Modality != "CT":
+            continue
+        for keyword in ("StudyDate", "SeriesDate", "AcquisitionDate", "ContentDate"):
+            if image.get(keyword):
+                day = datetime.strptime(str(image[keyword].value), "%Y%m%d") - PRIOR_AGE
+                setattr(image, keyword, day.strftime("%Y%m%d"))
+        for keyword in ("StudyInstanceUID", "SeriesInstanceUID", "SOPInstanceUID",
+                        "FrameOfReferenceUID"):  # fmt: skip
+            if image.get(keyword):
+                fresh = generate_uid(entropy_srcs=["prior", image[keyword].value])
+                setattr(image, keyword, fresh)
+        image.file_meta.MediaStorageSOPInstanceUID = image.SOPInstanceUID
+        image.StudyDescription = "SYNTHETIC earlier chest CT"
+        image.AccessionNumber = ""
+        image.save_as(pacs / f"prior_{image.SOPInstanceUID}.dcm")
 
 
 def send_folder(folder: Path, *, patience: float = 30.0) -> None:

@@ -1,0 +1,60 @@
+"""The demo's stand-in for a PACS, asked by DCMTK; the prior it holds is last year's CT."""
+
+from __future__ import annotations
+
+import subprocess
+from collections.abc import Iterator
+from pathlib import Path
+
+import pydicom
+import pytest
+
+from tests.conftest import need
+from tests.receiving.objects import ct
+from workstation.management.commands.demo import leave_prior
+from workstation.management.demo_pacs import start_pacs
+
+pytestmark = pytest.mark.peer
+
+
+@pytest.fixture
+def port(tmp_path: Path) -> Iterator[int]:
+    new = tmp_path / "new"
+    new.mkdir()
+    for number in (1, 2):
+        (new / f"{number}.dcm").write_bytes(ct(number))
+    leave_prior(new, tmp_path / "pacs" / "priors")
+    server = start_pacs(tmp_path / "pacs", "DEMO_PACS", 0)
+    yield server.server_address[1]
+    server.shutdown()
+
+
+def asked(port: int, program: str, *keys: str, out: Path | None = None) -> str:
+    command = [need(program), "-S", "-aec", "DEMO_PACS", "127.0.0.1", str(port)]
+    for key in ("QueryRetrieveLevel=STUDY", *keys):
+        command += ["-k", key]
+    if out is not None:
+        command += ["-od", str(out)]
+    done = subprocess.run(command, capture_output=True, text=True, check=True, timeout=60)
+    return done.stdout + done.stderr
+
+
+def test_the_prior_is_found_by_patient_date_and_modality(port: int) -> None:
+    keys = ("PatientID=PHANTOMINE-7", "StudyInstanceUID", "NumberOfStudyRelatedInstances")
+    found = asked(port, "findscu", *keys, "StudyDate=20250101-20251231", "ModalitiesInStudy=CT")
+    assert "20250311" in found and "[2 ]" in found
+    assert "20250311" not in asked(port, "findscu", *keys, "StudyDate=20260101-")
+    assert "20250311" not in asked(port, "findscu", *keys, "ModalitiesInStudy=MR")
+
+
+def test_the_prior_is_fetched_with_its_own_uids(port: int, tmp_path: Path) -> None:
+    prior = pydicom.dcmread(next((tmp_path / "pacs" / "priors").iterdir()))
+    new = pydicom.dcmread(tmp_path / "new" / "1.dcm")
+    out = tmp_path / "out"
+    out.mkdir()
+    asked(port, "getscu", f"StudyInstanceUID={prior.StudyInstanceUID}", out=out)
+    fetched = [pydicom.dcmread(path) for path in out.iterdir()]
+    assert len({image.SOPInstanceUID for image in fetched}) == 2
+    assert {image.StudyInstanceUID for image in fetched} == {prior.StudyInstanceUID}
+    assert prior.StudyInstanceUID != new.StudyInstanceUID
+    assert prior.PatientID == new.PatientID
