@@ -31,7 +31,7 @@ from tests.factories import RemoteNodeFactory
 from tests.receiving.conftest import files_below
 from tests.receiving.objects import NAME, ct, dataset, encode, structure_set
 from workstation.accounts.models import Site
-from workstation.receiving import listener as module
+from workstation.receiving import storage
 from workstation.receiving.listener import Listener, start_listener
 from workstation.receiving.models import Instance, Patient, Quarantined
 from workstation.receiving.storage import StorageFull, path_of
@@ -116,7 +116,7 @@ def test_a_full_disk_is_answered_as_out_of_resources(
 
     association = associate(listener.port)
     with monkeypatch.context() as patch:
-        patch.setattr(module, "store_instance", full)
+        patch.setattr(storage, "archive", full)
         assert association.send_c_store(readable(ct(1))).Status == 0xA700
     assert association.send_c_store(readable(ct(1))).Status == 0x0000
     association.release()

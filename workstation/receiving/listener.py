@@ -1,29 +1,37 @@
-"""The DICOM listener: C-ECHO and C-STORE (Verification and Storage SCP, PS3.4 annexes A and B).
+"""The DICOM listener: Verification and Storage SCP (PS3.4 annexes A and B), and what
+``network/commitment.py`` and ``network/performed_steps.py`` add.
 
-Datasets are written as they came over the wire, behind a file meta group of our own; nothing is
-decoded. A dropped association keeps what came before: every object is stored by itself.
+Data sets are stored as they came over the wire, behind a file meta group of our own; nothing is
+decoded. A dropped association keeps what came before: every object is answered by itself.
 """
 
 from __future__ import annotations
 
 import errno
 import logging
-from dataclasses import dataclass
+import socket
+import threading
+from dataclasses import dataclass, field
+from functools import partial
 
 import pynetdicom
 from django.conf import settings
 from django.db import DatabaseError, connection
 from pydicom.dataset import Dataset
-from pynetdicom import AE, ALL_TRANSFER_SYNTAXES, AllStoragePresentationContexts, evt
+from pynetdicom import AE, evt
 from pynetdicom.events import Event
+from pynetdicom.presentation import build_context
 from pynetdicom.sop_class import Verification
-from pynetdicom.transport import ThreadedAssociationServer
 
-from workstation.accounts.models import Site
-from workstation.receiving.models import RemoteNode
+from workstation.receiving.headers import NotAccepted, read_header
 from workstation.receiving.network import commitment, performed_steps
+from workstation.receiving.network.admitting import Refused, admit, still_admitted
+from workstation.receiving.network.grouping import GroupedStore
+from workstation.receiving.network.incoming import Incoming
+from workstation.receiving.network.links import MAXIMUM_PDU, Server
+from workstation.receiving.network.tls import CannotSecure, server_context
 from workstation.receiving.outcomes import Outcome, Result
-from workstation.receiving.services import store_instance
+from workstation.receiving.services import Arrival
 from workstation.receiving.storage import StorageFull
 
 log = logging.getLogger(__name__)
@@ -33,11 +41,12 @@ OUT_OF_RESOURCES = 0xA700
 PROCESSING_FAILURE = 0x0110
 CANNOT_UNDERSTAND = 0xC000
 """C-STORE answers (PS3.4 table B.2-1). Bytes answered with 0xC000 are kept in quarantine."""
-MAXIMUM_PDU = 131_072
-MAXIMUM_ASSOCIATIONS = 64
 COMMENT_LENGTH = 64
 STOP_SECONDS = 5.0
+BACKLOG = 128
 REJECT_PERMANENT, BY_USER, CALLING_AE_UNKNOWN = 0x01, 0x01, 0x03
+REJECT_TRANSIENT, BY_PROVIDER, CONGESTED = 0x02, 0x03, 0x01
+NOT_WRITABLE = (errno.EROFS, errno.EACCES, errno.EPERM)
 
 
 class CannotListen(Exception):
@@ -45,107 +54,159 @@ class CannotListen(Exception):
 
 
 @dataclass(frozen=True)
-class Listener:
-    """A running listener. ``port`` is the real one, also when 0 was asked for."""
+class Door:
+    """A listening socket; ``tls``: who comes in must prove who they are."""
 
-    server: ThreadedAssociationServer
-    port: int
+    socket: socket.socket
+    tls: bool = False
+
+    @property
+    def port(self) -> int:
+        """The real one, also when 0 was asked for."""
+        return int(self.socket.getsockname()[1])
+
+
+@dataclass
+class Listener:
+    """A running listener. ``port`` and ``tls_port`` are the real ones."""
+
+    doors: list[Door]
+    store: GroupedStore
+    servers: list[Server] = field(default_factory=list)
+
+    @property
+    def port(self) -> int:
+        return self.doors[0].port
+
+    @property
+    def tls_port(self) -> int:
+        return next(door.port for door in self.doors if door.tls)
 
     def stop(self) -> None:
         """Refuse new associations and end the open ones; an object being stored is finished."""
         # Others are waiting for their peer to begin or, rejected, to hang up: nothing to lose.
-        busy = [peer for peer in self.server.active_associations if peer.is_established]
-        self.server.shutdown()
+        busy = [
+            peer
+            for server in self.servers
+            for peer in server.active_associations
+            if peer.is_established
+        ]
+        for server in self.servers:
+            server.shutdown()
         for association in busy:
             association.abort()
         for association in busy:
             association.join(STOP_SECONDS)
+        self.store.stop()
 
 
-def start_listener(host: str, port: int, ae_title: str) -> Listener:
-    """Listen in threads of this process. Raises :class:`CannotListen`."""
-    _keep_identifiers_out_of_logs()
-    ae = AE(ae_title=ae_title)
-    ae.maximum_pdu_size = MAXIMUM_PDU
-    ae.maximum_associations = MAXIMUM_ASSOCIATIONS
-    ae.add_supported_context(Verification, list(ALL_TRANSFER_SYNTAXES[:4]))
-    for context in AllStoragePresentationContexts:
-        ae.add_supported_context(context.abstract_syntax, list(ALL_TRANSFER_SYNTAXES))
-    for context in [*commitment.CONTEXTS, *performed_steps.CONTEXTS]:
-        ae.add_supported_context(context.abstract_syntax, context.transfer_syntax)
-    handlers = [
-        *commitment.HANDLERS,
-        *performed_steps.HANDLERS,
-        (evt.EVT_REQUESTED, refuse_unknown_caller),
-        (evt.EVT_C_STORE, store),
-        (evt.EVT_RELEASED, close_database),
-        (evt.EVT_ABORTED, close_database),
-    ]
+def open_doors(host: str, port: int, tls_port: int | None = None) -> list[Door]:
+    """Bind the plain port and, if there is one, the TLS port. Raises :class:`CannotListen`."""
+    doors = [Door(_bound(host, port))]
+    if tls_port is not None:
+        doors.append(Door(_bound(host, tls_port), tls=True))
+    return doors
+
+
+def _bound(host: str, port: int) -> socket.socket:
     try:
-        server = ae.start_server((host, port), block=False, evt_handlers=handlers)
+        family = socket.AF_INET6 if ":" in host else socket.AF_INET
+        return socket.create_server((host, port), family=family, backlog=BACKLOG)
     except OSError as error:
         raise CannotListen(_why(error, host, port)) from error
-    return Listener(server, server.server_address[1])
 
 
 def _why(error: OSError, host: str, port: int) -> str:
     if error.errno == errno.EADDRINUSE:
         return (
             f"Port {port} on {host} is used by another program. Stop it, or choose another port "
-            "with RADFUSE_DICOM_PORT."
+            "with RADFUSE_DICOM_PORT or RADFUSE_DICOM_TLS_PORT."
         )
     if error.errno == errno.EACCES:
         return f"This user may not listen on port {port}. Choose one above 1023."
     return f"Cannot listen on {host} port {port}: {error.strerror}."
 
 
-def _keep_identifiers_out_of_logs() -> None:
-    """pynetdicom prints whole requests, with patient data, unless told not to."""
+def start_listener(
+    host: str, port: int, ae_title: str, tls_port: int | None = None
+) -> Listener:
+    """Listen in threads of this process. Raises :class:`CannotListen`."""
+    return serve(open_doors(host, port, tls_port), ae_title)
+
+
+def serve(doors: list[Door], ae_title: str) -> Listener:
+    """Accept associations at these doors in threads of this process.
+
+    Raises :class:`CannotListen`.
+    """
+    _configure_pynetdicom()
+    ae = AE(ae_title=ae_title)
+    ae.maximum_pdu_size = MAXIMUM_PDU
+    ae.maximum_associations = settings.DICOM_MAX_ASSOCIATIONS
+    ae.acse_timeout = settings.DICOM_ACSE_SECONDS
+    ae.dimse_timeout = settings.DICOM_DIMSE_SECONDS
+    ae.network_timeout = settings.DICOM_IDLE_SECONDS
+    try:
+        tls = server_context() if any(door.tls for door in doors) else None
+    except CannotSecure as error:
+        raise CannotListen(str(error)) from error
+    listener = Listener(doors, GroupedStore())
+    contexts = [build_context(Verification), *commitment.CONTEXTS, *performed_steps.CONTEXTS]
+    handlers = [
+        (evt.EVT_REQUESTED, admit_or_refuse),
+        (evt.EVT_C_STORE, partial(store, group=listener.store)),
+        *commitment.HANDLERS,
+        *performed_steps.HANDLERS,
+    ]
+    for door in doors:
+        server = Server(
+            ae, door.socket, contexts, handlers, pdu_seconds=settings.DICOM_DIMSE_SECONDS,
+            tls=tls if door.tls else None,
+        )  # fmt: skip
+        ae._servers.append(server)
+        listener.servers.append(server)
+        threading.Thread(target=server.serve_forever, daemon=True).start()
+    return listener
+
+
+def _configure_pynetdicom() -> None:
+    """It prints whole requests, with patient data, unless told not to; and it knows the storage
+    classes of its release only, while senders have private ones and new ones."""
     pynetdicom._config.LOG_REQUEST_IDENTIFIERS = False
     pynetdicom._config.LOG_RESPONSE_IDENTIFIERS = False
     pynetdicom._config.LOG_HANDLER_LEVEL = "none"
+    pynetdicom._config.UNRESTRICTED_STORAGE_SERVICE = True
+    # Its error messages quote what it could not decode.
+    logging.getLogger("pynetdicom").setLevel(logging.CRITICAL)
 
 
-def site_of(calling_ae_title: str) -> Site | None:
-    """The site of the node with this AE title; else the default site, if one is set."""
-    node = (
-        RemoteNode.objects.filter(ae_title=calling_ae_title, may_send=True, active=True)
-        .select_related("site")
-        .first()
-    )
-    if node is not None:
-        return node.site
-    if settings.DICOM_DEFAULT_SITE:
-        return Site.objects.filter(code=settings.DICOM_DEFAULT_SITE).first()
-    return None
-
-
-def _caller(event: Event) -> str:
-    return str(event.assoc.requestor.primitive.calling_ae_title).strip()
-
-
-def refuse_unknown_caller(event: Event) -> None:
-    """Reject the association unless its calling AE title belongs to a site."""
+def admit_or_refuse(event: Event) -> None:
+    """Reject the association unless its caller is known."""
+    answer = None
     try:
-        known = site_of(_caller(event)) is not None
+        admit(event)
+    except Refused as reason:
+        log.warning("association refused: %s", reason)
+        answer = REJECT_PERMANENT, BY_USER, CALLING_AE_UNKNOWN
     except DatabaseError as error:
         log.error("association refused: database error %s", type(error).__name__)
-        known = False
-    if not known:
-        log.warning("association refused: unknown calling AE title")
-        event.assoc.acse.send_reject(REJECT_PERMANENT, BY_USER, CALLING_AE_UNKNOWN)
-        event.assoc.kill()
+        answer = REJECT_TRANSIENT, BY_PROVIDER, CONGESTED
+    finally:
+        # An association may be silent for minutes; it holds no connection meanwhile.
         connection.close()
+    if answer is not None:
+        event.assoc.acse.send_reject(*answer)
+        event.assoc.kill()
 
 
-def store(event: Event) -> int | Dataset:
+def store(event: Event, group: GroupedStore) -> int | Dataset:
     """C-STORE: keep the bytes, write the rows, then answer; never answer success before that."""
-    caller = _caller(event)
+    data_set = event.request.DataSet
+    assert isinstance(data_set, Incoming)
     try:
-        site = site_of(caller)
-        if site is None:
-            return _answer(PROCESSING_FAILURE, "calling AE title no longer known")
-        outcome = store_instance(site, [event.encoded_dataset()], source=f"dimse:{caller}")
+        return _status_of(_store(event, data_set, group))
+    except NotAdmitted:
+        return _answer(PROCESSING_FAILURE, "calling AE title no longer known")
     except StorageFull:
         log.error("archive disk full: an object was refused")
         return _answer(OUT_OF_RESOURCES, "archive disk full")
@@ -156,8 +217,28 @@ def store(event: Event) -> int | Dataset:
         return _answer(PROCESSING_FAILURE, "database not available, send again")
     except OSError as error:
         log.error("object not stored: %s (errno %s)", type(error).__name__, error.errno)
+        if error.errno in NOT_WRITABLE:
+            return _answer(OUT_OF_RESOURCES, "archive disk cannot be written")
         return _answer(PROCESSING_FAILURE, "archive disk error, send again")
-    return _status_of(outcome)
+    finally:
+        data_set.discard()
+
+
+class NotAdmitted(Exception):
+    """The node was switched off while its association was open."""
+
+
+def _store(event: Event, data_set: Incoming, group: GroupedStore) -> Outcome:
+    caller = still_admitted(event)
+    if caller is None:
+        raise NotAdmitted
+    staged = data_set.finish()
+    try:
+        header = read_header(staged.path)
+    except NotAccepted:
+        header = None  # refused, with its reason, where it is stored
+    source = f"dimse:{caller.ae_title}"
+    return group.store(Arrival(caller.site, staged, source, header=header))
 
 
 def _status_of(outcome: Outcome) -> int | Dataset:
@@ -171,8 +252,3 @@ def _answer(status: int, comment: str) -> Dataset:
     answer.Status = status
     answer.ErrorComment = comment[:COMMENT_LENGTH]
     return answer
-
-
-def close_database(event: Event) -> None:
-    """Each association has a thread, and each thread its own database connection."""
-    connection.close()

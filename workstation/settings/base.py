@@ -34,6 +34,17 @@ HTTPS = env.bool("RADFUSE_HTTPS", default=True)
 DICOM_AE_TITLE = env.str("RADFUSE_AE_TITLE", default="RADFUSE")
 DICOM_HOST = env.str("RADFUSE_DICOM_HOST", default="0.0.0.0")
 DICOM_PORT = env.int("RADFUSE_DICOM_PORT", default=11112)
+DICOM_TLS_PORT = env.int("RADFUSE_DICOM_TLS_PORT", default=0)
+"""A second port, where callers must show a certificate; 0: none."""
+LISTENER_PROCESSES = env.int("RADFUSE_LISTENER_PROCESSES", default=1)
+DICOM_MAX_ASSOCIATIONS = env.int("RADFUSE_DICOM_MAX_ASSOCIATIONS", default=64)
+"""For each listener process; more are refused as "local limit exceeded"."""
+DICOM_ACSE_SECONDS = env.float("RADFUSE_DICOM_ACSE_SECONDS", default=30.0)
+"""How long a caller may take to ask for an association, and to hang up after its end."""
+DICOM_DIMSE_SECONDS = env.float("RADFUSE_DICOM_DIMSE_SECONDS", default=60.0)
+"""How long one packet (128 KiB) may take to arrive, and the answer to a message of ours."""
+DICOM_IDLE_SECONDS = env.float("RADFUSE_DICOM_IDLE_SECONDS", default=300.0)
+"""A silent association is ended after this long."""
 DICOM_DEFAULT_SITE = env.str("RADFUSE_DEFAULT_SITE", default="")
 """Code of the site that gets what unknown callers send; empty: unknown callers are refused."""
 QUIET_SECONDS = env.int("RADFUSE_QUIET_SECONDS", default=60)
@@ -48,6 +59,8 @@ DICOM_TLS_CA = env.str("RADFUSE_DICOM_TLS_CA", default="")
 """Our certificate and key, and the authorities that we trust; files in PEM."""
 DEMO_DESTINATION_PORT = env.int("RADFUSE_DEMO_DESTINATION_PORT", default=11113)
 """Where the demo's stand-in for a hospital PACS listens (``deploy/run`` only)."""
+DICOMWEB_ORIGINS = env.list("RADFUSE_DICOMWEB_ORIGINS", default=[])
+"""Web viewers on another origin (OHIF) that may call DICOMweb with a token."""
 MAX_UPLOAD_BYTES = env.int("RADFUSE_MAX_UPLOAD_BYTES", default=8 * 1024**3)
 UPLOAD_DAYS = env.int("RADFUSE_UPLOAD_DAYS", default=7)
 """Half-sent files of a browser upload are kept this long after its last byte."""
@@ -79,8 +92,10 @@ INSTALLED_APPS = [
     "django.contrib.humanize",
     "axes",
     "channels",
+    "corsheaders",
     "rest_framework",
     "drf_spectacular",
+    "drf_spectacular_sidecar",
     "django_filters",
     "django_htmx",
     "django_vite",
@@ -98,6 +113,7 @@ MIDDLEWARE = [
     "django.middleware.security.SecurityMiddleware",
     "whitenoise.middleware.WhiteNoiseMiddleware",
     "csp.middleware.CSPMiddleware",
+    "corsheaders.middleware.CorsMiddleware",
     "django.contrib.sessions.middleware.SessionMiddleware",
     "django.middleware.common.CommonMiddleware",
     "django.middleware.csrf.CsrfViewMiddleware",
@@ -240,6 +256,13 @@ CONTENT_SECURITY_POLICY = {
     }
 }
 
+# --- other origins: DICOMweb only, by token, never with the session's cookie ------------------
+CORS_ALLOWED_ORIGINS = DICOMWEB_ORIGINS
+CORS_URLS_REGEX = r"^/dicomweb/"
+CORS_ALLOW_CREDENTIALS = False
+CORS_ALLOW_METHODS = ["GET", "POST", "OPTIONS"]
+CORS_EXPOSE_HEADERS = ["Content-Type", "Warning"]
+
 # --- REST -------------------------------------------------------------------------------------
 REST_FRAMEWORK = {
     "DEFAULT_AUTHENTICATION_CLASSES": ["rest_framework.authentication.SessionAuthentication"],
@@ -249,7 +272,14 @@ REST_FRAMEWORK = {
     "DEFAULT_PAGINATION_CLASS": "rest_framework.pagination.PageNumberPagination",
     "PAGE_SIZE": 50,
 }
-SPECTACULAR_SETTINGS = {"TITLE": "Radfuse", "VERSION": "0.1.0", "SERVE_INCLUDE_SCHEMA": False}
+SPECTACULAR_SETTINGS = {
+    "TITLE": "Radfuse",
+    "VERSION": "0.1.0",
+    "SERVE_INCLUDE_SCHEMA": False,
+    # Scripts and styles of the page that shows the description: our own copies.
+    "SWAGGER_UI_DIST": "SIDECAR",
+    "SWAGGER_UI_FAVICON_HREF": "SIDECAR",
+}
 
 # --- logs: never patient data -----------------------------------------------------------------
 LOGGING = {

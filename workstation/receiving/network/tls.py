@@ -1,4 +1,4 @@
-"""TLS for associations that we open: our certificate, the CA we trust, and whom we reached.
+"""TLS of the DICOM network: our certificate, the CA we trust, and who is at the other end.
 
 Names in DICOM are AE titles, not hosts, and most archives are reached by an address that their
 certificate does not name. So a peer is proved by the CA alone, or, where the node names one, by
@@ -36,6 +36,31 @@ def client_context() -> ssl.SSLContext:
             context.load_cert_chain(
                 settings.DICOM_TLS_CERTIFICATE, settings.DICOM_TLS_KEY or None
             )
+    except OSError as error:  # ssl.SSLError is one
+        raise CannotSecure(
+            "The TLS files cannot be read; check RADFUSE_DICOM_TLS_CERTIFICATE, "
+            "RADFUSE_DICOM_TLS_KEY and RADFUSE_DICOM_TLS_CA."
+        ) from error
+    return context
+
+
+def server_context() -> ssl.SSLContext:
+    """A context for associations that we accept: who calls must show a certificate of our CA.
+
+    Raises :class:`CannotSecure`.
+    """
+    files = settings.DICOM_TLS_CERTIFICATE, settings.DICOM_TLS_KEY, settings.DICOM_TLS_CA
+    if not all(files):
+        raise CannotSecure(
+            "The TLS port needs RADFUSE_DICOM_TLS_CERTIFICATE, RADFUSE_DICOM_TLS_KEY and "
+            "RADFUSE_DICOM_TLS_CA."
+        )
+    context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+    context.minimum_version = ssl.TLSVersion.TLSv1_2
+    context.verify_mode = ssl.CERT_REQUIRED
+    try:
+        context.load_cert_chain(files[0], files[1])
+        context.load_verify_locations(files[2])
     except OSError as error:  # ssl.SSLError is one
         raise CannotSecure(
             "The TLS files cannot be read; check RADFUSE_DICOM_TLS_CERTIFICATE, "

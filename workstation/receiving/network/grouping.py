@@ -1,0 +1,113 @@
+"""Objects of all associations share transactions: whoever arrives while one is written waits for
+the next, with all others that came meanwhile.
+
+One thread of each process writes, over one database connection. A transaction and its waiting for
+the disk cost as much for eight objects as for one.
+"""
+
+from __future__ import annotations
+
+import logging
+import queue
+import threading
+from concurrent.futures import Future
+
+from django.db import DatabaseError, InterfaceError, OperationalError, connection
+
+from workstation.receiving.outcomes import Outcome
+from workstation.receiving.services import Arrival, store_many
+from workstation.receiving.storage import StorageFull
+
+log = logging.getLogger(__name__)
+
+MOST_TOGETHER = 64
+
+
+class GroupedStore:
+    """Stores what many threads hand in. One for each process, made after forking."""
+
+    def __init__(self) -> None:
+        self._waiting: queue.SimpleQueue[tuple[Arrival, Future[Outcome]] | None]
+        self._waiting = queue.SimpleQueue()
+        self._thread = threading.Thread(target=self._run, name="grouped-store", daemon=True)
+        self._thread.start()
+
+    def store(self, arrival: Arrival) -> Outcome:
+        """As :func:`store_many` with one arrival, when its group is committed."""
+        future: Future[Outcome] = Future()
+        self._waiting.put((arrival, future))
+        return future.result()
+
+    def stop(self) -> None:
+        """Write what waits, and end."""
+        self._waiting.put(None)
+        self._thread.join()
+
+    def _run(self) -> None:
+        try:
+            while True:
+                group = self._next()
+                if group:
+                    self._write(group)
+                else:
+                    return
+        finally:
+            connection.close()
+
+    def _next(self) -> list[tuple[Arrival, Future[Outcome]]]:
+        """What waits now, at least one; empty at the end."""
+        first = self._waiting.get()
+        if first is None:
+            return []
+        group = [first]
+        while len(group) < MOST_TOGETHER and not self._waiting.empty():
+            item = self._waiting.get()
+            if item is None:
+                self._waiting.put(None)
+                break
+            group.append(item)
+        return group
+
+    def _write(self, group: list[tuple[Arrival, Future[Outcome]]]) -> None:
+        try:
+            _connect()
+            outcomes = store_many([arrival for arrival, _ in group])
+        except (OperationalError, InterfaceError) as error:
+            # The database is away or went away; senders keep their copies and send again.
+            connection.close()
+            _fail(group, error)
+        except (DatabaseError, StorageFull, OSError) as error:
+            self._one_by_one(group, error)
+        except Exception as error:
+            log.exception("objects not stored")
+            self._one_by_one(group, error)
+        else:
+            for (_, future), outcome in zip(group, outcomes, strict=True):
+                future.set_result(outcome)
+
+    def _one_by_one(
+        self, group: list[tuple[Arrival, Future[Outcome]]], error: Exception
+    ) -> None:
+        """One of them must not take the others with it."""
+        connection.close()
+        if len(group) == 1:
+            _fail(group, error)
+            return
+        log.warning("a group of %d is stored one by one: %s", len(group), type(error).__name__)
+        for item in group:
+            self._write([item])
+
+
+def _fail(group: list[tuple[Arrival, Future[Outcome]]], error: BaseException) -> None:
+    for _, future in group:
+        future.set_exception(error)
+
+
+def _connect() -> None:
+    """Open the connection if there is none. On SQLite a commit must reach the disk before the
+    sender is told: elsewhere in the product a power cut may cost the last seconds."""
+    if connection.connection is None:
+        connection.ensure_connection()
+        if connection.vendor == "sqlite":
+            with connection.cursor() as cursor:
+                cursor.execute("PRAGMA synchronous=FULL")
