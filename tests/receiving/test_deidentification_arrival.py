@@ -4,10 +4,13 @@ from __future__ import annotations
 
 import base64
 import secrets
+from pathlib import Path
 from typing import Any
 
 import pydicom
 import pytest
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
 
 from tests.factories import RemoteNodeFactory, SiteFactory, UserFactory
 from tests.receiving.conftest import files_below
@@ -264,3 +267,41 @@ def test_too_much_is_not_shown_on_a_page(
     with pytest.raises(CannotOpen):
         open_vault(user, site, REASON)
     assert len(open_vault(user, site, REASON, as_file=True)) == 2
+
+
+# --- broken files --------------------------------------------------------------------------------
+
+
+def test_malformed_files_end_stored_or_quarantined(
+    site: Site, profile: DeidentificationProfile, real_data: Path
+) -> None:
+    folder = real_data / "dicom-variety/malformed"
+    results = {
+        path.name: store(site, path.read_bytes()).result
+        for path in sorted(folder.iterdir())
+        if path.is_file()
+    }
+    assert set(results.values()) == {Result.STORED, Result.QUARANTINED}
+    for instance in Instance.objects.all():
+        assert archived(instance).PatientIdentityRemoved == "YES"
+
+
+@settings(max_examples=60, deadline=None, suppress_health_check=list(HealthCheck))
+@given(place=st.floats(0, 1, exclude_max=True), byte=st.integers(0, 255), cut=st.booleans())
+def test_damaged_files_end_deidentified_or_quarantined(
+    site: Site, profile: DeidentificationProfile, place: float, byte: int, cut: bool
+) -> None:
+    data = bytearray(ct(1))
+    at = int(place * len(data))
+    if cut:
+        del data[at:]
+    else:
+        data[at] = byte
+    outcome = store(site, bytes(data))
+    if outcome.result in (Result.STORED, Result.REPEATED):
+        result = archived(Instance.objects.get(pk=outcome.instance_id))
+        assert result.PatientIdentityRemoved == "YES"
+        assert result.PatientID == result.PatientName
+        assert "PHANTOMINE-7" not in str(result)
+    else:
+        assert outcome.result is Result.QUARANTINED
