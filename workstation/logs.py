@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+import re
 import traceback
 from types import TracebackType
 
@@ -11,11 +12,18 @@ Raised = (
 )
 
 
+DICOMWEB_PATH = re.compile(r"/dicomweb/.*")
+
+
 class WithoutValues(logging.Formatter):
     """Where an error came from and of what kind, never its message.
 
     Libraries put the value they stumbled over into the message, and that can be a patient's name.
+    Paths of DICOMweb requests are made of UIDs, and Django logs the path of a refused request.
     """
+
+    def formatMessage(self, record: logging.LogRecord) -> str:
+        return DICOMWEB_PATH.sub("/dicomweb/...", super().formatMessage(record))
 
     def formatException(self, ei: Raised) -> str:
         lines: list[str] = []

@@ -10,6 +10,7 @@ urlpatterns = [
     path("", include("workstation.worklist.urls")),
     path("accounts/", include("workstation.accounts.urls")),
     path("receiving/", include("workstation.receiving.urls")),
+    path("dicomweb/", include("workstation.receiving.dicomweb.urls")),
     path("runs/", include("workstation.analyzing.urls")),
     path("", include("workstation.reading.urls")),
     path("reports/", include("workstation.reporting.urls")),

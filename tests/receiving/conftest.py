@@ -6,6 +6,11 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from django.test import Client
+
+from tests.factories import SiteFactory, UserFactory
+from tests.receiving.dicomweb import client_with_token
+from workstation.accounts.models import Role
 
 
 @pytest.fixture(autouse=True)
@@ -23,3 +28,11 @@ def home(settings: Any, tmp_path: Path) -> Path:
 
 def files_below(folder: Path) -> list[Path]:
     return [path for path in folder.rglob("*") if path.is_file()]
+
+
+@pytest.fixture
+def web(db: None) -> Client:
+    """A program with a token for everything at the site ``north``."""
+    site = SiteFactory(code="north")
+    owner = UserFactory(role=Role.ADMINISTRATOR, sites=[site])
+    return client_with_token(owner, site)

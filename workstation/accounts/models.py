@@ -16,7 +16,9 @@ class SiteQuerySet(models.QuerySet[Any]):
         if not user.is_authenticated or not user.is_active:
             return self.none()
         path = self.model.SITE_PATH
-        return self.filter(**{f"{path}__in": user.sites.all()})
+        rows = self.filter(**{f"{path}__in": user.sites.all()})
+        token = getattr(user, "token", None)
+        return rows if token is None else rows.filter(**{path: token.site_id})
 
 
 class SiteRow(models.Model):
@@ -52,6 +54,8 @@ class User(AbstractUser):
     role = models.CharField(max_length=20, choices=Role, default=Role.RADIOLOGIST)
     sites = models.ManyToManyField(Site, related_name="users", blank=True)
     title = models.CharField(max_length=100, blank=True, help_text="Printed under a signature.")
+    token: AccessToken | None = None
+    """Set for a request that came with an access token: it narrows rows and permissions."""
 
     @property
     def display_name(self) -> str:
@@ -62,6 +66,12 @@ class TokenScope(models.TextChoices):
     READ = "read", "Search and retrieve"
     WRITE = "write", "Store"
     BOTH = "both", "Search, retrieve and store"
+
+    @property
+    def permissions(self) -> frozenset[str]:
+        """What a token of this scope may do, of what its owner may do."""
+        read, write = frozenset({"dicomweb.read"}), frozenset({"dicomweb.write"})
+        return {"read": read, "write": write, "both": read | write}[self.value]
 
 
 class AccessToken(SiteRow):

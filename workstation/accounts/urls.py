@@ -4,10 +4,13 @@ from __future__ import annotations
 
 from django.urls import path
 
+from workstation.accounts.token_views import token_revoke, tokens_page
 from workstation.accounts.views import SignInView, SignOutView
 
 app_name = "accounts"
 urlpatterns = [
     path("sign-in/", SignInView.as_view(), name="sign-in"),
     path("sign-out/", SignOutView.as_view(), name="sign-out"),
+    path("tokens/", tokens_page, name="tokens"),
+    path("tokens/<int:token_id>/revoke/", token_revoke, name="token-revoke"),
 ]

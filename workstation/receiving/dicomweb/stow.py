@@ -1,0 +1,190 @@
+"""STOW-RS: a multipart request becomes stored or quarantined objects (PS3.18 10.5).
+
+Each part is staged on the disk while it is read; batches go through the store verb, each in one
+transaction. What came whole is kept even if the request breaks off.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator
+from contextlib import ExitStack
+from dataclasses import dataclass, field
+
+import pydicom
+
+from workstation.accounts.models import Site
+from workstation.receiving import storage
+from workstation.receiving.dicomweb.encoding import Json, element
+from workstation.receiving.dicomweb.parsing import NotMultipart, Part
+from workstation.receiving.dicomweb.searching import url_of
+from workstation.receiving.headers import UNREADABLE
+from workstation.receiving.models import Instance
+from workstation.receiving.outcomes import Outcome, Result
+from workstation.receiving.services import store_many
+from workstation.receiving.services.storing import Arrival
+
+BATCH_FILES = 100
+BATCH_BYTES = 256 * 1024**2
+DICOM = "application/dicom"
+OUT_OF_RESOURCES, OTHER_STUDY, NOT_UNDERSTOOD = 0xA700, 0xA900, 0xC000
+DUPLICATE, CLASS_NOT_SUPPORTED = 0x0111, 0x0122
+COERCED = 0xB000
+"""Failure and warning reasons (PS3.4 B.2.3, PS3.7 C.4)."""
+REASONS = {
+    "conflicting": DUPLICATE,
+    "not_storage": CLASS_NOT_SUPPORTED,
+    "dicomdir": CLASS_NOT_SUPPORTED,
+}
+
+
+@dataclass(frozen=True)
+class Said:
+    """Who a part says it is; empty where it cannot be read."""
+
+    sop_class_uid: str = ""
+    sop_instance_uid: str = ""
+    study_instance_uid: str = ""
+
+
+@dataclass
+class Answer:
+    """What became of the parts of one request."""
+
+    stored: list[tuple[Said, int]] = field(default_factory=list)
+    """With the instance's primary key."""
+    failed: list[tuple[Said, int]] = field(default_factory=list)
+    """With the failure reason."""
+    codes: dict[str, int] = field(default_factory=dict)
+    """Why objects were not stored: code -> number, for people."""
+
+    def refuse(self, said: Said, reason: int, code: str) -> None:
+        self.failed.append((said, reason))
+        self.codes[code] = self.codes.get(code, 0) + 1
+
+    @property
+    def status(self) -> int:
+        """200 all stored, 202 some, 409 none (PS3.18 table 10.5.3-1)."""
+        if not self.failed:
+            return 200
+        return 202 if self.stored else 409
+
+
+def store(site: Site, parts: Iterable[Part], *, source: str, study: str = "") -> Answer:
+    """Take the parts of a request in. ``study``: the UID its path names, which all must have.
+
+    A full disk and a body that cannot be read end the request; what came before is kept.
+    """
+    answer = Answer()
+    waiting = iter(parts)
+    more = True
+    while more:
+        with ExitStack() as stack:
+            batch: list[tuple[Said, storage.Staged]] = []
+            more = _fill(batch, waiting, stack, answer, study)
+            _store(site, batch, source, answer)
+    return answer
+
+
+def _fill(
+    batch: list[tuple[Said, storage.Staged]], waiting: Iterator[Part], stack: ExitStack,
+    answer: Answer, study: str,
+) -> bool:  # fmt: skip
+    """Stage parts until the batch is full; whether there may be more."""
+    size = 0
+    while len(batch) < BATCH_FILES and size < BATCH_BYTES:
+        try:
+            part = next(waiting, None)
+            if part is None:
+                return False
+            if part.media_type not in (DICOM, ""):
+                answer.refuse(Said(), NOT_UNDERSTOOD, "not_application_dicom")
+                continue
+            staged = stack.enter_context(storage.staged(part.pieces()))
+        except NotMultipart:
+            answer.refuse(Said(), NOT_UNDERSTOOD, "broken_body")
+            return False
+        except storage.StorageFull:
+            answer.refuse(Said(), OUT_OF_RESOURCES, "disk_full")
+            return False
+        said = _said(staged)
+        if study and said.study_instance_uid != study:
+            answer.refuse(said, OTHER_STUDY, "other_study_than_the_path")
+            continue
+        batch.append((said, staged))
+        size += staged.size
+    return True
+
+
+def _said(staged: storage.Staged) -> Said:
+    tags = ["SOPClassUID", "SOPInstanceUID", "StudyInstanceUID"]
+    try:
+        header = pydicom.dcmread(staged.path, stop_before_pixels=True, specific_tags=list(tags))
+        return Said(*(str(header.get(tag) or "") for tag in tags))
+    except UNREADABLE:
+        return Said()
+
+
+def _store(
+    site: Site, batch: list[tuple[Said, storage.Staged]], source: str, answer: Answer
+) -> None:
+    if not batch:
+        return
+    try:
+        outcomes = store_many([Arrival(site, staged, source) for _, staged in batch])
+    except storage.StorageFull:
+        for said, _ in batch:
+            answer.refuse(said, OUT_OF_RESOURCES, "disk_full")
+        return
+    for (said, _), outcome in zip(batch, outcomes, strict=True):
+        _note(answer, said, outcome)
+
+
+def _note(answer: Answer, said: Said, outcome: Outcome) -> None:
+    if outcome.result in (Result.STORED, Result.REPEATED) and outcome.instance_id is not None:
+        answer.stored.append((said, outcome.instance_id))
+    else:
+        answer.refuse(said, REASONS.get(outcome.code, NOT_UNDERSTOOD), outcome.code)
+
+
+def as_json(answer: Answer, root: str) -> Json:
+    """The Store Instances Response Module (PS3.18 table I.1-1)."""
+    keys = [key for _, key in answer.stored]
+    rows = Instance.objects.filter(pk__in=keys).select_related("series__study").in_bulk()
+    found: Json = {}
+    studies = {rows[key].series.study for key in keys}
+    if len(studies) == 1:
+        found["00081190"] = element("UR", url_of(studies.pop(), root))
+    referenced = [_referenced(said, rows[key], root) for said, key in answer.stored]
+    if referenced:
+        found["00081199"] = {"vr": "SQ", "Value": referenced}
+    named = [pair for pair in answer.failed if pair[0].sop_instance_uid]
+    if named:
+        found["00081198"] = {"vr": "SQ", "Value": [_failed(*pair) for pair in named]}
+    nameless = [pair for pair in answer.failed if not pair[0].sop_instance_uid]
+    if nameless:
+        found["0008119A"] = {"vr": "SQ", "Value": [_failed(*pair) for pair in nameless]}
+    return dict(sorted(found.items()))
+
+
+def _referenced(said: Said, row: Instance, root: str) -> Json:
+    """As the sender calls it. One that was de-identified has another UID here: a warning."""
+    item = {
+        "00081150": element("UI", said.sop_class_uid or row.sop_class_uid),
+        "00081155": element("UI", said.sop_instance_uid or row.sop_instance_uid),
+    }
+    if said.sop_instance_uid in ("", row.sop_instance_uid):
+        item["00081190"] = element("UR", url_of(row, root))
+    else:
+        item["00081196"] = element("US", COERCED)
+    return item
+
+
+def _failed(said: Said, reason: int) -> Json:
+    item = {"00081197": element("US", reason)}
+    if said.sop_instance_uid:
+        item = {
+            "00081150": element("UI", said.sop_class_uid),
+            "00081155": element("UI", said.sop_instance_uid),
+            **item,
+        }
+    return item
