@@ -131,12 +131,14 @@ def test_pixels_that_may_show_names_are_held_until_somebody_looked(
     released = services.release(held, UserFactory(role=Role.ADMINISTRATOR, sites=[site]))
     assert released.result is Result.STORED
     assert archived(Instance.objects.get()).PatientIdentityRemoved == "YES"
+    assert Study.objects.get().notices.filter(code="burned_in", level="warn").exists()
 
 
 def test_a_profile_may_pass_them(site: Site, profile: DeidentificationProfile) -> None:
     profile.allow_burned_in = True
     profile.save()
     assert store(site, encode(dataset(1, BurnedInAnnotation="YES"))).result is Result.STORED
+    assert Study.objects.get().notices.filter(code="burned_in").count() == 1
 
 
 def test_an_identity_that_cannot_be_removed_is_held(

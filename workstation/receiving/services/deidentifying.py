@@ -23,7 +23,13 @@ from workstation.receiving.deidentification.engine import (
 )
 from workstation.receiving.deidentification.options import Dates, Options
 from workstation.receiving.headers import UNREADABLE, NotAccepted
-from workstation.receiving.models import DeidentificationProfile, RemoteNode, Study
+from workstation.receiving.models import (
+    DeidentificationProfile,
+    NoticeLevel,
+    RemoteNode,
+    Study,
+    StudyNotice,
+)
 from workstation.receiving.services.pseudonyms import VaultLocked, remember, substitutes_of
 
 FROM_SENDER, BY_RETRIEVAL = "dimse:", "retrieve:"
@@ -92,8 +98,8 @@ def deidentified(
     profile: DeidentificationProfile,
     *,
     pass_burned_in: bool = False,
-) -> Iterator[storage.Staged]:
-    """The same object without its identity, staged; who it was is in the vault.
+) -> Iterator[tuple[storage.Staged, Deidentified]]:
+    """The same object without its identity, staged, and what was found; who it was is in the vault.
 
     ``pass_burned_in``: a person has looked at the pixels. Raises :class:`NotAccepted` with the code
     ``burned_in``, ``identity_remains``, ``too_deep``, ``vault_locked`` or ``unreadable``.
@@ -104,7 +110,7 @@ def deidentified(
         remember(site, found)
         file.seek(0)
         with storage.staged(storage.chunks_of(file)) as clean:
-            yield clean
+            yield clean, found
 
 
 def write_deidentified(
@@ -151,9 +157,16 @@ def _unreadable() -> NotAccepted:
     )
 
 
-def mark_deidentified(study_id: int) -> None:
-    """The study holds objects whose identity was removed here."""
+def mark_deidentified(study_id: int, burned_in: str | None) -> None:
+    """The study holds objects whose identity was removed here; says so if their pixels were let
+    pass although a header gave a reason to look."""
     Study.objects.filter(pk=study_id, deidentified=False).update(deidentified=True)
+    if burned_in:
+        StudyNotice.objects.get_or_create(
+            study_id=study_id, code="burned_in",
+            text=f"De-identified, but its pixels may name the patient. {burned_in}",
+            defaults={"level": NoticeLevel.WARN},
+        )  # fmt: skip
 
 
 @transaction.atomic

@@ -161,10 +161,10 @@ def accept_deidentified(
 ) -> Outcome:
     """Store the de-identified form of an object. Raises :class:`NotAccepted`."""
     read_header(staged.path)  # refused for what it is before it is worked on
-    with deidentified(site, staged, profile, pass_burned_in=pass_burned_in) as clean:
+    with deidentified(site, staged, profile, pass_burned_in=pass_burned_in) as (clean, found):
         outcome = accept(site, clean, read_header(clean.path), source)
     if outcome.result is Result.STORED and outcome.study_id is not None:
-        mark_deidentified(outcome.study_id)
+        mark_deidentified(outcome.study_id, found.burned_in)
     return outcome
 
 
