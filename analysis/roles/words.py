@@ -83,7 +83,7 @@ class Group:
                 Found(word.strip("*"), LANGUAGES[language], self.means),
                 re.compile(_pattern(word, anywhere=language in _WIDE)),
             )
-            for language, word in sorted(self.words, key=lambda pair: -len(pair[1]))
+            for language, word in sorted(self.words, key=lambda pair: -len(pair[1].strip("*")))
         ]
         made += [
             (Found(shown, "", self.means), re.compile(pattern)) for shown, pattern in self.patterns

@@ -74,7 +74,7 @@ def test_roles_map_onto_the_contract() -> None:
          ["RepetitionTime 560 ms", "EchoTime 11 ms"]),
         ({"Modality": "CT", "SeriesDescription": "arteriell", **AGENT}, "text",
          ["names an agent, and SeriesDescription says 'arteriell' (German: arterial phase)"]),
-        ({"Modality": "CT", "SeriesDescription": "Serie 4"}, "none", ["neither"]),
+        ({"Modality": "CT", "SeriesDescription": "Serie 4"}, "none", ["no clear word"]),
     ],
 )  # fmt: skip
 def test_the_reason_names_what_decided(facts: dict[str, Any], by: str, words: list[str]) -> None:
@@ -365,6 +365,15 @@ def test_real_series(real_data: Path, folder: str, pattern: str, role: str) -> N
     sample = [files[0], files[len(files) // 2], files[-1]]
     decision = role_of(facts_of(dcmread(p, stop_before_pixels=True) for p in sample))
     assert decision.code == role, decision
+
+
+def test_a_low_dose_ct_beside_pet_is_one_for_attenuation_correction(real_data: Path) -> None:
+    for patient in ("STS_001", "STS_005"):
+        path = min((real_data / "sarcoma-ct-mr-pet" / patient / "CT" / "image").iterdir())
+        headers = [dcmread(path, stop_before_pixels=True)]
+        decision = role_of(facts_of(headers, study_modalities=["CT", "MR", "PT"]))
+        assert decision.code == "CT_AC"
+        assert "Exposure is 15 mAs" in decision.reason
 
 
 NOT_CORRECTED = (
