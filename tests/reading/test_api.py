@@ -29,7 +29,7 @@ VIEW = {
     "patient": {
         "name", "patient_id", "issuer", "sex", "birth_date", "age", "site", "synthetic",
     },
-    "studies": {"id", "date", "description", "accession", "modalities"},
+    "studies": {"id", "date", "description", "accession", "modalities", "from"},
     "run": {"id", "number", "state", "steps"},
     "reference": None,
     "layers": {

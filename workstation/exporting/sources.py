@@ -122,21 +122,32 @@ class Sources:
         uids: list[str] = self.reference.record["sop_instance_uids"]
         if not uids:
             raise CannotWrite("The reference volume does not say which images it was made of.")
-        site = self.version.report.case.site
-        rows = {
-            row.sop_instance_uid: row
-            for row in Instance.objects.filter(site=site, sop_instance_uid__in=uids)
-        }
+        # Of the case, not of its site: a linked patient's study lies at another site.
+        of_case = Instance.objects.filter(series__study__cases=self.version.report.case_id)
+        rows = {row.sop_instance_uid: row for row in of_case.filter(sop_instance_uid__in=uids)}
         missing = [uid for uid in uids if uid not in rows]
         if missing:
             raise CannotWrite(f"{len(missing)} source images are no longer in the archive.")
         headers = [header_of(rows[uid]) for uid in dict.fromkeys(uids)]
         spacing = float(np.linalg.norm(np.array(self.reference.record["affine"])[:3, 2]))
         for header in headers:
+            self._name_signed_patient(header)
             if not header.get("SliceThickness"):
                 # highdicom asks for it; nothing of it is written, frames carry the stored grid.
                 header.SliceThickness = format_number_as_ds(spacing)
         return headers
+
+    def _name_signed_patient(self, header: pydicom.Dataset) -> None:
+        """Images that were merged, moved or linked name another ID than the report does: what is
+        sent names the patient who was signed for."""
+        signed = self.content["patient"]
+        named = (str(header.PatientID or ""), str(header.get("IssuerOfPatientID") or ""))
+        if named == (signed["patient_id"], signed["issuer"]):
+            return
+        header.PatientID, header.PatientName = signed["patient_id"], signed["name"]
+        header.IssuerOfPatientID = signed["issuer"]
+        header.PatientBirthDate = signed["birth_date"].replace("-", "")
+        header.PatientSex = signed["sex"]
 
     @property
     def frame_of_reference_uid(self) -> str:

@@ -103,8 +103,11 @@ def _studies(case: Case) -> list[dict[str, Any]]:
             "description": study.description,
             "accession": study.accession_number,
             "modalities": sorted({series.modality for series in study.series.all()}),
+            "from": study.site.name if study.site_id != case.site_id else "",
         }
-        for study in case.studies.order_by("study_date", "pk").prefetch_related("series")
+        for study in case.studies.select_related("site")
+        .order_by("study_date", "pk")
+        .prefetch_related("series")
     ]
 
 

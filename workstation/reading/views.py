@@ -22,7 +22,7 @@ def case(request: HttpRequest, case_id: int) -> HttpResponse:
         "view", user=request.user, site=found.site, obj=found, case_id=found.pk,
         remote_address=address_of(request), detail={"what": "case"},
     )  # fmt: skip
-    studies = list(found.studies.order_by("study_date", "pk").prefetch_related("series"))
+    studies = list(found.studies.select_related("site").order_by("study_date", "pk"))
     return render(
         request,
         "reading/case.html",

@@ -29,6 +29,7 @@ REFUSED: dict[str, str] = {
     "conflicting": "Objects with an instance UID of this study, but other content, were refused.",
 }
 """Quarantine code -> what the study's reader should know."""
+MOST_NAMED = 5
 MOST_COMPARED = 50
 """A number that a site gives to everything (``0``) would make every study name all others."""
 ONE_DAY = timedelta(days=1)
@@ -51,8 +52,7 @@ def note_study_conflicts(study: Study) -> None:
     for one in same:
         others = {other.patient_id: other.patient for other in same}
         others.pop(one.patient_id)
-        texts = [_accession_text(one, patient) for patient in others.values()]
-        _set(one, ACCESSION_SHARED, texts)
+        _set(one, ACCESSION_SHARED, _accession_texts(one, list(others.values())))
     elsewhere = _same_uid_elsewhere(study)
     _set(study, UID_ELSEWHERE, [_elsewhere_text()] if elsewhere else [])
     for other in elsewhere:
@@ -110,6 +110,15 @@ def _under_one_accession(study: Study) -> list[Study]:
         return []
     rows = Study.objects.filter(site=study.site_id, accession_number=study.accession_number)
     return list(rows.select_related("patient").order_by("pk")[:MOST_COMPARED])
+
+
+def _accession_texts(study: Study, others: list[Patient]) -> list[str]:
+    if len(others) > MOST_NAMED:
+        return [
+            f"The accession number {study.accession_number} is also used for at least "
+            f"{len(others)} other patients. It identifies no order."
+        ]
+    return [_accession_text(study, other) for other in others]
 
 
 def _accession_text(study: Study, other: Patient) -> str:
