@@ -20,7 +20,8 @@ from tests.browser.mock_volumes import (
     rotation,
 )
 
-CT, PET, HEATMAP, LABELS, LOOSE = 12, 13, 20, 21, 14
+CT, PET, HEATMAP, LABELS, LOOSE, EARLY = 12, 13, 20, 21, 14, 15
+"""``EARLY`` is the first of two volumes over time of the PET series, ``PET`` the last."""
 
 
 class Case:
@@ -44,7 +45,9 @@ class Case:
             HEATMAP: heat,
             LABELS: (ball < 1).astype(np.uint8),
             LOOSE: pet,
+            EARLY: pet // 4,
         }
+        self.affines[EARLY], self.matrices[EARLY] = self.affines[PET], self.matrices[PET]
         for layer in (HEATMAP, LABELS):
             self.affines[layer], self.matrices[layer] = self.affines[CT], np.eye(4)
         self.affines[LOOSE], self.matrices[LOOSE] = self.affines[PET], np.eye(4)
@@ -54,6 +57,7 @@ class Case:
             HEATMAP: (1, 4, 4),
             LABELS: (1, 4, 4),
             LOOSE: (2, 2, 2),
+            EARLY: (2, 2, 2),
         }
         self.measurements: list[dict[str, Any]] = []
         self.reviews: dict[int, dict[str, Any]] = {}
@@ -89,6 +93,8 @@ class Case:
         return {
             "id": layer,
             "key": str(layer),
+            "series": layer,
+            "volume": {"number": 1, "count": 1, "setting": "", "main": True},
             "kind": "series",
             "role": "OTHER",
             "unit": "1",
@@ -225,17 +231,25 @@ class Case:
                     value_range=[-1024, 3000],
                     fusion={"state": "reference", "badge": "Reference"},
                 ),
-                self._layer(
-                    PET,
-                    label="PET",
-                    role="PET",
-                    modality="PT",
-                    unit="g/ml{SUVbw}",
-                    slope=0.001,
-                    window=[5, 2.5],
-                    value_range=[0, 10],
-                    registration_id=3,
-                    fusion=self.pet_fusion(),
+                *(
+                    self._layer(
+                        layer,
+                        label=label,
+                        series=PET,
+                        volume={"number": n, "count": 2, "setting": setting, "main": n == 2},
+                        role="PET",
+                        modality="PT",
+                        unit="g/ml{SUVbw}",
+                        slope=0.001,
+                        window=[5, 2.5],
+                        value_range=[0, 10],
+                        registration_id=3,
+                        fusion=self.pet_fusion(),
+                    )
+                    for layer, label, n, setting in (
+                        (EARLY, "PET early", 1, "phase 1 of 2, 0.0 s"),
+                        (PET, "PET", 2, "phase 2 of 2, 60.0 s"),
+                    )
                 ),
                 self._layer(
                     HEATMAP,
@@ -332,7 +346,7 @@ class Case:
                 "reason": body["reason"],
             }
             if body["matrix"]:
-                self.matrices[PET] = np.array(body["matrix"])
+                self.matrices[PET] = self.matrices[EARLY] = np.array(body["matrix"])
             return 200, {"fusion": self.pet_fusion(), "matrix": self.matrices[PET].tolist()}
         return 404, {"detail": "Not found."}
 

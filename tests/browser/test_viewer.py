@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
+import time
 from typing import Any
 
 import numpy as np
 import pytest
 
-from tests.browser.mock_case import CT, PET, Case
+from tests.browser.mock_case import CT, EARLY, PET, Case
 from tests.browser.mock_volumes import NODULE
 from tests.browser.viewer_page import box, canvas, drag, pixel, settle, state, until
 
@@ -243,3 +244,43 @@ def test_without_webgl_the_page_says_what_to_do(chromium: Any, served: tuple[str
     page.wait_for_selector(".viewer-message")
     assert "WebGL 2" in page.inner_text(".viewer-message")
     context.close()
+
+
+def test_a_series_of_two_volumes_is_one_row_and_one_of_them_is_shown(page: Any) -> None:
+    def row() -> Any:
+        return page.locator(f".layers-panel select[data-series='{PET}']")
+
+    page.evaluate(f"window.radfuse.goto({list(NODULE)})")
+    settle(page)
+    late = pixel(canvas(page, "axial"), page, "axial", NODULE)
+    assert row().count() == 1
+    assert row().locator("option").all_inner_texts() == [
+        "phase 1 of 2, 0.0 s", "phase 2 of 2, 60.0 s (main)",
+    ]  # fmt: skip
+    assert str(EARLY) not in state(page)["layers"]  # not wanted: not streamed
+    page.fill(f"input[data-opacity='{PET}']", "80")
+    row().focus()
+    page.keyboard.press("ArrowUp")
+    until(page, "window.radfuse.complete", 20)
+    settle(page)
+    now = state(page)
+    assert EARLY in now["visible"] and PET not in now["visible"]
+    assert now["layers"][str(EARLY)]["opacity"] == 0.8  # the looks go with the series
+    end = time.monotonic() + 10
+    # The hot nodule is white at its late uptake, red at a quarter of it.
+    while pixel(canvas(page, "axial"), page, "axial", NODULE)[1] > late[1] - 60:
+        assert time.monotonic() < end, "the early volume is not on screen"
+        settle(page)
+    assert row().evaluate("e => document.activeElement === e")  # arrow keys go on from here
+
+    page.click(".layers-panel .layer-name >> text=PET early")
+    page.keyboard.press(".")
+    until(page, f"window.radfuse.state().visible.includes({PET})", 10)
+    page.keyboard.press(".")  # at the end it stays
+    settle(page)
+    assert PET in state(page)["visible"] and EARLY not in state(page)["visible"]
+    page.keyboard.press(",")
+    until(page, f"window.radfuse.state().visible.includes({EARLY})", 10)
+    page.reload()
+    until(page, "Boolean(window.radfuse && window.radfuse.complete)")
+    assert EARLY in state(page)["visible"]  # kept with the case

@@ -125,7 +125,10 @@ export class Stage {
   removeVolume(id: number): void {
     if (!this.volumes.delete(id)) return;
     utilities.genericViewportDisplaySetMetadataProvider.remove(setId(id));
+    const images = cache.getVolume(volumeId(id))?.imageIds ?? [];
     cache.removeVolumeLoadObject(volumeId(id));
+    // A local volume puts one image per slice into the cache, which would keep its voxels alive.
+    for (const image of images) if (cache.getImageLoadObject(image)) cache.removeImageLoadObject(image, { force: true });
   }
 
   hasVolume(id: number): boolean {
