@@ -16,6 +16,7 @@ from tests.factories import (
     InstanceFactory,
     PatientFactory,
     RegistrationFactory,
+    RemoteNodeFactory,
     RunFactory,
     RunNoticeFactory,
     SeriesFactory,
@@ -29,8 +30,11 @@ from workstation.receiving.models import (
     DeidentificationProfile,
     IdentityChange,
     PatientLink,
+    PriorRule,
     Quarantined,
     RetentionRule,
+    Retrieval,
+    UnknownCaller,
     Upload,
     UploadedFile,
 )
@@ -104,6 +108,17 @@ def build() -> House:
     link = PatientLink.objects.create(
         site=site, patient=patient, other=PatientFactory(name=SCRIPT), reason=IMAGE, by=own
     )
+    node = RemoteNodeFactory(
+        site=site, name=SCRIPT, host=SCRIPT, port=104, may_be_queried=True, last_echo_error=IMAGE
+    )
+    rule = PriorRule.objects.create(site=site, name=IMAGE, node=node, fetch_modalities=SCRIPT)
+    UnknownCaller.objects.create(
+        ae_title=SCRIPT[:16], address=IMAGE, reason=SCRIPT, last_at=timezone.now()
+    )
+    retrieval = Retrieval.objects.create(
+        site=site, node=node, study_instance_uid="1.2", description=SCRIPT, modalities=IMAGE,
+        state="failed", error=SCRIPT, rule=rule,
+    )  # fmt: skip
     return House(
         site=site,
         own=own,
@@ -128,6 +143,9 @@ def build() -> House:
             "change_id": change.pk,
             "link_id": link.pk,
             "site_id": site.pk,
+            "node_id": node.pk,
+            "prior_rule_id": rule.pk,
+            "retrieval_id": retrieval.pk,
         },
         routes={
             "worklist:rule": {

@@ -55,6 +55,7 @@ PERMISSIONS: dict[str, frozenset[Role]] = {
     "node.manage": _ADMINISTRATOR,
     "retrieval.view": _EVERYONE,
     "retrieval.make": _READERS,
+    "retrieval.steer": _EVERYONE,
     "prior_rule.manage": _LEAD,
     "upload.make": _EVERYONE,
     "dicomweb.read": _EVERYONE,

@@ -7,8 +7,10 @@ from django.urls import path
 from workstation.receiving.views import (
     archive,
     identity,
+    nodes,
     privacy,
     quarantine,
+    retrievals,
     roles,
     tus,
     upload,
@@ -42,6 +44,25 @@ urlpatterns = [
     path(
         "series/<int:series_id>/role/clear/", roles.series_role_clear, name="series-role-clear"
     ),
+    path("nodes/", nodes.nodes, name="nodes"),
+    path("nodes/new/", nodes.node, name="node-new"),
+    path("nodes/caller/", nodes.caller, name="caller"),
+    path("nodes/<int:node_id>/", nodes.node, name="node"),
+    path("nodes/<int:node_id>/echo/", nodes.node_echo, name="node-echo"),
+    path("nodes/<int:node_id>/switch/", nodes.node_switch, name="node-switch"),
+    path("query/", retrievals.query, name="query"),
+    path("query/fetch/", retrievals.fetch, name="fetch"),
+    path("retrievals/", retrievals.retrievals, name="retrievals"),
+    path(
+        "retrievals/<int:retrieval_id>/cancel/", retrievals.retrieval_cancel,
+        name="retrieval-cancel",
+    ),
+    path(
+        "retrievals/<int:retrieval_id>/retry/", retrievals.retrieval_retry, name="retrieval-retry"
+    ),
+    path("prior-rules/", retrievals.prior_rules, name="prior-rules"),
+    path("prior-rules/new/", retrievals.prior_rule, name="prior-rule-new"),
+    path("prior-rules/<int:prior_rule_id>/", retrievals.prior_rule, name="prior-rule"),
     path("privacy/", privacy.profiles, name="privacy"),
     path("privacy/profiles/new/", privacy.profile, name="privacy-profile-new"),
     path("privacy/profiles/<int:profile_id>/", privacy.profile, name="privacy-profile"),

@@ -76,10 +76,13 @@ def _open(
         secured = (client_context(), None) if node.tls else None
     except CannotSecure as error:
         raise NotReached(str(error)) from error
-    link = ae.associate(
-        node.host, node.port, contexts=contexts, ae_title=node.ae_title, ext_neg=roles,
-        tls_args=secured, evt_handlers=handlers,
-    )  # fmt: skip
+    try:
+        link = ae.associate(
+            node.host, node.port, contexts=contexts, ae_title=node.ae_title, ext_neg=roles,
+            tls_args=secured, evt_handlers=handlers,
+        )  # fmt: skip
+    except (socket.gaierror, UnicodeError) as error:
+        raise NotReached("The host name of the node is not known to this server.") from error
     if not link.is_established:
         raise _why_not(link, node)
     if secured and node.certificate_subject:
@@ -110,5 +113,5 @@ def _listens(node: RemoteNode) -> bool:
     try:
         with socket.create_connection((node.host, node.port or 0), timeout=CONNECT_SECONDS):
             return True
-    except OSError:
+    except (OSError, UnicodeError):
         return False
