@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from typing import Any
 
 from django.contrib import messages
@@ -10,6 +11,8 @@ from django.db.models import Count, Q
 from django.http import HttpRequest, HttpResponse
 from django.shortcuts import get_object_or_404, redirect, render
 from django.urls import reverse
+from django.utils.html import format_html_join
+from django.utils.safestring import mark_safe
 from django.views.decorators.http import require_GET, require_POST
 
 from workstation.accounts.permissions import allowed, requires
@@ -52,6 +55,7 @@ def case_list(request: HttpRequest) -> HttpResponse:
         .order_by(*ordering(order))
     )
     page = Paginator(rows, PAGE_SIZE).get_page(request.GET.get("page"))
+    _prepare(page.object_list, request.user)
     _audit_listing(request, [case.pk for case in page])
     query = request.GET.copy()
     query.pop("page", None)
@@ -62,11 +66,30 @@ def case_list(request: HttpRequest) -> HttpResponse:
         "tabs": [(name, text, counts[name]) for name, (text, _) in TABS.items()],
         "order": order,
         "query": query.urlencode(),
-        "priorities": Priority.choices,
         "any_case": visible.exists(),
     }
     template = "worklist/_table.html" if request.htmx else "worklist/list.html"
     return render(request, template, context)
+
+
+def _prepare(cases: Iterable[Any], user: Any) -> None:
+    """What each row's template asks several times, once: looking up a claim that is not there is
+    dear in a template, and the choices of the priority are the same in every row."""
+    options = {
+        chosen: format_html_join(
+            "", '<option value="{}"{}>{}</option>',
+            (
+                (value, mark_safe(" selected") if value == chosen else "", text)
+                for value, text in Priority.choices
+            ),
+        )
+        for chosen in Priority.values
+    }  # fmt: skip
+    for case in cases:
+        claim = getattr(case, "claim", None)
+        case.reader = claim.user.display_name if claim else ""
+        case.mine = claim is not None and claim.user_id == user.pk
+        case.priority_options = options[case.priority]
 
 
 def _audit_listing(request: HttpRequest, ids: list[int]) -> None:
