@@ -50,13 +50,19 @@ class RemoteNode(SiteRow):
     class Meta:
         ordering = ["name"]
         constraints = [
-            models.UniqueConstraint(fields=["site", "name"], name="node_name"),
+            models.UniqueConstraint(
+                fields=["site", "name"], name="node_name",
+                violation_error_message="Another node of this site has this name.",
+            ),
             models.UniqueConstraint(
                 fields=["ae_title"],
                 condition=models.Q(may_send=True, active=True),
                 name="one_site_per_sender",
+                # It may be of a site that this administrator cannot see: no more than the title.
+                violation_error_message="Another active node, here or at another site, sends under "
+                "this AE title. A sender must have a title of its own.",
             ),
-        ]
+        ]  # fmt: skip
 
     def __str__(self) -> str:
         return self.name
@@ -96,7 +102,12 @@ class PriorRule(SiteRow):
 
     class Meta:
         ordering = ["name"]
-        constraints = [models.UniqueConstraint(fields=["site", "name"], name="prior_rule_name")]
+        constraints = [
+            models.UniqueConstraint(
+                fields=["site", "name"], name="prior_rule_name",
+                violation_error_message="Another rule of this site has this name.",
+            )
+        ]  # fmt: skip
 
 
 class RetrievalState(models.TextChoices):

@@ -64,12 +64,6 @@ class NodeForm(forms.ModelForm):  # type: ignore[type-arg]
             if not isinstance(field.widget, forms.CheckboxInput):
                 field.widget.attrs["class"] = "input"
 
-    def validate_unique(self) -> None:
-        """The database decides, and the verb says it in words."""
-
-    def validate_constraints(self) -> None:
-        """As above."""
-
     def clean(self) -> dict[str, object]:
         cleaned: dict[str, object] = super().clean() or {}
         profile = cleaned.get("deidentification")

@@ -132,12 +132,6 @@ class RuleForm(forms.ModelForm):  # type: ignore[type-arg]
             if not isinstance(field.widget, forms.CheckboxInput):
                 field.widget.attrs["class"] = "input"
 
-    def validate_unique(self) -> None:
-        """The database decides, and the verb says it in words."""
-
-    def validate_constraints(self) -> None:
-        """As above."""
-
 
 @require_http_methods(["GET", "POST"])
 @requires("retrieval.make")
