@@ -125,6 +125,12 @@ def test_missing_cut_and_altered_files_are_found(
     assert ("disagree" in verified("--quick")[0]) is quick
 
 
+def test_lost_bytes_come_back_when_the_object_is_sent_again(site: Site) -> None:
+    storage.remove_from_archive(Instance.objects.get(instance_number=1).sha256)
+    assert store_instance(site, [ct(1)], source="import").result is Result.REPEATED
+    assert "Each row has its bytes" in verified()[0]
+
+
 def test_an_orphan_is_found_held_and_taken_in_again(site: Site) -> None:
     lost = Instance.objects.get(instance_number=2)
     sha256 = lost.sha256

@@ -37,6 +37,9 @@ class Parcel:
 class LocalStore(FileSystemStorage):
     """A folder, named by a setting so that one place in the settings moves it."""
 
+    shards = tuple(f"{number:02x}" for number in range(256))
+    """Beginnings of names that divide all files into parts small enough for memory."""
+
     def __init__(self, setting: str, **options: Any) -> None:
         super().__init__(**options)
         self.setting = setting
@@ -99,6 +102,9 @@ class LocalStore(FileSystemStorage):
 
 class BucketStore(S3Storage):
     """A bucket of an S3-compatible store; uploads carry their SHA-256 for the store to check."""
+
+    shards = tuple("0123456789abcdef")
+    """As :attr:`LocalStore.shards`; fewer, because each listing is a request or more."""
 
     def take(self, files: Iterable[Parcel]) -> None:
         """Upload staged files under their names, unless they are there whole already."""

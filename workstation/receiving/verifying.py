@@ -22,9 +22,6 @@ from workstation.receiving.storage import (
 )
 from workstation.receiving.stores import BucketStore, LocalStore
 
-SHARDS = [f"{number:02x}" for number in range(256)]
-
-
 class Fault(StrEnum):
     MISSING = "missing"
     WRONG_SIZE = "wrong size"
@@ -62,9 +59,9 @@ def verify(tally: Tally, *, read_all: bool = True, grace: float = 60.0) -> Itera
     ``read_all``: read every file and compare its SHA-256; otherwise names and sizes only.
     ``grace``: age in seconds from which a file without a row is an orphan.
     """
-    for shard in SHARDS:
-        yield from _shard("archive", archive_store(), shard, tally, read_all, grace)
-        yield from _shard("quarantine", quarantine_store(), shard, tally, read_all, grace)
+    for label, store in (("archive", archive_store()), ("quarantine", quarantine_store())):
+        for shard in store.shards:
+            yield from _shard(label, store, shard, tally, read_all, grace)
     for label, store in (("archive", archive_store()), ("quarantine", quarantine_store())):
         for name, _, _ in store.names():
             if name != name_of(name.rpartition("/")[2]):

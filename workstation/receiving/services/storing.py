@@ -199,8 +199,15 @@ def _outcome(result: Result, row: Instance) -> Outcome:
 
 
 def _judge_repetition(found: Object, row: Instance) -> Outcome | NotAccepted:
-    same_bytes = row.sha256 == found.staged.sha256
-    if same_bytes or same_object(found.staged.path, storage.path_of(row.sha256)):
+    if row.sha256 == found.staged.sha256:
+        # Bytes that a failing disk has lost come back with the next sending.
+        storage.archive(found.staged)
+        return _outcome(Result.REPEATED, row)
+    try:
+        same = same_object(found.staged.path, storage.path_of(row.sha256))
+    except storage.BytesMissing:
+        same = False
+    if same:
         return _outcome(Result.REPEATED, row)
     return NotAccepted(
         "conflicting",
