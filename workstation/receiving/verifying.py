@@ -22,6 +22,7 @@ from workstation.receiving.storage import (
 )
 from workstation.receiving.stores import BucketStore, LocalStore
 
+
 class Fault(StrEnum):
     MISSING = "missing"
     WRONG_SIZE = "wrong size"
