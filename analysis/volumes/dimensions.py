@@ -135,7 +135,11 @@ def _first_number(value: Any) -> float | None:
 
 
 def gradient(ds: Dataset) -> Value:
-    """The diffusion gradient's direction (LPS), ``trace`` for a mean of directions."""
+    """The diffusion gradient's direction (LPS), ``trace`` for a mean of directions.
+
+    GE's older private attributes give it along the image's axes: that tells frames apart, but is no
+    direction in the patient, so it is passed on as words.
+    """
     how = str(ds.get("DiffusionDirectionality") or "").upper()
     if how == "ISOTROPIC":
         return "trace"
@@ -144,6 +148,17 @@ def gradient(ds: Dataset) -> Value:
     value: Any = ds.get("DiffusionGradientOrientation")
     if value is None:
         value = private_value(ds, 0x0019, "SIEMENS MR HEADER", 0x0E)
+    if value is None:
+        parts = [
+            _first_number(private_value(ds, 0x0019, "GEMS_ACQU_01", element))
+            for element in (0xBB, 0xBC, 0xBD)
+        ]
+        known = [part for part in parts if part is not None]
+        return (
+            "along image axes " + " ".join(f"{part:g}" for part in known)
+            if len(known) == 3 and any(known)
+            else None
+        )
     try:
         found = tuple(round(float(v), 2) + 0.0 for v in value)
     except READ_ERRORS:

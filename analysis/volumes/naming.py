@@ -205,7 +205,7 @@ def _word(name: str, text: str, facts: _Facts, alike: Sequence[_Facts]) -> str:
     if name == ACQUISITION.name:
         return f"acquisition {value:g}"
     if name == DIRECTION.name:
-        return str(value) if isinstance(value, str) else f"direction {place}"
+        return "trace" if value == "trace" else f"direction {place}"
     return text.format(value, n=place)
 
 
@@ -239,7 +239,7 @@ def speaker(settings: Sequence[Setting], slices: Sequence[int], modality: str, t
             kinds,
             slices[n] < COMPLETE * largest,
             float("inf") if b is None else b,
-            isinstance(direction, list),
+            direction not in (None, "trace"),
             0.0 if echo is None else (-echo if t2 else echo),
             0.0 if time is None else (-time if modality == "PT" else time),
             n,

@@ -251,6 +251,28 @@ def test_private_b_values(tmp_path: Path, maker: Callable[[Any, float], None]) -
     assert [v.label for v in load_all(series)] == ["DWI b 0", "DWI b 1000"]
 
 
+def test_private_ge_directions(tmp_path: Path) -> None:
+    planes = [
+        *volume(A, ImageComments="0 0 0"),
+        *volume(B, ImageComments="1 0 0"),
+        *volume(C, ImageComments="0 1 0"),
+    ]
+    series = write_classic(tmp_path, planes[::-1])
+    for path in series.paths:
+        ds = dcmread(path)
+        direction = ds.ImageComments.split()
+        _ge(ds, 1000.0 if "1" in direction else 0.0)
+        block = ds.private_block(0x0019, "GEMS_ACQU_01", create=True)
+        for element, value in zip((0xBB, 0xBC, 0xBD), direction, strict=True):
+            block.add_new(element, "DS", value)
+        ds.save_as(path)
+    found = load_all(series)
+    assert [v.label for v in found] == [
+        "DWI b 0", "DWI b 1000, direction 1", "DWI b 1000, direction 2",
+    ]  # fmt: skip
+    assert np.array_equal(found[0].volume.array, A)
+
+
 def test_derived_maps_are_apart_and_are_no_structural_contrast(tmp_path: Path) -> None:
     planes = [
         *volume(A, DiffusionBValue=0.0, ImageType=["ORIGINAL", "PRIMARY", "DIFFUSION", "NONE"]),
