@@ -326,3 +326,32 @@ def test_dcmqrscp_get_and_move(site: Site, tmp_path: Path) -> None:
         assert (row.state, row.error) == ("done", "")
     assert Instance.objects.count() == 3
     assert set(Instance.objects.values_list("sop_class_uid", flat=True)) == {CTImageStorage}
+
+
+def test_findscu_and_we_get_the_same_answer(node: RemoteNode, tmp_path: Path) -> None:
+    command = [
+        need("findscu"), "-S", "-X", "-od", str(tmp_path), "-aec", "ORTHANC", "127.0.0.1",
+        str(node.port), "-k", "QueryRetrieveLevel=STUDY", "-k", "PatientID=PHANTOMINE-7",
+        "-k", "StudyInstanceUID", "-k", "NumberOfStudyRelatedInstances",
+    ]  # fmt: skip
+    subprocess.run(command, timeout=30, check=True, capture_output=True)
+    theirs = {
+        (str(one.StudyInstanceUID), int(one.NumberOfStudyRelatedInstances))
+        for one in map(pydicom.dcmread, tmp_path.glob("rsp*"))
+    }
+    ours = find_studies(node, Question(patient_id="PHANTOMINE-7")).studies
+    assert {(one.study_instance_uid, one.instances) for one in ours} == theirs
+    assert len(theirs) == 2
+
+
+def test_movescu_has_an_archive_send_to_us(
+    listener: Listener, archive: Orthanc, node: RemoteNode
+) -> None:
+    """Somebody else asks the archive; it knows us as a destination, and we know it as a sender."""
+    archive.know("radfuse", "RADFUSE", listener.port)
+    command = [
+        need("movescu"), "-S", "-aem", "RADFUSE", "-aec", "ORTHANC", "127.0.0.1",
+        str(node.port), "-k", "QueryRetrieveLevel=STUDY", "-k", f"StudyInstanceUID={uid('study')}",
+    ]  # fmt: skip
+    subprocess.run(command, timeout=60, check=True, capture_output=True)
+    assert Instance.objects.count() == 4

@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import logging
 import socket
 from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import Any
 
+import pynetdicom
 from django.conf import settings
 from pynetdicom import AE
 from pynetdicom.association import Association
@@ -65,6 +67,7 @@ def _open(
     handlers: list[Any],
     answer_seconds: float,
 ) -> Association:
+    _keep_identifiers_out_of_logs()
     if not node.host or not node.port:
         raise NotReached("The node has no address; enter its host and port.")
     ae = AE(ae_title=settings.DICOM_AE_TITLE)
@@ -91,6 +94,14 @@ def _open(
             link.abort()
             raise NotReached("The certificate of the node carries another name than entered here.")
     return link
+
+
+def _keep_identifiers_out_of_logs() -> None:
+    """pynetdicom prints what it asks, what it is answered, and what it could not decode."""
+    pynetdicom._config.LOG_REQUEST_IDENTIFIERS = False
+    pynetdicom._config.LOG_RESPONSE_IDENTIFIERS = False
+    pynetdicom._config.LOG_HANDLER_LEVEL = "none"
+    logging.getLogger("pynetdicom").setLevel(logging.CRITICAL)
 
 
 def _why_not(link: Association, node: RemoteNode) -> NotReached:
