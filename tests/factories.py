@@ -26,6 +26,7 @@ from workstation.analyzing.models import (
     StepState,
 )
 from workstation.receiving.models import Instance, Patient, RemoteNode, Series, Study
+from workstation.receiving.names import name_key
 from workstation.worklist.models import Case, Claim
 
 PASSWORD = "correct horse battery staple"
@@ -91,6 +92,7 @@ class PatientFactory(DjangoModelFactory):
     site = factory.SubFactory(SiteFactory)
     patient_id = factory.Sequence(lambda n: f"P{n:05d}")
     name = factory.Sequence(lambda n: f"SYNTHETIC^Person{n}")
+    name_key = factory.LazyAttribute(lambda patient: name_key(patient.name))
     sex = "O"
     synthetic = True
 

@@ -9,6 +9,7 @@ from pathlib import Path
 import numpy as np
 import pydicom
 from django.test import RequestFactory
+from pydicom.dataelem import RawDataElement
 from pydicom.uid import generate_uid
 
 from analysis.contracts import (
@@ -142,10 +143,12 @@ def build(
     with_pet: bool = True,
     charset: str = "ISO_IR 192",
     person: dict[str, str] | None = None,
+    raw: dict[int, RawDataElement] | None = None,
     enhanced: bool = False,
 ) -> House:
     """Write DICOM, receive it, assemble it with the real pipeline, add known findings, claim.
 
+    ``raw``: elements whose bytes are written as they are, e.g. a name in another character set.
     ``enhanced``: the CT is one multi-frame object of two contrast phases, frames shuffled.
     """
     site = SiteFactory(name="Nordklinik")
@@ -156,6 +159,8 @@ def build(
 
     def encode(k: int, ds: pydicom.Dataset) -> None:
         ds.SpecificCharacterSet = charset
+        for tag in raw or ():
+            ds[tag] = raw[tag]
 
     pixels = rng.integers(-100, 100, SHAPE).astype(np.int16)
     if enhanced:

@@ -102,7 +102,7 @@ def _filtered(user: User, asked: dict[str, Any]) -> QuerySet[Study]:
     if asked.get("patient"):
         rows = rows.filter(patient__in=_patients(sites, asked["patient"]))
     if asked.get("accession"):
-        rows = rows.filter(accession_number__startswith=asked["accession"].strip())
+        rows = rows.filter(accession_number__istartswith=asked["accession"].strip())
     if asked.get("description"):
         rows = rows.filter(description__icontains=asked["description"].strip())
     rows = _between(rows, asked.get("date_from"), asked.get("date_to"))
@@ -128,7 +128,8 @@ def _patients(sites: list[int], text: str) -> QuerySet[Patient]:
     named = Q()
     for word in name_key(text).split():
         named &= Q(name_key__contains=f" {word}")
-    known = Q(patient_id__startswith=text.strip()) | Q(merged__patient_id__startswith=text.strip())
+    begins = text.strip()
+    known = Q(patient_id__istartswith=begins) | Q(merged__patient_id__istartswith=begins)
     return Patient.objects.filter(site__in=sites).filter((named | known) if named else known)
 
 

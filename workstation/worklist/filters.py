@@ -8,6 +8,8 @@ import django_filters
 from django import forms
 from django.db.models import Q, QuerySet
 
+from workstation.receiving.models import Patient
+from workstation.receiving.names import name_key
 from workstation.worklist.models import Case, CaseState, Priority
 
 S = CaseState
@@ -66,15 +68,20 @@ class CaseFilter(django_filters.FilterSet):
         fields: list[str] = []
 
     def search(self, rows: QuerySet[Case], name: str, value: str) -> QuerySet[Case]:
-        """Every word must occur somewhere: name, ID, accession number, title."""
+        """Every word must begin a part of the name, or occur in the ID, an accession number or
+        the title."""
+        members = Case.studies.through.objects
         for word in value.replace("^", " ").replace(",", " ").split():
+            named = Q(patient_id__icontains=word)
+            if parts := name_key(word).split():
+                named |= Q(*(Q(name_key__contains=f" {part}") for part in parts))
+            ordered = members.filter(study__accession_number__icontains=word)
             rows = rows.filter(
-                Q(patient__name__icontains=word)
-                | Q(patient__patient_id__icontains=word)
+                Q(patient__in=Patient.objects.filter(named).values("pk"))
                 | Q(title__icontains=word)
-                | Q(studies__accession_number__icontains=word)
+                | Q(pk__in=ordered.values("case"))
             )
-        return rows.distinct()
+        return rows
 
     def held_by_me(self, rows: QuerySet[Case], name: str, value: Any) -> QuerySet[Case]:
         return rows.filter(claim__user=self.request.user) if value else rows

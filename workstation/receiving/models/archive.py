@@ -36,10 +36,18 @@ class Patient(SiteRow):
 
     @property
     def display_name(self) -> str:
-        """``Family, Given Middle`` of the alphabetic group."""
-        family, _, rest = self.name.split("=")[0].partition("^")
+        """``Family, Given Middle`` of the first group that there is: alphabetic, ideographic,
+        phonetic (PS3.5 6.2.1)."""
+        group = next((group for group in self.name.split("=") if group.strip("^ ")), "")
+        family, _, rest = group.partition("^")
         given = " ".join(part for part in rest.split("^")[:2] if part)
         return f"{family}, {given}" if given else family
+
+    @property
+    def native_name(self) -> str:
+        """The further groups, e.g. ``山田 太郎 · やまだ たろう``."""
+        groups = [group for group in self.name.split("=") if group.strip("^ ")][1:]
+        return " · ".join(" ".join(part for part in group.split("^") if part) for group in groups)
 
 
 class Study(SiteRow):
@@ -75,6 +83,9 @@ class Study(SiteRow):
         indexes = [
             models.Index(fields=["site", "-study_date", "-id"], name="study_list"),
             models.Index(fields=["accession_number"], name="study_accession"),
+            # Newest first over several sites, and the same UID at another site.
+            models.Index(fields=["-study_date", "-id"], name="study_by_date"),
+            models.Index(fields=["study_instance_uid"], name="study_by_uid"),
         ]
         constraints = [
             models.UniqueConstraint(fields=["site", "study_instance_uid"], name="study_once")
