@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import copy
 import io
+import logging
 import struct
 from collections.abc import Iterator
 from typing import BinaryIO
@@ -17,12 +18,14 @@ import pydicom
 from django.utils import timezone
 from pydicom.dataset import Dataset
 from pydicom.sequence import Sequence
-from pydicom.uid import ExplicitVRLittleEndian
+from pydicom.uid import ExplicitVRBigEndian, ExplicitVRLittleEndian
 
+from workstation.receiving.dicomweb.encoding import little_endian
 from workstation.receiving.headers import UNREADABLE
 from workstation.receiving.models import Instance, Study
 from workstation.receiving.storage import BytesMissing, chunks_of, opened, path_of
 
+log = logging.getLogger(__name__)
 IDENTITY = ("PatientID", "IssuerOfPatientID", "PatientName", "PatientBirthDate", "PatientSex")
 UTF_8 = "ISO_IR 192"
 NOT_DECODED = (*UNREADABLE, RuntimeError, struct.error)
@@ -49,21 +52,23 @@ def delivered(instance: Instance, transfer_syntax: str = "*") -> tuple[str, Iter
     :class:`BytesMissing`.
     """
     stored = instance.transfer_syntax_uid
-    decode = transfer_syntax == ExplicitVRLittleEndian != stored
-    moved = is_moved(instance.series.study)
-    if decode or moved:
-        with file_of(instance) as file:
-            dataset = pydicom.dcmread(file)
-        if moved:
-            correct(dataset, instance.series.study)
-        if decode:
-            try:
-                return str(ExplicitVRLittleEndian), iter([_decoded(dataset)])
-            except NOT_DECODED:
-                if not moved:
-                    return stored, _stored(instance)
-        return stored, iter([_written(dataset)])
+    study = instance.series.study
+    if transfer_syntax == ExplicitVRLittleEndian != stored:
+        try:
+            return str(ExplicitVRLittleEndian), iter([_plain(_read(instance, study))])
+        except NOT_DECODED as error:
+            log.warning("instance %s is delivered as stored: %s", instance.pk, type(error).__name__)
+    if is_moved(study):
+        return stored, iter([_written(_read(instance, study))])
     return stored, _stored(instance)
+
+
+def _read(instance: Instance, study: Study) -> Dataset:
+    with file_of(instance) as file:
+        dataset = pydicom.dcmread(file)
+    if is_moved(study):
+        correct(dataset, study)
+    return dataset
 
 
 def _stored(instance: Instance) -> Iterator[bytes]:
@@ -83,14 +88,25 @@ def _written(dataset: Dataset) -> bytes:
     return buffer.getvalue()
 
 
-def _decoded(dataset: Dataset) -> bytes:
-    plain = copy.copy(dataset)
-    if plain.file_meta.TransferSyntaxUID.is_encapsulated:
-        plain.decompress()
-    plain.file_meta.TransferSyntaxUID = ExplicitVRLittleEndian
+def _plain(dataset: Dataset) -> bytes:
+    """The Part 10 file in Explicit VR Little Endian."""
+    syntax = dataset.file_meta.TransferSyntaxUID
+    if syntax.is_encapsulated:
+        dataset.decompress()
+    if syntax == ExplicitVRBigEndian:
+        _turn_bytes(dataset)
+    dataset.file_meta.TransferSyntaxUID = ExplicitVRLittleEndian
     buffer = io.BytesIO()
-    plain.save_as(buffer, implicit_vr=False, little_endian=True)
+    dataset.save_as(buffer, implicit_vr=False, little_endian=True)
     return buffer.getvalue()
+
+
+def _turn_bytes(dataset: Dataset) -> None:
+    """Big endian values in memory to little endian; numbers are turned by reading them."""
+    for item in dataset.iterall():
+        if isinstance(item.value, bytes):
+            item.value = little_endian(item.value, item.VR, ">")
+    dataset.set_original_encoding(False, True, dataset.original_character_set)
 
 
 def correct(dataset: Dataset, study: Study) -> None:

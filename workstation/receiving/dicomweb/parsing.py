@@ -12,7 +12,8 @@ from python_multipart.multipart import MultipartParser, parse_options_header
 
 PIECE = 256 * 1024
 LONGEST_PREAMBLE = 64 * 1024
-LONGEST_BOUNDARY = 70
+LONGEST_BOUNDARY = 200
+"""RFC 2046 says 70; Orthanc sends 73."""
 LONGEST_HEADERS = 16 * 1024
 
 
