@@ -17,12 +17,14 @@ from workstation.receiving import storage
 from workstation.receiving.dicomweb.encoding import Json, element
 from workstation.receiving.dicomweb.parsing import NotMultipart, Part
 from workstation.receiving.dicomweb.searching import url_of
-from workstation.receiving.headers import UNREADABLE
+from workstation.receiving.headers import UNREADABLE, NotAccepted, read_header
 from workstation.receiving.models import Instance
 from workstation.receiving.outcomes import Outcome, Result
 from workstation.receiving.services import store_many
 from workstation.receiving.services.storing import Arrival
+from workstation.receiving.structure import DEFLATED
 
+LONGEST_META = 4096
 BATCH_FILES = 100
 BATCH_BYTES = 256 * 1024**2
 DICOM = "application/dicom"
@@ -118,10 +120,18 @@ def _fill(
 def _said(staged: storage.Staged) -> Said:
     tags = ["SOPClassUID", "SOPInstanceUID", "StudyInstanceUID"]
     try:
+        if _is_deflated(staged):
+            read_header(staged.path)  # pydicom would unpack any amount
         header = pydicom.dcmread(staged.path, stop_before_pixels=True, specific_tags=list(tags))
         return Said(*(str(header.get(tag) or "") for tag in tags))
-    except UNREADABLE:
+    except (NotAccepted, *UNREADABLE):
         return Said()
+
+
+def _is_deflated(staged: storage.Staged) -> bool:
+    with staged.path.open("rb") as file:
+        beginning = file.read(LONGEST_META)
+    return any(syntax.encode() in beginning for syntax in DEFLATED)
 
 
 def _store(
