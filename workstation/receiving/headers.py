@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import re
 import struct
+import zlib
 from dataclasses import dataclass, field
 from datetime import date, datetime, time
 from pathlib import Path
@@ -27,7 +28,7 @@ DICOMDIR = "1.2.840.10008.1.3.10"
 UNREADABLE = (
     AttributeError, BytesLengthException, EOFError, InvalidDicomError, KeyError, LookupError,
     NotImplementedError, OSError, OverflowError, RecursionError, TypeError, ValueError,
-    struct.error,
+    struct.error, zlib.error,
 )  # fmt: skip
 """What pydicom raises on bytes that are not what they claim to be."""
 TAGS = [
