@@ -26,7 +26,7 @@ from pathlib import Path
 import numpy as np
 
 from tests.receiving.objects import dataset, encode, uid
-from tests.receiving.servers import ListenerProcess, Postgres, free_port
+from tests.receiving.servers import ListenerProcess, Postgres, cpu_seconds, free_port
 
 STUDIES = 8
 """One study for each of at most eight associations, as scanners do it."""
@@ -34,11 +34,12 @@ STUDIES = 8
 
 @dataclass(frozen=True)
 class Receiver:
-    """A running receiver: where it listens, and how to ask what it has and how large it grew."""
+    """A running receiver: where it listens, and how to ask what it has and what it used."""
 
     port: int
     count: Callable[[], int]
     peak: Callable[[], int]
+    cpu: Callable[[], float]
 
 
 def write_slices(folder: Path, count: int) -> list[Path]:
@@ -119,7 +120,7 @@ def orthanc(work: Path) -> Iterator[Receiver]:
                 break
             except OSError:
                 time.sleep(0.1)
-        yield Receiver(port, count, peak)
+        yield Receiver(port, count, peak, lambda: cpu_seconds(process.pid))
     finally:
         process.terminate()
         process.wait(30)
@@ -141,7 +142,7 @@ def radfuse(work: Path, processes: int, database_url: str = "") -> Iterator[Rece
         return rows
 
     try:
-        yield Receiver(port, count, listener.peak_memory)
+        yield Receiver(port, count, listener.peak_memory, listener.cpu_seconds)
     finally:
         listener.kill()
 
@@ -172,7 +173,9 @@ def measure(
             context = radfuse_on_postgresql(work, processes)
         with context as receiver:
             before = receiver.peak()
+            cpu_before = receiver.cpu()
             seconds = send(images, receiver.port, associations)
+            cpu = receiver.cpu() - cpu_before
             stored = receiver.count()
             if stored != count:
                 raise RuntimeError(f"{stored} of {count} images arrived")
@@ -181,7 +184,7 @@ def measure(
         shutil.rmtree(work)
     speed = count / seconds
     print(f"{name:<12}{associations:>6}{count:>8}{seconds:>9.1f}{speed:>9.0f}"
-          f"{before:>9}{peak:>9}", end="", flush=True)  # fmt: skip
+          f"{1000 * cpu / count:>9.1f}{before:>9}{peak:>9}", end="", flush=True)  # fmt: skip
     return speed
 
 
@@ -197,7 +200,7 @@ def main() -> None:
     try:
         folders = write_slices(images, options.images)
         print(f"{'receiver':<12}{'assoc':>6}{'images':>8}{'s':>9}{'img/s':>9}"
-              f"{'MiB at 0':>9}{'MiB peak':>9}{'ratio':>8}")  # fmt: skip
+              f"{'CPU ms':>9}{'MiB at 0':>9}{'MiB peak':>9}{'ratio':>8}")  # fmt: skip
         for associations in options.associations:
             orthancs = 0.0
             for name in options.receivers:

@@ -193,3 +193,14 @@ class ListenerProcess:
                 if line.startswith("VmHWM:"):
                     total += int(line.split()[1])
         return total // 1024
+
+    def cpu_seconds(self) -> float:
+        """Processor time so far of all its processes together."""
+        assert self.process is not None
+        return sum(cpu_seconds(pid) for pid in [self.process.pid, *self.children()])
+
+
+def cpu_seconds(pid: int) -> float:
+    """User and system time of a process so far."""
+    fields = Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()
+    return (int(fields[11]) + int(fields[12])) / os.sysconf("SC_CLK_TCK")

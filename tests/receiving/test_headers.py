@@ -11,6 +11,7 @@ from hypothesis import strategies as st
 from pydicom.uid import UID
 
 from tests.receiving.objects import ct, dataset, encode, structure_set, uid
+from workstation.receiving import headers
 from workstation.receiving.headers import Header, Ignored, NotAccepted, read_header
 
 MALFORMED = {
@@ -111,7 +112,7 @@ def test_what_is_not_dicom(tmp_path: Path, data: bytes, code: str, words: str) -
         ({"SeriesInstanceUID": "1.2.abc"}, "invalid_series_uid"),
         ({"StudyInstanceUID": "1..2"}, "invalid_study_uid"),
         ({"SOPInstanceUID": "1." + "2" * 70}, "invalid_instance_uid"),
-        ({"SOPClassUID": "1.2.3.4.5"}, "not_storage"),
+        ({"SOPClassUID": "1.2.840.10008.1.1"}, "not_storage"),
         ({"PixelData": None}, "no_pixel_data"),
         ({"PixelData": bytes(10)}, "truncated"),
         ({"Rows": None}, "no_image_size"),
@@ -196,3 +197,33 @@ def test_deflated_objects(tmp_path: Path) -> None:
     data.save_as(file)
     assert read_header(file).patient_id == "PHANTOMINE-7"
     assert refusal(tmp_path, file.read_bytes()[:-8]).code == "truncated"
+
+
+def test_a_private_or_newer_kind_of_object_is_stored(tmp_path: Path) -> None:
+    path = tmp_path / "private.dcm"
+    path.write_bytes(ct(1, SOPClassUID="1.3.12.2.1107.5.9.1"))
+    header = read_header(path)
+    assert (header.is_image, header.sop_class_name) == (True, "Private object")
+    data = structure_set()
+    data.SOPClassUID = "1.2.840.10008.5.1.4.1.1.999999"
+    path.write_bytes(encode(data))
+    assert not read_header(path).is_image
+
+
+def test_the_quick_way_reads_what_pydicom_reads(
+    real_data: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    paths = [path for path in (real_data / "dicom-variety").rglob("*") if path.is_file()]
+    paths += sorted((real_data / "sarcoma-ct-mr-pet").rglob("*.dcm"))[::40]
+    quick = [_judged(path) for path in paths]
+    plain = sum(isinstance(header, Header) for header in quick)
+    monkeypatch.setattr(headers, "_plain_texts", lambda *_: None)
+    assert quick == [_judged(path) for path in paths]
+    assert plain > 50
+
+
+def _judged(path: Path) -> Header | str:
+    try:
+        return read_header(path)
+    except NotAccepted as refusal:
+        return refusal.code

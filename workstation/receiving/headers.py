@@ -12,13 +12,14 @@ import zlib
 from dataclasses import dataclass, field
 from datetime import date, datetime, time
 from pathlib import Path
-from typing import Any, BinaryIO
+from typing import Any, BinaryIO, Literal
 
 import pydicom
+from pydicom.datadict import dictionary_VR, tag_for_keyword
 from pydicom.dataset import Dataset
 from pydicom.errors import BytesLengthException, InvalidDicomError
 from pydicom.filereader import read_dataset
-from pydicom.uid import UID
+from pydicom.uid import UID, ExplicitVRBigEndian
 from pynetdicom.service_class import StorageServiceClass
 from pynetdicom.sop_class import uid_to_service_class
 
@@ -41,6 +42,10 @@ TAGS = [
     "SamplesPerPixel", "NumberOfFrames", "PhotometricInterpretation", "SeriesDate",
     "AcquisitionDate", "AcquisitionDateTime",
 ]  # fmt: skip
+WANTED: dict[int, tuple[str, bytes]] = {
+    tag_for_keyword(keyword): (keyword, dictionary_VR(keyword).encode())  # type: ignore[misc]
+    for keyword in TAGS
+}
 EVIDENCE = [
     "SpecificCharacterSet", "PatientName", "PatientID", "IssuerOfPatientID", "PatientBirthDate",
     "PatientSex", "PatientAge", "PatientSize", "PatientWeight", "StudyID", "StudyDate",
@@ -62,6 +67,10 @@ SIGNATURES: list[tuple[bytes, str]] = [
 ]
 IMAGE_CLASSES_BY_OTHER_NAMES = ("EnhancedUSVolumeStorage",)
 BYTE = 8
+
+
+Texts = Dataset | dict[str, str]
+"""Elements by keyword: of pydicom, or plain text."""
 
 
 class NotAccepted(Exception):
@@ -127,19 +136,48 @@ def read_header(path: Path) -> Header:
                 "dicomdir", "A DICOMDIR is the table of contents of a disc; it holds no images."
             )
         try:
-            shape = walk(file, start, transfer_syntax)
+            shape = walk(file, start, transfer_syntax, WANTED)
         except Broken as error:
             raise NotAccepted(error.code, str(error)) from None
-        file.seek(0)
         try:
-            dataset = pydicom.dcmread(file, stop_before_pixels=True, specific_tags=list(TAGS))
-            return _judge(dataset, transfer_syntax, shape)
+            texts: Texts | None = _plain_texts(shape, transfer_syntax)
+            if texts is None:
+                file.seek(0)
+                texts = pydicom.dcmread(
+                    file, stop_before_pixels=True, specific_tags=list(TAGS)
+                )
+            return _judge(texts, transfer_syntax, shape)
         except NotAccepted:
             raise
         except UNREADABLE:
             raise NotAccepted(
                 "unreadable", "The header of this DICOM file cannot be read."
             ) from None
+
+
+def _plain_texts(shape: Shape, transfer_syntax: str) -> dict[str, str] | None:
+    """The wanted elements as text, if ASCII and the dictionary's types are all there is to them.
+
+    pydicom takes ten times as long; it does the rest: other character sets, other types.
+    """
+    order: Literal["big", "little"] = (
+        "big" if transfer_syntax == ExplicitVRBigEndian else "little"
+    )
+    texts = {}
+    for tag, (vr, value) in shape.values.items():
+        keyword, expected = WANTED[tag]
+        if (vr and vr != expected) or not value.isascii() or b"\x1b" in value:
+            return None
+        if expected == b"US":
+            if len(value) != 2:
+                return None
+            texts[keyword] = str(int.from_bytes(value, order))
+        else:
+            texts[keyword] = value.decode("ascii")
+    # What is longer than any honest value, or of undefined length, was not kept.
+    if any(tag in WANTED and tag not in shape.values for tag in shape.tags):
+        return None
+    return texts
 
 
 def _meta(file: BinaryIO) -> Dataset:
@@ -191,12 +229,15 @@ def _transfer_syntax(meta: Dataset) -> str:
     return str(uid)
 
 
-def _judge(dataset: Dataset, transfer_syntax: str, shape: Shape) -> Header:
+def _judge(dataset: Texts, transfer_syntax: str, shape: Shape) -> Header:
     sop_class = _uid(dataset, "SOPClassUID", "SOP class")
     name = UID(sop_class).keyword
-    if uid_to_service_class(sop_class) is not StorageServiceClass:
+    if not _is_stored(sop_class):
         raise NotAccepted("not_storage", "This DICOM object is of no known kind that is stored.")
-    is_image = "ImageStorage" in name or name in IMAGE_CLASSES_BY_OTHER_NAMES
+    if name:
+        is_image = "ImageStorage" in name or name in IMAGE_CLASSES_BY_OTHER_NAMES
+    else:
+        is_image = bool(shape.pixel_tag) and _count(dataset, "Rows") is not None
     header = Header(
         sop_class_uid=sop_class,
         sop_instance_uid=_uid(dataset, "SOPInstanceUID", "instance"),
@@ -211,7 +252,7 @@ def _judge(dataset: Dataset, transfer_syntax: str, shape: Shape) -> Header:
         # OT ("other") is DICOM's own word for it.
         modality=_text(dataset, "Modality")[:16] or "OT",
         is_image=is_image,
-        sop_class_name=UID(sop_class).name.removesuffix(" Storage"),
+        sop_class_name=UID(sop_class).name.removesuffix(" Storage") if name else "Private object",
         study_date=_date(dataset, "StudyDate"),
         study_time=_time(dataset, "StudyTime"),
         acquired=_date(dataset, "AcquisitionDate")
@@ -236,7 +277,15 @@ def _judge(dataset: Dataset, transfer_syntax: str, shape: Shape) -> Header:
     return header
 
 
-def _patient_id(dataset: Dataset) -> str:
+def _is_stored(sop_class: str) -> bool:
+    """Storage classes, retired ones too, and whatever a maker or a newer standard has added."""
+    if uid_to_service_class(sop_class) is StorageServiceClass:
+        return True
+    name = UID(sop_class).keyword
+    return not name or ("Storage" in name and "Commitment" not in name and name != "Storage")
+
+
+def _patient_id(dataset: Texts) -> str:
     patient_id = _text(dataset, "PatientID")
     if not patient_id:
         raise NotAccepted(
@@ -248,7 +297,7 @@ def _patient_id(dataset: Dataset) -> str:
     return patient_id
 
 
-def _uid(dataset: Dataset, keyword: str, what: str) -> str:
+def _uid(dataset: Texts, keyword: str, what: str) -> str:
     """Digits and dots, 64 at most. Leading zeros in a component are against the standard (PS3.5
     9.1) but common in the field, and harm nothing here."""
     value = _text(dataset, keyword)
@@ -260,7 +309,7 @@ def _uid(dataset: Dataset, keyword: str, what: str) -> str:
     return value
 
 
-def _check_pixels(dataset: Dataset, shape: Shape) -> None:
+def _check_pixels(dataset: Texts, shape: Shape) -> None:
     """Native pixel data are as long as rows x columns x samples x frames x bits say."""
     if not shape.pixel_tag:
         raise NotAccepted("no_pixel_data", "This image object has no pixel data.")
@@ -286,7 +335,7 @@ def _check_pixels(dataset: Dataset, shape: Shape) -> None:
         )
 
 
-def _text(dataset: Dataset, keyword: str) -> str:
+def _text(dataset: Texts, keyword: str) -> str:
     """The element as Unicode text, single-valued, without padding or left-over escapes.
 
     pydicom 3.0 leaves the GB2312 escape (ESC $ ) A) in front of decoded text.
@@ -294,12 +343,14 @@ def _text(dataset: Dataset, keyword: str) -> str:
     value: Any = dataset.get(keyword)
     if value is None:
         return ""
+    if type(value) is str:
+        return value.replace("\x00", "").strip()
     if isinstance(value, pydicom.multival.MultiValue):
         value = "\\".join(str(part) for part in value)
     return ESCAPE.sub("", str(value)).replace("\x00", "").strip()
 
 
-def _integer(dataset: Dataset, keyword: str) -> int | None:
+def _integer(dataset: Texts, keyword: str) -> int | None:
     try:
         number = int(_text(dataset, keyword))
     except ValueError:
@@ -308,12 +359,12 @@ def _integer(dataset: Dataset, keyword: str) -> int | None:
     return number if abs(number) < 2**31 else None
 
 
-def _count(dataset: Dataset, keyword: str) -> int | None:
+def _count(dataset: Texts, keyword: str) -> int | None:
     number = _integer(dataset, keyword)
     return number if number is not None and number > 0 else None
 
 
-def _date(dataset: Dataset, keyword: str) -> date | None:
+def _date(dataset: Texts, keyword: str) -> date | None:
     text = _text(dataset, keyword).replace(".", "")[:8]
     try:
         return datetime.strptime(text, "%Y%m%d").date() if len(text) == 8 else None
@@ -321,7 +372,7 @@ def _date(dataset: Dataset, keyword: str) -> date | None:
         return None
 
 
-def _time(dataset: Dataset, keyword: str) -> time | None:
+def _time(dataset: Texts, keyword: str) -> time | None:
     text = _text(dataset, keyword).replace(":", "").partition(".")[0]
     shape = {2: "%H", 4: "%H%M", 6: "%H%M%S"}.get(len(text))
     try:

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import struct
 import zlib
+from collections.abc import Collection
 from dataclasses import dataclass, field
 from io import SEEK_END, BytesIO
 from typing import BinaryIO
@@ -30,6 +31,9 @@ DEFLATED = (DeflatedExplicitVRLittleEndian, "1.2.840.10008.1.2.4.95", "1.2.840.1
 MAX_DEPTH = 64
 """Real objects nest fewer than 15 sequences; deeper ones are attacks on parsers."""
 MAX_INFLATED = 2 * 1024**3
+LONGEST_WANTED = 4096
+WINDOW = 16 * 1024
+"""Bytes read at once; the headers of most images fit."""
 
 
 class Broken(Exception):
@@ -50,17 +54,22 @@ class Shape:
     fragments: int | None = None
     """Number of fragments after the offset table; None when the pixel data are native."""
     tags: set[int] = field(default_factory=set)
+    values: dict[int, tuple[bytes, bytes]] = field(default_factory=dict)
+    """VR (empty: implicit) and bytes of the wanted top-level elements before the pixel data."""
 
 
-def walk(file: BinaryIO, start: int, transfer_syntax: str) -> Shape:
-    """Follow every element from byte ``start`` (after the file meta group) to the end.
+def walk(
+    file: BinaryIO, start: int, transfer_syntax: str, wanted: Collection[int] = ()
+) -> Shape:
+    """Follow every element from byte ``start`` (after the file meta group) to the end, and keep
+    the bytes of the ``wanted`` ones.
 
     Raises :class:`Broken` with code ``truncated``, ``not_closed``, ``nested_too_deep`` or
     ``unreadable``.
     """
     if transfer_syntax in DEFLATED:
         file, start = _inflated(file, start), 0
-    return _Walk(file, start, transfer_syntax).run()
+    return _Walk(file, start, transfer_syntax, wanted).run()
 
 
 def _inflated(file: BinaryIO, start: int) -> BinaryIO:
@@ -78,8 +87,13 @@ def _inflated(file: BinaryIO, start: int) -> BinaryIO:
 
 
 class _Walk:
-    def __init__(self, file: BinaryIO, start: int, transfer_syntax: str) -> None:
+    def __init__(
+        self, file: BinaryIO, start: int, transfer_syntax: str, wanted: Collection[int]
+    ) -> None:
         self.file = file
+        self.wanted = wanted
+        self.window = b""
+        self.window_at = 0
         self.size = file.seek(0, SEEK_END)
         self.at = start
         self.implicit = transfer_syntax == ImplicitVRLittleEndian
@@ -96,8 +110,11 @@ class _Walk:
         return self.shape
 
     def _bytes(self, count: int) -> bytes:
-        self.file.seek(self.at)
-        data = self.file.read(count)
+        begin = self.at - self.window_at
+        if begin < 0 or begin + count > len(self.window):
+            self.file.seek(self.at)
+            self.window, self.window_at, begin = self.file.read(max(count, WINDOW)), self.at, 0
+        data = self.window[begin : begin + count]
         if len(data) < count:
             raise Broken("truncated", "The file ends in the middle of an element.")
         self.at += count
@@ -149,7 +166,10 @@ class _Walk:
         if missing > 0:
             what = "pixel data" if tag in PIXEL_TAGS else "header"
             raise Broken("truncated", f"The file ends before its {what} do: {missing} bytes miss.")
-        self.at += length
+        if top and tag in self.wanted and length <= LONGEST_WANTED and not self.shape.pixel_tag:
+            self.shape.values[tag] = vr, self._bytes(length)
+        else:
+            self.at += length
         if top and tag in PIXEL_TAGS:
             self.shape.pixel_tag, self.shape.pixel_bytes = tag, length
 

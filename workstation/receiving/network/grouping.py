@@ -10,10 +10,12 @@ from __future__ import annotations
 import logging
 import queue
 import threading
+import time
 from concurrent.futures import Future
 
 from django.db import DatabaseError, InterfaceError, OperationalError, connection
 
+from workstation.receiving.network.incoming import under_way
 from workstation.receiving.outcomes import Outcome
 from workstation.receiving.services import Arrival, store_many
 from workstation.receiving.storage import StorageFull
@@ -21,6 +23,8 @@ from workstation.receiving.storage import StorageFull
 log = logging.getLogger(__name__)
 
 MOST_TOGETHER = 64
+WAIT_SECONDS = 0.01
+"""An object waits this long for others that are being received. A single sender never waits."""
 
 
 class GroupedStore:
@@ -60,8 +64,13 @@ class GroupedStore:
         if first is None:
             return []
         group = [first]
-        while len(group) < MOST_TOGETHER and not self._waiting.empty():
-            item = self._waiting.get()
+        deadline = time.monotonic() + WAIT_SECONDS
+        while len(group) < MOST_TOGETHER:
+            left = deadline - time.monotonic() if under_way.count > len(group) else 0.0
+            try:
+                item = self._waiting.get(timeout=max(left, 0.0))
+            except queue.Empty:
+                break
             if item is None:
                 self._waiting.put(None)
                 break

@@ -7,6 +7,7 @@ our own, every byte is the sender's.
 from __future__ import annotations
 
 import struct
+import threading
 from io import BytesIO
 from typing import TYPE_CHECKING
 
@@ -20,6 +21,21 @@ if TYPE_CHECKING:
 
 LARGEST_IN_MEMORY = 16 * 1024**2
 """Of the data sets of other messages (commitments, performed steps)."""
+
+
+class UnderWay:
+    """How many objects of this process are being received or wait for their answer."""
+
+    def __init__(self) -> None:
+        self.count = 0
+        self._lock = threading.Lock()
+
+    def add(self, step: int) -> None:
+        with self._lock:
+            self.count += step
+
+
+under_way = UnderWay()
 
 
 class TooLarge(Exception):
@@ -51,6 +67,7 @@ class Incoming(BytesIO):
         try:
             if self.staging is None:
                 self.staging = Staging()
+                under_way.add(1)
                 self.staging.write(self._file_meta())
             self.staging.write(data)
         except (OSError, StorageFull) as error:
@@ -79,8 +96,10 @@ class Incoming(BytesIO):
     def discard(self) -> None:
         """Remove the temporary file; what is in the archive by now stays there."""
         self.message = None
-        if self.staging is not None:
-            self.staging.discard()
+        staging, self.staging = self.staging, None
+        if staging is not None:
+            under_way.add(-1)
+            staging.discard()
 
 
 def file_meta(sop_class: str, sop_instance: str, transfer_syntax: str) -> bytes:

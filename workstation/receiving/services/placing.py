@@ -32,6 +32,15 @@ TOUCH_SECONDS = 1.0
 """A study's time of the last arrival is written at most this often; quiet times are longer."""
 
 
+SERIES_COLUMNS = (
+    "series_instance_uid", "study__site", "study__study_instance_uid", "study__patient",
+    "study__received_as", "study__study_date", "study__patient__site",
+    "study__patient__issuer", "study__patient__patient_id", "study__patient__name",
+    "study__patient__birth_date", "study__patient__sex", "study__patient__merged_into",
+)  # fmt: skip
+"""What is looked at of rows that are there already."""
+
+
 class Places:
     """The rows above the instances of one transaction; each is looked up once."""
 
@@ -42,7 +51,8 @@ class Places:
                 study__site_id__in={site.pk for site, _ in wanted},
                 series_instance_uid__in={header.series_instance_uid for _, header in wanted},
             )
-            .select_related("study__patient", "study__received_as")
+            .select_related("study__patient")
+            .only(*SERIES_COLUMNS)
             .order_by("pk")
         )
         self._series: dict[tuple[int, str], Series] = {}

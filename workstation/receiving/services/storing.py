@@ -218,10 +218,14 @@ def _judge_repetition(found: Object, row: Instance) -> Outcome | NotAccepted:
 
 def _known(objects: Iterable[Object]) -> dict[tuple[int, str], Instance]:
     """The rows under these instance UIDs, in one query."""
-    rows = Instance.objects.filter(
-        site_id__in={found.site.pk for found in objects},
-        sop_instance_uid__in={found.header.sop_instance_uid for found in objects},
-    ).select_related("series")
+    rows = (
+        Instance.objects.filter(
+            site_id__in={found.site.pk for found in objects},
+            sop_instance_uid__in={found.header.sop_instance_uid for found in objects},
+        )
+        .select_related("series")
+        .only("site", "sop_instance_uid", "sha256", "series__study")
+    )
     return {(row.site_id, row.sop_instance_uid): row for row in rows}
 
 
