@@ -21,6 +21,9 @@ from tests.conftest import missing
 
 ROOT = Path(__file__).resolve().parents[2]
 ROOMS = ("accounts", "worklist", "reporting", "analyzing", "flow", "auditing")
+FILES = tuple(
+    f"tests/receiving/test_{name}.py" for name in ("identity", "conflicts", "archive_pages")
+)
 
 pytestmark = [pytest.mark.peer, pytest.mark.slow, pytest.mark.timeout(900)]
 
@@ -80,7 +83,7 @@ def test_the_database_rooms_hold_on_postgresql(server: str) -> None:
     done = subprocess.run(
         [
             sys.executable, "-m", "pytest", "-q", "-p", "no:cacheprovider", "-m", "not slow",
-            *folders,
+            *folders, *FILES,
         ],
         cwd=ROOT,
         env={**os.environ, "RADFUSE_TEST_DATABASE_URL": server},
