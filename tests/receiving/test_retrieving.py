@@ -27,7 +27,12 @@ from tests.receiving.pacs import Orthanc, dcmqrscp, orthanc, wait_until, work
 from workstation.accounts.models import Site
 from workstation.broker import broker
 from workstation.receiving.listener import Listener, start_listener
-from workstation.receiving.models import Instance, RemoteNode, Retrieval
+from workstation.receiving.models import (
+    DeidentificationProfile,
+    Instance,
+    RemoteNode,
+    Retrieval,
+)
 from workstation.receiving.network import retrieving as module
 from workstation.receiving.network.actors import retrieve_actor
 from workstation.receiving.network.asking import Question, find_series, find_studies
@@ -355,3 +360,18 @@ def test_movescu_has_an_archive_send_to_us(
     ]  # fmt: skip
     subprocess.run(command, timeout=60, check=True, capture_output=True)
     assert Instance.objects.count() == 4
+
+
+def test_what_a_node_with_a_profile_has_is_fetched_once(node: RemoteNode) -> None:
+    """De-identified objects have other UIDs here, and are recognised all the same."""
+    profile = DeidentificationProfile.objects.create(site=node.site, name="Outside")
+    node.deidentification = profile
+    node.save()
+    request_retrieval(node, study(series_instance_uids=(uid("series"),)))
+    work()
+    row = request_retrieval(node, study())
+    work()
+    row.refresh_from_db()
+    assert (row.state, row.error, row.completed) == ("done", "", 4)
+    assert Instance.objects.filter(source=f"retrieve:{row.pk}").count() == 1
+    assert not Instance.objects.filter(sop_instance_uid=uid("instance", 1)).exists()

@@ -34,6 +34,7 @@ from workstation.receiving.services.committing import (
     finish_commitment,
     start_commitment,
 )
+from workstation.receiving.services.deidentifying import BY_RETRIEVAL
 from workstation.receiving.services.expecting import note_count
 from workstation.receiving.services.inquiring import (
     INQUIRE_ACTOR,
@@ -45,6 +46,7 @@ from workstation.receiving.services.priors import current_of, fetch_priors, wish
 from workstation.receiving.services.retrieving import (
     RETRIEVE_ACTOR,
     CannotRetrieve,
+    archived_uid_of,
     fail_retrieval,
     finish_retrieval,
     here_of,
@@ -82,7 +84,7 @@ def _retrieve(row: Retrieval) -> None:
     order = Order(
         node=row.node, site=row.site, study_instance_uid=row.study_instance_uid,
         series_instance_uids=tuple(row.series_instance_uids), here=here_of(row),
-        source=f"retrieve:{row.pk}",
+        source=f"{BY_RETRIEVAL}{row.pk}", archived=archived_uid_of(row),
     )  # fmt: skip
     stop = threading.Event()
     progress = _Progress(row, stop)

@@ -102,6 +102,11 @@ class Order:
     series_instance_uids: tuple[str, ...]
     here: frozenset[str]
     source: str
+    archived: Callable[[str], str] = str
+    """From the node's UIDs to those of the archive, which differ if objects are de-identified."""
+
+    def has(self, uid: str) -> bool:
+        return self.archived(uid) in self.here
 
 
 @dataclass(frozen=True)
@@ -161,7 +166,7 @@ def retrieve(
         listed = frozenset(one.sop_instance_uid for found in listing.values() for one in found)
         if not listed:
             raise NotRetrieved("The node has nothing of this study (any more).", again=False)
-        here = len(listed & order.here)
+        here = sum(map(order.has, listed))
         requests = list(_missing(order, listing))
     tally = _Tally(Counts(len(listed) if listed else None, here), report, stop=stop)
     report(tally.counts)
@@ -194,7 +199,7 @@ def _missing(order: Order, listing: dict[str, list[FoundInstance]]) -> Iterator[
     """A request for each series of which nothing is here; for others, what is missing of them."""
     study = order.study_instance_uid
     for series, found in listing.items():
-        missing = [one for one in found if one.sop_instance_uid not in order.here]
+        missing = [one for one in found if not order.has(one.sop_instance_uid)]
         classes = frozenset(one.sop_class_uid for one in missing if one.sop_class_uid)
         if missing and len(missing) == len(found):
             yield _Request(study, (series,), classes=classes)

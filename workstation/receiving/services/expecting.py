@@ -90,6 +90,8 @@ def count_is_open(study: Study) -> bool:
 
     Asked again when images came since: a node that passes a study on learns of them one by one.
     """
+    if study.deidentified:
+        return False  # no node knows it by this UID
     node = (
         RemoteNode.objects.filter(site_id=study.site_id, active=True, tells_counts=True)
         .exclude(host="")

@@ -27,7 +27,7 @@ from workstation.receiving.models import (
     RetrievalState,
     Study,
 )
-from workstation.receiving.services.deidentifying import archived_uids
+from workstation.receiving.services.deidentifying import BY_RETRIEVAL, archived_uids
 from workstation.receiving.states import InvalidMove, move
 
 RETRIEVE_ACTOR = "retrieve_study"
@@ -124,9 +124,8 @@ def start_retrieval(pk: int) -> Retrieval | None:
 
 
 def here_of(row: Retrieval) -> frozenset[str]:
-    """The instance UIDs of the study that are stored here. Of a node with a de-identification
-    profile they are new ones, so that nothing seems to be here and all is fetched again."""
-    study = _archived(row)(row.study_instance_uid)
+    """The instance UIDs of the study that are stored here, as the archive knows them."""
+    study = archived_uid_of(row)(row.study_instance_uid)
     return frozenset(
         Instance.objects.filter(
             site=row.site, series__study__study_instance_uid=study
@@ -134,8 +133,9 @@ def here_of(row: Retrieval) -> frozenset[str]:
     )
 
 
-def _archived(row: Retrieval) -> Callable[[str], str]:
-    return archived_uids(row.site, f"retrieve:{row.pk}")
+def archived_uid_of(row: Retrieval) -> Callable[[str], str]:
+    """From the node's UIDs to those of the archive: others, where its objects are de-identified."""
+    return archived_uids(row.site, f"{BY_RETRIEVAL}{row.pk}")
 
 
 def note_progress(
@@ -166,7 +166,7 @@ def finish_retrieval(row: Retrieval, listed: frozenset[str] | None) -> None:
             fail_retrieval(row, "The node sent nothing of this study.", again=False)
             return
     else:
-        missing = len(frozenset(map(_archived(row), listed)) - here_of(row))
+        missing = len(frozenset(map(archived_uid_of(row), listed)) - here_of(row))
     if missing == 0 and not (listed is None and now.refused):
         completed = len(listed) if listed is not None else now.completed
         move(

@@ -33,6 +33,7 @@ from workstation.receiving.network.asking import (
     find_studies,
 )
 from workstation.receiving.network.calling import NotReached
+from workstation.receiving.services.deidentifying import FROM_SENDER, archived_uids
 from workstation.receiving.services.nodes import CannotSave, save_rule
 from workstation.receiving.services.retrieving import (
     CannotRetrieve,
@@ -163,12 +164,13 @@ def _audit(request: HttpRequest, form: QueryForm, answer: Answer) -> None:
 
 def _rows(node: RemoteNode, answer: Answer) -> list[dict[str, Any]]:
     """What was found, beside what of it is here."""
+    known_as = archived_uids(node.site, f"{FROM_SENDER}{node.ae_title}")
     uids = [found.study_instance_uid for found in answer.studies]
     here = {
         study.study_instance_uid: study
-        for study in Study.objects.filter(site=node.site, study_instance_uid__in=uids).annotate(
-            images=Count("series__instances")
-        )
+        for study in Study.objects.filter(
+            site=node.site, study_instance_uid__in=map(known_as, uids)
+        ).annotate(images=Count("series__instances"))
     }
     coming = set(
         Retrieval.objects.filter(
@@ -178,7 +180,7 @@ def _rows(node: RemoteNode, answer: Answer) -> list[dict[str, Any]]:
     return [
         {
             "found": found,
-            "here": here.get(found.study_instance_uid),
+            "here": here.get(known_as(found.study_instance_uid)),
             "coming": found.study_instance_uid in coming,
             "pick": signing.dumps(_packed(node, found), salt=PICK),
         }
