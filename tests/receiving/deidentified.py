@@ -10,12 +10,15 @@ import io
 import re
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 import pydicom
 from pydicom.dataelem import DataElement
 from pydicom.dataset import Dataset
 from pydicom.multival import MultiValue
 
+from tests.receiving.objects import dataset as slice_of
+from workstation.receiving.deidentification.engine import deidentify
 from workstation.receiving.deidentification.options import Dates, Options
 from workstation.receiving.deidentification.substitutes import Substitutes
 
@@ -137,3 +140,22 @@ def dicom_files(*folders: Path) -> list[Path]:
                 continue
     assert found, "no DICOM files"
     return found
+
+
+NAME, PATIENT_ID = "Wurzelhuber^Xaverius", "MRN-884422"
+
+
+def code(value: str, meaning: str) -> Dataset:
+    item = Dataset()
+    item.CodeValue, item.CodingSchemeDesignator, item.CodeMeaning = value, "DCM", meaning
+    return item
+
+
+def sent(**values: Any) -> Dataset:
+    return slice_of(**{"PatientName": NAME, "PatientID": PATIENT_ID, **values})
+
+
+def result_of(options: Options, **values: Any) -> Dataset:
+    data = sent(**values)
+    deidentify(data, options, SUBSTITUTES)
+    return data

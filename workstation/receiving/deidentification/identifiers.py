@@ -46,6 +46,7 @@ COMMON_WORDS = {
 }  # fmt: skip
 CODES = ("CodeValue", "LongCodeValue", "CodingSchemeDesignator", "CodingSchemeVersion",
          "MappingResource", "ContextIdentifier", "CodingSchemeName")  # fmt: skip
+"""Never rewritten: another code would be another statement. A name in one refuses the object."""
 LETTER_FREE = ("AS", "DA", "DS", "DT", "IS", "TM")
 """No name fits in them, but broken files hold text there."""
 LARGEST = 2**20
@@ -120,6 +121,14 @@ class Identifiers:
             for pattern in (_EMAIL, _TITLED, _DATE, _NUMBER):
                 text = pattern.sub(MARK, text)
         return text
+
+    def are_words_of(self, code: str) -> bool:
+        """For codes: a number of the standard may have a patient ID inside it by chance."""
+        return any(
+            re.search(rf"(?<![^\W_]){re.escape(word)}(?![^\W_])", code, re.IGNORECASE)
+            for word in self.words
+            if len(word) >= ANYWHERE
+        )
 
     def are_in_bytes(self, value: bytes) -> bool:
         return any(word in value.lower() for word in self._long_words)
@@ -197,9 +206,9 @@ def _names(element: DataElement, identifiers: Identifiers) -> bool:
         return any(identifiers.are_in(value) for value in values if _has_letters(value))
     if element.VR == "CS":
         return any(identifiers.are_in(value) for value in values if value not in TERMS)
-    if element.VR in TEXT and element.keyword not in CODES:
-        return any(identifiers.are_in(value) for value in values)
-    return False
+    if element.keyword in CODES:
+        return any(identifiers.are_words_of(value) for value in values)
+    return element.VR in TEXT and any(identifiers.are_in(value) for value in values)
 
 
 def _has_letters(value: str) -> bool:
