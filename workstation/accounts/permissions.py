@@ -66,6 +66,7 @@ PERMISSIONS: dict[str, frozenset[Role]] = {
     "quarantine.download": _ADMINISTRATOR,
     "run.view": _EVERYONE,
     "run.retry": _EVERYONE,
+    "site.manage": _LEAD | _ADMINISTRATOR,
     "retention.manage": _LEAD | _ADMINISTRATOR,
     "privacy.manage": _ADMINISTRATOR,
     "vault.open": _ADMINISTRATOR,
