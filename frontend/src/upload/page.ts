@@ -128,6 +128,9 @@ export function mountUpload(root: HTMLElement): void {
     const started = await start(root.dataset['startUrl'] ?? '', form, picked);
     const items = await known(started, picked);
     const there = items.filter((item) => item.state === 'done').length;
+    if (started.continued) {
+      for (const notice of root.querySelectorAll<HTMLElement>('[data-upload-unfinished]')) notice.hidden = true;
+    }
     part('continued').hidden = !started.continued;
     part('continued').textContent = `Going on with your earlier upload: ${files(there)} arrived before and are not sent again.`;
     await sent(started, items);
