@@ -7,7 +7,7 @@ from typing import Any
 
 from django.contrib import messages
 from django.core.paginator import Paginator
-from django.db.models import Count, Q
+from django.db.models import Count
 from django.http import HttpRequest, HttpResponse
 from django.shortcuts import get_object_or_404, redirect, render
 from django.urls import reverse
@@ -39,12 +39,11 @@ def case_list(request: HttpRequest) -> HttpResponse:
     filtered = CaseFilter(request.GET, queryset=visible, request=request)
     found = filtered.qs
     # The tab counts follow the search, so a hit in another tab is never overlooked.
-    counts = found.aggregate(
-        **{
-            name: Count("pk", filter=Q(state__in=states), distinct=True)
-            for name, (_, states) in TABS.items()
-        }
-    )
+    of_state = dict(found.order_by().values_list("state").annotate(count=Count("pk")))
+    counts = {
+        name: sum(of_state.get(state, 0) for state in states)
+        for name, (_, states) in TABS.items()
+    }
     tab = request.GET.get("tab", "")
     if tab not in TABS:
         tab = "ready"
@@ -54,7 +53,9 @@ def case_list(request: HttpRequest) -> HttpResponse:
         .select_related("patient", "site", "claim__user")
         .order_by(*ordering(order))
     )
-    page = Paginator(rows, PAGE_SIZE).get_page(request.GET.get("page"))
+    paginator = Paginator(rows, PAGE_SIZE)
+    paginator.count = counts[tab]  # known already
+    page = paginator.get_page(request.GET.get("page"))
     _prepare(page.object_list, request.user)
     _audit_listing(request, [case.pk for case in page])
     query = request.GET.copy()
@@ -66,7 +67,7 @@ def case_list(request: HttpRequest) -> HttpResponse:
         "tabs": [(name, text, counts[name]) for name, (text, _) in TABS.items()],
         "order": order,
         "query": query.urlencode(),
-        "any_case": visible.exists(),
+        "any_case": bool(page.object_list) or visible.exists(),
     }
     template = "worklist/_table.html" if request.htmx else "worklist/list.html"
     return render(request, template, context)
