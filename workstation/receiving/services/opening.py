@@ -75,13 +75,21 @@ def note_opened(file: UploadedFile, outcomes: list[Outcome]) -> None:
 @transaction.atomic
 def finish_opening(file: UploadedFile) -> None:
     """Every entry was taken in."""
-    _move(file.pk, "finish")
+    _end(_move(file.pk, "finish"))
 
 
 @transaction.atomic
 def give_up_opening(file: UploadedFile, outcome: Outcome) -> None:
     """The ZIP went to quarantine instead: it stopped its worker too often."""
-    count_outcomes(_move(file.pk, "give_up").upload, [outcome])
+    row = _move(file.pk, "give_up")
+    count_outcomes(row.upload, [outcome])
+    _end(row)
+
+
+def _end(row: UploadedFile) -> None:
+    """As with every file: no name is kept once its upload has ended."""
+    if row.upload.finished_at is not None:
+        row.delete()
 
 
 def put_back(file: UploadedFile) -> None:

@@ -168,7 +168,9 @@ def _end(upload: Upload, address: str, how: str) -> None:
         upload.unfinished = max(0, upload.expected_files - arrived)
     upload.finished_at = timezone.now()
     upload.save(update_fields=["finished_at", "unfinished"])
-    halves.delete()
+    # Names of files can hold patient names; they served to go on where the upload stopped.
+    ended = (UploadedFileState.RECEIVING, UploadedFileState.DONE)
+    upload.uploaded.filter(state__in=ended).delete()
     counts = {name: getattr(upload, name) for name in ("files", *Result, "unfinished")}
     record(
         "upload", user=upload.user, site=upload.site, obj=upload, remote_address=address,
