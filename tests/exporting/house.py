@@ -9,7 +9,6 @@ from pathlib import Path
 import numpy as np
 import pydicom
 from django.test import RequestFactory
-from pydicom.dataelem import RawDataElement
 from pydicom.uid import generate_uid
 
 from analysis.contracts import (
@@ -75,6 +74,8 @@ PERSON = {
     "StudyDescription": "PET/CT thorax",
     "ReferringPhysicianName": "Refer^Rita",
 }
+PLACEHOLDER = "Q" * 200
+"""For bytes that no encoder would write; as long as they are."""
 REQUEST = RequestFactory().post("/")
 
 
@@ -141,14 +142,14 @@ def build(
     findings: int = 2,
     tilt_degrees: float = 0.0,
     with_pet: bool = True,
-    charset: str = "ISO_IR 192",
+    charset: str | list[str] = "ISO_IR 192",
     person: dict[str, str] | None = None,
-    raw: dict[int, RawDataElement] | None = None,
+    name_bytes: bytes = b"",
     enhanced: bool = False,
 ) -> House:
     """Write DICOM, receive it, assemble it with the real pipeline, add known findings, claim.
 
-    ``raw``: elements whose bytes are written as they are, e.g. a name in another character set.
+    ``name_bytes``: the patient name as some sender encoded it in ``charset``.
     ``enhanced``: the CT is one multi-frame object of two contrast phases, frames shuffled.
     """
     site = SiteFactory(name="Nordklinik")
@@ -159,8 +160,8 @@ def build(
 
     def encode(k: int, ds: pydicom.Dataset) -> None:
         ds.SpecificCharacterSet = charset
-        for tag in raw or ():
-            ds[tag] = raw[tag]
+        if name_bytes:
+            ds.PatientName = PLACEHOLDER[: len(name_bytes)]
 
     pixels = rng.integers(-100, 100, SHAPE).astype(np.int16)
     if enhanced:
@@ -175,7 +176,10 @@ def build(
             FrameOfReferenceUID=uid("pet frame"), **who,
         )  # fmt: skip
     for path in sorted(tmp_path.glob("*/*.dcm")):
-        outcome = store_instance(site, [path.read_bytes()], source="test")
+        data = path.read_bytes()
+        if name_bytes:
+            data = data.replace(PLACEHOLDER[: len(name_bytes)].encode(), name_bytes)
+        outcome = store_instance(site, [data], source="test")
         assert outcome.study_id is not None, outcome
     study = Study.objects.get(site=site)
     study.completed_at = study.last_received_at

@@ -164,8 +164,11 @@ def test_the_name_in_exported_objects(
     """The sample's own bytes of character set and name, in images that can be read and signed."""
     name = NAMES[sample]
     header = pydicom.dcmread(folder(real_data) / sample, stop_before_pixels=True)
-    raw = {tag: header.get_item(tag) for tag in (0x00080005, 0x00100010)}
-    house = make_case(raw=raw, with_pet=False)
+    house = make_case(
+        charset=header.SpecificCharacterSet,
+        name_bytes=header.get_item("PatientName").value,
+        with_pet=False,
+    )
     assert Patient.objects.get().name == name
     for key, path in written(house).items():
         exported = pydicom.dcmread(path)
