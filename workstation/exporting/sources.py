@@ -15,8 +15,8 @@ from pydicom.valuerep import format_number_as_ds
 
 from workstation.analyzing.models import Layer, LayerKind, Run
 from workstation.analyzing.volume_files import Values, VolumeUnreadable, read_volume
-from workstation.receiving.headers import ESCAPE
 from workstation.receiving.models import Instance
+from workstation.receiving.plain_text import as_utf_8
 from workstation.receiving.storage import path_of
 from workstation.reporting.models import Version
 
@@ -36,21 +36,6 @@ class CannotWrite(Exception):
     """An object cannot be written; the reason is for the deliveries page. Not worth retrying."""
 
 
-TEXT = frozenset({"LO", "LT", "PN", "SH", "ST", "UC", "UT"})
-"""Value representations whose bytes depend on the character set."""
-
-
-def _as_plain_text(item: pydicom.Dataset, element: pydicom.DataElement) -> None:
-    """Strings instead of names that remember bytes, without the GB2312 escape that pydicom 3.0
-    leaves in what it decoded; items of a sequence need no character set of their own then."""
-    if element.keyword == "SpecificCharacterSet":
-        element.value = "ISO_IR 192"
-    elif element.VR in TEXT and element.VM == 1:
-        element.value = ESCAPE.sub("", str(element.value))
-    elif element.VR in TEXT and element.VM > 1:
-        element.value = [ESCAPE.sub("", str(value)) for value in element.value]
-
-
 def header_of(instance: Instance) -> pydicom.Dataset:
     """The stored header without pixels, its text decoded: whatever is copied from it into an
     object of ours is written as UTF-8."""
@@ -58,10 +43,7 @@ def header_of(instance: Instance) -> pydicom.Dataset:
         header = pydicom.dcmread(path_of(instance.sha256), stop_before_pixels=True)
     except FileNotFoundError:
         raise CannotWrite("A source image is no longer in the archive.") from None
-    # Not Dataset.decode: pydicom 3.0 encodes a name anew there, and loses what its encoder of that
-    # character set cannot write (Cyrillic in ISO_IR 13).
-    header.walk(_as_plain_text)
-    header.SpecificCharacterSet = "ISO_IR 192"
+    as_utf_8(header)
     for keyword in TYPE_2:
         # Scanners leave out what may be empty; the writers expect it to be there.
         if keyword not in header:

@@ -23,11 +23,11 @@ from pydicom.uid import ExplicitVRBigEndian, ExplicitVRLittleEndian
 from workstation.receiving.dicomweb.encoding import little_endian
 from workstation.receiving.headers import UNREADABLE
 from workstation.receiving.models import Instance, Study
+from workstation.receiving.plain_text import as_utf_8
 from workstation.receiving.storage import BytesMissing, chunks_of, opened, path_of
 
 log = logging.getLogger(__name__)
 IDENTITY = ("PatientID", "IssuerOfPatientID", "PatientName", "PatientBirthDate", "PatientSex")
-UTF_8 = "ISO_IR 192"
 NOT_DECODED = (*UNREADABLE, RuntimeError, struct.error)
 """What pydicom and its decoders raise for pixel data that they cannot decode."""
 
@@ -124,11 +124,9 @@ def correct(dataset: Dataset, study: Study) -> None:
     item.ModifyingSystem = "Radfuse"
     item.SourceOfPreviousValues = ""
     item.ReasonForTheAttributeModification = "CORRECT"
-    # Access decodes: what is written as UTF-8 below must be text by then.
-    dataset.decode()
+    as_utf_8(dataset)
     earlier = list(dataset.get("OriginalAttributesSequence") or [])
     dataset.OriginalAttributesSequence = Sequence([*earlier, item])
-    dataset.SpecificCharacterSet = UTF_8
     dataset.PatientID = patient.patient_id
     dataset.PatientName = patient.name
     dataset.PatientBirthDate = patient.birth_date.strftime("%Y%m%d") if patient.birth_date else ""
