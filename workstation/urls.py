@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from django.urls import include, path
 
-from workstation.accounts.views import SchemaView, health
+from workstation.accounts.views import SchemaPageView, SchemaView, health
 
 urlpatterns = [
     path("", include("workstation.worklist.urls")),
@@ -17,5 +17,6 @@ urlpatterns = [
     path("exports/", include("workstation.exporting.urls")),
     path("audit/", include("workstation.auditing.urls")),
     path("api/schema/", SchemaView.as_view(), name="schema"),
+    path("api/", SchemaPageView.as_view(), name="schema-page"),
     path("health/", health, name="health"),
 ]

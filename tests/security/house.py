@@ -23,7 +23,7 @@ from tests.factories import (
     StudyFactory,
     UserFactory,
 )
-from workstation.accounts.models import Role, Site, User
+from workstation.accounts.models import AccessToken, Role, Site, User
 from workstation.exporting.models import Delivery, Destination, Export, ExportObject
 from workstation.reading.models import Measurement
 from workstation.receiving.models import (
@@ -70,12 +70,15 @@ def build() -> House:
         SeriesFactory(study=study, modality=m, description=IMAGE, role_reason=SCRIPT)
         for m in ("CT", "PT")
     ]
-    for one in series:
-        InstanceFactory(series=one)
+    instances = [InstanceFactory(series=one) for one in series]
     case = CaseFactory(patient=patient, studies=[study], state="draft", title=SCRIPT)
     case.problem = IMAGE
     case.save()
     site = case.site
+    token = AccessToken.objects.create(
+        site=site, user=UserFactory(role=Role.ADMINISTRATOR, sites=[site]), name=SCRIPT,
+        prefix="rf_", digest="0" * 64, expires_at=timezone.now(),
+    )  # fmt: skip
     own = UserFactory(sites=[site], first_name=SCRIPT[:20], last_name=IMAGE[:20])
     run = RunFactory(case=case)
     RunNoticeFactory(run=run, message=SCRIPT)
@@ -143,6 +146,12 @@ def build() -> House:
             "change_id": change.pk,
             "link_id": link.pk,
             "site_id": site.pk,
+            "study_uid": study.study_instance_uid,
+            "series_uid": series[0].series_instance_uid,
+            "instance_uid": instances[0].sop_instance_uid,
+            "frame_list": "1",
+            "element_path": "7FE00010",
+            "token_id": token.pk,
             "node_id": node.pk,
             "prior_rule_id": rule.pk,
             "retrieval_id": retrieval.pk,

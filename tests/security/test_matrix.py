@@ -21,6 +21,8 @@ PUBLIC = {"accounts:sign-in", "health"}
 SESSION_ONLY = {"accounts:sign-out"}
 """What needs a session but no permission."""
 METHODS = ("get", "post", "put", "patch", "delete")
+STORES = {"dicomweb:study"}
+"""Whose POST may name what is not there yet: it says nothing about other sites."""
 
 
 def routes(
@@ -122,6 +124,8 @@ def test_another_site_does_not_exist(house: House, name: str) -> None:
         foreign = house.lead
         foreign.sites.set(house.foreign.sites.all())
     found = statuses(name, house, foreign)
+    if name in STORES:
+        assert found.pop("post") == 403
     assert set(found.values()) <= {404, 405}, found
     assert 404 in found.values(), name
 
@@ -130,10 +134,9 @@ def test_another_site_does_not_exist(house: House, name: str) -> None:
 def test_the_right_reader_of_the_site_gets_an_answer(house: House, name: str) -> None:
     """Without this the tests above would pass on a product that refuses everybody."""
     permissions = permissions_of(ALL[name])
-    user = next(
-        u
-        for u in (house.own, house.lead, house.administrator)
-        if any(allowed(u, permission) for permission in permissions)
+    user = max(
+        (house.own, house.lead, house.administrator),
+        key=lambda u: sum(allowed(u, permission) for permission in permissions),
     )
     found = statuses(name, house, user)
     assert not {401, 403, 500} & set(found.values()), found
@@ -149,7 +152,8 @@ def test_numbers_that_nobody_has_are_not_found(house: House, name: str) -> None:
         if any(allowed(u, p) for p in permissions_of(ALL[name]))
     )
     client, url = client_of(user), reverse(name, kwargs=arguments)
-    found = {getattr(client, method)(url).status_code for method in METHODS}
+    methods = [method for method in METHODS if name not in STORES or method != "post"]
+    found = {getattr(client, method)(url).status_code for method in methods}
     assert found <= {404, 405}
 
 

@@ -9,7 +9,7 @@ from django.contrib.auth.decorators import login_not_required
 from django.contrib.auth.forms import AuthenticationForm
 from django.http import HttpRequest, HttpResponse, HttpResponseBase, JsonResponse
 from django.utils.decorators import method_decorator
-from drf_spectacular.views import SpectacularAPIView
+from drf_spectacular.views import SpectacularAPIView, SpectacularSwaggerSplitView
 
 from workstation.accounts.permissions import HasPermission
 from workstation.accounts.services import address_of, record
@@ -57,3 +57,12 @@ class SchemaView(SpectacularAPIView):
     permission = "case.list"
     # drf-spectacular's own default is open to everybody.
     permission_classes = [HasPermission]
+
+
+class SchemaPageView(SpectacularSwaggerSplitView):
+    """The description as a page that can be read and tried; its script is a URL of its own."""
+
+    permission = "case.list"
+    permission_classes = [HasPermission]
+    template_name = "accounts/api.html"
+    url_name = "schema"
