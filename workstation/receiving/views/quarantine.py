@@ -261,7 +261,7 @@ def _in_words(done: Counter[str]) -> str:
 
 @require_GET
 @requires("quarantine.download")
-def quarantine_bytes(request: HttpRequest, pk: int) -> HttpResponse:
+def quarantine_bytes(request: HttpRequest, pk: int) -> HttpResponse | FileResponse:
     """The refused bytes as they came, as a file that no browser opens."""
     held = _held(request, pk)
     try:
