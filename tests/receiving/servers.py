@@ -43,7 +43,8 @@ def postgresql_programs() -> Path:
 
 class Postgres:
     """A throw-away PostgreSQL server with its default durability. It refuses to run as root, so
-    root steps down; ``home`` must not exist yet."""
+    root steps down; ``home`` must not exist yet,
+    in a folder that others may enter (pytest closes its own)."""
 
     def __init__(self, home: Path) -> None:
         self.programs = postgresql_programs()
@@ -55,10 +56,6 @@ class Postgres:
         if os.geteuid() == 0:
             account = pwd.getpwnam("postgres")
             os.chown(home, account.pw_uid, account.pw_gid)
-            # pytest's temporary folders are closed to others.
-            for folder in home.parents:
-                if folder.stat().st_uid == os.geteuid() and not folder.stat().st_mode & 0o001:
-                    folder.chmod(folder.stat().st_mode | 0o001)
             self.as_user = {"user": account.pw_uid, "group": account.pw_gid, "extra_groups": []}
         data = str(home / "data")
         self._run("initdb", "-D", data, "-U", "radfuse", "--auth=trust", "--no-sync")

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import os
 import signal
+import tempfile
 import threading
 import time
 from collections.abc import Iterator
@@ -98,15 +99,17 @@ def send_all_again(process: ListenerProcess, images: list[list[Dataset]], port: 
 
 
 @pytest.fixture
-def postgres(tmp_path: Path) -> Iterator[Postgres]:
+def postgres() -> Iterator[Postgres]:
     try:
         postgresql_programs()
     except FileNotFoundError as error:
         missing(str(error))
-    server = Postgres(tmp_path / "postgresql")
-    server.start()
-    yield server
-    server.stop()
+    with tempfile.TemporaryDirectory(prefix="radfuse-pg-") as folder:
+        Path(folder).chmod(0o755)
+        server = Postgres(Path(folder) / "server")
+        server.start()
+        yield server
+        server.stop()
 
 
 @pytest.mark.parametrize("processes", [1, 2])

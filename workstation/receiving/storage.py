@@ -15,9 +15,10 @@ import os
 import socket
 import tempfile
 import time
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager, suppress
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import lru_cache
 from pathlib import Path
 from typing import BinaryIO
@@ -27,9 +28,10 @@ from django.conf import settings
 from django.core.files.storage import storages
 
 from workstation.receiving import cache
-from workstation.receiving.stores import BucketStore, LocalStore, Parcel
+from workstation.receiving.stores import BucketStore, LocalStore, Parcel, sync
 
 CHUNK = 1024 * 1024
+SYNC_THREADS = 8
 FULL = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)
 
 
@@ -235,6 +237,17 @@ def _full_disk_named() -> Iterator[None]:
         if error.errno in FULL:
             raise StorageFull from error
         raise
+
+
+def settled(staged_files: Sequence[Staged]) -> list[Staged]:
+    """The same files, when the content of all is on the disk. They wait for it together."""
+    waiting = [file for file in staged_files if not file.synced]
+    if len(waiting) > 1:
+        with ThreadPoolExecutor(min(SYNC_THREADS, len(waiting))) as pool:
+            list(pool.map(sync, [file.path for file in waiting]))
+    elif waiting:
+        sync(waiting[0].path)
+    return [replace(file, synced=True) for file in staged_files]
 
 
 def archive(*staged_files: Staged) -> None:

@@ -17,7 +17,7 @@ from workstation.receiving import storage
 from workstation.receiving.dicomweb.encoding import Json, element
 from workstation.receiving.dicomweb.parsing import NotMultipart, Part
 from workstation.receiving.dicomweb.searching import url_of
-from workstation.receiving.headers import UNREADABLE, NotAccepted, read_header
+from workstation.receiving.headers import UNREADABLE, Header, NotAccepted, read_header
 from workstation.receiving.models import Instance
 from workstation.receiving.outcomes import Outcome, Result
 from workstation.receiving.services import store_many
@@ -46,6 +46,10 @@ class Said:
     sop_class_uid: str = ""
     sop_instance_uid: str = ""
     study_instance_uid: str = ""
+
+
+Taken = tuple[Said, storage.Staged, Header | None]
+"""A part on the disk."""
 
 
 @dataclass
@@ -81,14 +85,14 @@ def store(site: Site, parts: Iterable[Part], *, source: str, study: str = "") ->
     more = True
     while more:
         with ExitStack() as stack:
-            batch: list[tuple[Said, storage.Staged]] = []
+            batch: list[Taken] = []
             more = _fill(batch, waiting, stack, answer, study)
             _store(site, batch, source, answer)
     return answer
 
 
 def _fill(
-    batch: list[tuple[Said, storage.Staged]], waiting: Iterator[Part], stack: ExitStack,
+    batch: list[Taken], waiting: Iterator[Part], stack: ExitStack,
     answer: Answer, study: str,
 ) -> bool:  # fmt: skip
     """Stage parts until the batch is full; whether there may be more."""
@@ -108,20 +112,30 @@ def _fill(
         except storage.StorageFull:
             answer.refuse(Said(), OUT_OF_RESOURCES, "disk_full")
             return False
-        said = _said(staged)
+        said, header = _said(staged)
         if study and said.study_instance_uid != study:
             answer.refuse(said, OTHER_STUDY, "other_study_than_the_path")
             continue
-        batch.append((said, staged))
+        batch.append((said, staged, header))
         size += staged.size
     return True
 
 
-def _said(staged: storage.Staged) -> Said:
+def _said(staged: storage.Staged) -> tuple[Said, Header | None]:
+    """Who a part says it is, and its header if it is fit to be stored."""
+    try:
+        found = read_header(staged.path)
+    except NotAccepted:
+        return _said_by_refused(staged), None
+    said = Said(found.sop_class_uid, found.sop_instance_uid, found.study_instance_uid)
+    return said, found
+
+
+def _said_by_refused(staged: storage.Staged) -> Said:
     tags = ["SOPClassUID", "SOPInstanceUID", "StudyInstanceUID"]
     try:
         if _is_deflated(staged):
-            read_header(staged.path)  # pydicom would unpack any amount
+            return Said()  # pydicom would unpack any amount
         header = pydicom.dcmread(staged.path, stop_before_pixels=True, specific_tags=list(tags))
         return Said(*(str(header.get(tag) or "") for tag in tags))
     except (NotAccepted, *UNREADABLE):
@@ -135,17 +149,19 @@ def _is_deflated(staged: storage.Staged) -> bool:
 
 
 def _store(
-    site: Site, batch: list[tuple[Said, storage.Staged]], source: str, answer: Answer
+    site: Site, batch: list[Taken], source: str, answer: Answer
 ) -> None:
     if not batch:
         return
     try:
-        outcomes = store_many([Arrival(site, staged, source) for _, staged in batch])
+        outcomes = store_many(
+            [Arrival(site, staged, source, header=header) for _, staged, header in batch]
+        )
     except storage.StorageFull:
-        for said, _ in batch:
+        for said, _, _ in batch:
             answer.refuse(said, OUT_OF_RESOURCES, "disk_full")
         return
-    for (said, _), outcome in zip(batch, outcomes, strict=True):
+    for (said, _, _), outcome in zip(batch, outcomes, strict=True):
         _note(answer, said, outcome)
 
 

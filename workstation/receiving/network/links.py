@@ -44,6 +44,7 @@ LARGEST_PDU = 1024**2
 """Association requests list every service of a sender; they have no limit in the standard."""
 LOOK_MS = 100
 """A waiting thread looks at its timers this often."""
+GOODBYE, GOODBYE_MS = "Sta13", 2000
 IDLE_SECONDS = 0.05
 FULL_SECONDS = 1.0
 STEP_SECONDS, MOST_STEPS = 0.002, 10
@@ -90,6 +91,9 @@ class Wire(AssociationSocket):
         if isinstance(connection, ssl.SSLSocket) and connection.pending():
             return True
         wait = LOOK_MS if self.event_queue.empty() else 0
+        if self.assoc.dul.state_machine.current_state == GOODBYE:
+            # Who hangs up first may take our last word with it.
+            wait = GOODBYE_MS
         found = self.poll.poll(wait)
         for descriptor, _ in found:
             if descriptor == self.bell:

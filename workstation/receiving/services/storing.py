@@ -8,7 +8,7 @@ cost and its waiting for the disk are paid once.
 from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from django.db import IntegrityError, transaction
 
@@ -117,8 +117,15 @@ def store_many(arrivals: Sequence[Arrival]) -> list[Outcome]:
                 objects[number] = Object(arrival.site, arrival.staged, header, arrival.source)
         except NotAccepted as refusal:
             results[number] = refusal
-    results_of_objects = _take(list(objects.values()))
-    for number, result in zip(objects, results_of_objects, strict=True):
+    # Before the transaction: nobody else waits for this disk then.
+    settled = storage.settled([found.staged for found in objects.values()])
+    taken = _take(
+        [
+            replace(found, staged=staged)
+            for found, staged in zip(objects.values(), settled, strict=True)
+        ]
+    )
+    for number, result in zip(objects, taken, strict=True):
         results[number] = result
     outcomes = []
     for number, (arrival, result) in enumerate(zip(arrivals, results, strict=True)):
