@@ -14,7 +14,6 @@ PIECE = 256 * 1024
 LONGEST_PREAMBLE = 64 * 1024
 LONGEST_BOUNDARY = 200
 """RFC 2046 says 70; Orthanc sends 73."""
-LONGEST_HEADERS = 16 * 1024
 
 
 class Readable(Protocol):
@@ -126,12 +125,9 @@ class _Reader:
 
     def _headers(self) -> dict[str, str]:
         headers: dict[str, str] = {}
-        name, value, size = b"", b"", 0
+        name = value = b""
         while (event := self._next()) is not None and event[0] not in ("content", "end"):
             kind, data = event
-            size += len(data)
-            if size > LONGEST_HEADERS:
-                raise NotMultipart("The headers of a part are too long.")
             if kind == "name":
                 name += data
             elif kind == "value":
