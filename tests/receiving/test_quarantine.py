@@ -358,3 +358,17 @@ def test_an_object_in_another_encoding_keeps_it(site: Site, lead: Client) -> Non
     result = stored(held)
     assert str(result.PatientName) == "王^小东"
     assert result.SpecificCharacterSet == "GB18030"
+
+
+def test_a_whole_series_is_corrected_at_once(site: Site, lead: Client) -> None:
+    rows = [refuse(site, ct(number, PatientID="")) for number in range(1, 6)]
+    other_study = refuse(site, ct(7, PatientID="", StudyInstanceUID=uid("another")))
+    other_sender = refuse(site, ct(8, PatientID=""), "dimse:OTHER")
+    page = lead.get(reverse("receiving:correct", args=[rows[0].pk])).content.decode()
+    assert "Also for the 4 other objects of this study" in page
+    answer = correct(lead, rows[0], PatientID="P-1", likewise="on")
+    assert "Of the others 4 were accepted, 0 stay." in answer.content.decode()
+    assert {stored(row).PatientID for row in rows} == {"P-1"}
+    assert len({stored(row).SOPInstanceUID for row in rows}) == 5
+    assert set(Quarantined.objects.filter(state="held")) == {other_study, other_sender}
+    assert AuditRecord.objects.filter(action="quarantine").count() == 5

@@ -20,6 +20,8 @@ from workstation.receiving.services.quarantining import (
     take_again,
 )
 
+AT_ONCE = 1000
+
 
 class StillRefused(Exception):
     """The corrected object was refused too; the text says why."""
@@ -64,6 +66,48 @@ def stored_otherwise(held: Quarantined, values: dict[str, str]) -> str:
         if first:
             return f"The first object came {first.received_at:%Y-%m-%d %H:%M} from {first.source}."
     return ""
+
+
+def of_the_same_study(held: Quarantined, values: dict[str, str]) -> list[Quarantined]:
+    """Other held objects of this study, refused for the same reason from the same sender.
+
+    Empty when the patient ID is not what is at fault: UIDs belong to one object each.
+    """
+    study = values["StudyInstanceUID"]
+    if corrections.CAUSES.get(held.code) != "PatientID" or not study:
+        return []
+    others = Quarantined.objects.filter(
+        site=held.site, source=held.source, code=held.code, state=QuarantineState.HELD
+    ).exclude(pk=held.pk)
+    return [other for other in others.order_by("pk")[:AT_ONCE] if _study_of(other) == study]
+
+
+def _study_of(held: Quarantined) -> str:
+    try:
+        with opened_bytes(held) as file:
+            return corrections.read(file).values["StudyInstanceUID"]
+    except (CannotHandle, corrections.CannotCorrect):
+        return ""
+
+
+def accept_likewise(
+    others: list[Quarantined],
+    user: User,
+    changes: dict[str, str],
+    reason: str,
+    *,
+    address: str = "",
+) -> tuple[int, int]:
+    """Whose image it is, corrected for others as well: how many were accepted, and how many not."""
+    shared = {key: value for key, value in changes.items() if not key.endswith("UID")}
+    accepted = 0
+    for other in others:
+        try:
+            accept_corrected(other, user, shared, reason, address=address)
+            accepted += 1
+        except (CannotHandle, corrections.CannotCorrect, StillRefused):
+            continue  # it stays in quarantine and can be corrected by itself
+    return accepted, len(others) - accepted
 
 
 def accept_corrected(

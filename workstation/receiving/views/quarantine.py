@@ -26,8 +26,10 @@ from workstation.receiving.services import CannotHandle, discard, release
 from workstation.receiving.services.correcting import (
     StillRefused,
     accept_corrected,
+    accept_likewise,
     is_correctable,
     look_at,
+    of_the_same_study,
     stored_otherwise,
 )
 from workstation.receiving.services.quarantining import note_download, opened_bytes
@@ -83,9 +85,18 @@ class CorrectionForm(forms.Form):
         help_text="Kept with the entry, e.g. who confirmed it.",
     )  # fmt: skip
 
-    def __init__(self, held: Quarantined, values: dict[str, str], *args: Any) -> None:
+    likewise = forms.BooleanField(required=False)
+
+    def __init__(
+        self, held: Quarantined, values: dict[str, str], others: int, *args: Any
+    ) -> None:
         super().__init__(*args)
         self.before = values
+        if others:
+            self.fields["likewise"].label = f"Also for the {others} other objects of this study"
+            self.fields["likewise"].help_text = "Patient ID, issuer and modality; UIDs stay."
+        else:
+            del self.fields["likewise"]
         cause = corrections.CAUSES[held.code]
         for keyword, label in corrections.FIELDS.items():
             self.fields[keyword] = forms.CharField(
@@ -99,7 +110,7 @@ class CorrectionForm(forms.Form):
                 "At fault. This is a new one; replace it if you know the right one."
             )
         # The reason is asked last.
-        self.order_fields([*corrections.FIELDS, "reason"])
+        self.order_fields([*corrections.FIELDS, "likewise", "reason"])
 
     def clean(self) -> dict[str, Any]:
         for keyword, wrong in corrections.check(self.changes).items():
@@ -292,7 +303,8 @@ def quarantine_correct(request: HttpRequest, pk: int) -> HttpResponse:
         messages.error(request, str(error))
         return _back(request)
     data = [request.POST] if request.method == "POST" else []
-    form = CorrectionForm(held, found.values, *data)
+    others = of_the_same_study(held, found.values)
+    form = CorrectionForm(held, found.values, len(others), *data)
     if request.method == "POST" and form.is_valid():
         try:
             outcome = accept_corrected(
@@ -302,6 +314,12 @@ def quarantine_correct(request: HttpRequest, pk: int) -> HttpResponse:
             form.add_error(None, str(error))
         else:
             _tell(request, outcome)
+            if form.cleaned_data.get("likewise"):
+                accepted, left = accept_likewise(
+                    others, request.user, form.changes, form.cleaned_data["reason"],
+                    address=address,
+                )  # fmt: skip
+                messages.info(request, f"Of the others {accepted} were accepted, {left} stay.")
             return _back(request)
     context = {
         "held": held,
