@@ -117,7 +117,8 @@ def fill(studies: int, instances: int) -> User:
     )  # fmt: skip
     _cases(studies, first)
     with connection.cursor() as cursor:
-        for model in (Patient, Study, Series, Instance, Case, Run, Layer, Finding):
+        for model in (Patient, Study, StudyNotice, Series, Instance, Case, Placement, Claim, Run,
+                      Step, RunFact, Layer, Finding):  # fmt: skip
             table = model._meta.db_table
             cursor.execute(
                 f"SELECT setval(pg_get_serial_sequence('{table}', 'id'), (SELECT max(id) FROM"

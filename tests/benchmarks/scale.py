@@ -133,8 +133,11 @@ def timed(client: Client, ask: Ask, headers: dict[str, str], rounds: int) -> lis
     return found
 
 
-def read_from_end_to_end(client: Client, ask: Ask, headers: dict[str, str]) -> list[str]:
-    """Large tables that a query of this request reads by a sequential scan."""
+def look_at_queries(
+    client: Client, ask: Ask, headers: dict[str, str]
+) -> tuple[float, int, list[str]]:
+    """Milliseconds in SQL, number of queries, and the large tables that a query of this request
+    reads by a sequential scan, with the query."""
     from django.db import connection
     from django.test.utils import CaptureQueriesContext
 
@@ -155,7 +158,8 @@ def read_from_end_to_end(client: Client, ask: Ask, headers: dict[str, str]) -> l
             plan = row if isinstance(row, list) else json.loads(row)
             for table in _scanned(plan[0]["Plan"]):
                 bad.append(f"{table}: {entry['sql']}")
-    return bad
+    spent = sum(float(entry["time"]) for entry in captured.captured_queries) * 1000
+    return spent, len(captured.captured_queries), bad
 
 
 def _scanned(plan: dict[str, Any]) -> list[str]:
@@ -207,19 +211,25 @@ def measure(url: str, asked: argparse.Namespace) -> int:
     client = Client(HTTP_HOST="localhost")
     client.force_login(reader, backend="django.contrib.auth.backends.ModelBackend")
     failed = 0
-    print(f"{'':32s} {'p50 ms':>8s} {'p95 ms':>8s}  large tables read from end to end")
+    print(
+        f"{'':32s} {'p50 ms':>8s} {'p95 ms':>8s} {'SQL ms':>8s} {'queries':>8s}"
+        "  large tables read from end to end"
+    )
     for name, (ask, headers) in questions(asked.studies).items():
         if asked.only not in name:
             continue
         times = [] if asked.explain else timed(client, ask, headers, asked.rounds)
-        scans = read_from_end_to_end(client, ask, headers)
+        spent, queries, scans = look_at_queries(client, ask, headers)
         p50 = statistics.median(times) if times else 0.0
         p95 = statistics.quantiles(times, n=20)[-1] if len(times) > 1 else 0.0
         good = p95 < LIMIT_MS and not scans
         failed += not good
         tables = ", ".join(sorted({scan.partition(":")[0] for scan in scans})) or "none"
         mark = "" if good else "   <-- too slow or no index"
-        print(f"{name:32s} {p50:8.1f} {p95:8.1f}  {tables}{mark}", flush=True)
+        print(
+            f"{name:32s} {p50:8.1f} {p95:8.1f} {spent:8.1f} {queries:8d}  {tables}{mark}",
+            flush=True,
+        )
         for scan in scans if asked.explain or asked.only else []:
             print(f"    {scan[:2000]}", flush=True)
     connection.close()

@@ -17,6 +17,7 @@ from workstation.accounts.permissions import requires
 from workstation.accounts.services import address_of, record
 from workstation.worklist.models import AssemblyRule, Case
 from workstation.worklist.services import (
+    MOST_SHOWN,
     OPEN_STATES,
     CannotPlace,
     candidates_for,
@@ -127,7 +128,8 @@ def _edit(request: HttpRequest, row: AssemblyRule) -> HttpResponse:
             detail={"cases": [case.pk for change in changes for case in change.cases]},
         )  # fmt: skip
     status = UNPROCESSABLE if request.method == "POST" and form.errors else 200
-    context = {"form": form, "row": row, "changes": changes}
+    many = len(changes or []) >= MOST_SHOWN
+    context = {"form": form, "row": row, "changes": changes, "many": many}
     return render(request, "worklist/rule.html", context, status=status)
 
 

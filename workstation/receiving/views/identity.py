@@ -180,11 +180,15 @@ def _compare(
     return render(request, "receiving/identity.html", context, status=status)
 
 
+def _day(patient: Patient) -> str:
+    return patient.birth_date.isoformat() if patient.birth_date else ""
+
+
 def _differences(one: Patient, other: Patient) -> list[tuple[str, Any, Any, bool]]:
     """(what, here, there, whether they differ) for the person who decides."""
     pairs = [
         ("Name", one.display_name, other.display_name, one.name_key != other.name_key),
-        ("Born", one.birth_date, other.birth_date, one.birth_date != other.birth_date),
+        ("Born", _day(one), _day(other), one.birth_date != other.birth_date),
         ("Sex", one.sex, other.sex, one.sex != other.sex),
     ]
     return [

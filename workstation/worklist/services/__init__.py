@@ -33,6 +33,7 @@ from workstation.worklist.services.cases import (
     study_completed,
 )
 from workstation.worklist.services.rules import (
+    MOST_SHOWN,
     UNREAD,
     Change,
     ensure_default_rules,
@@ -42,6 +43,7 @@ from workstation.worklist.services.rules import (
 )
 
 __all__ = [
+    "MOST_SHOWN",
     "NOT_IMAGES",
     "OPEN_STATES",
     "UNREAD",
