@@ -17,6 +17,8 @@ def served() -> Iterator[str]:
     """The origin, e.g. ``http://127.0.0.1:40123``."""
     with socket.socket() as listening:
         listening.bind(("127.0.0.1", 0))
+        # Whoever connects before the server is up waits instead of being refused.
+        listening.listen(128)
         port = listening.getsockname()[1]
         config = uvicorn.Config(
             application, log_config=None, lifespan="off", ws="none", access_log=False
