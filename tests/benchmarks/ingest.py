@@ -5,16 +5,20 @@ receive the same synthetic 512 x 512 x 16 bit CT slices from the same sender, DC
 over 1, 4 and 8 associations at a time, on the same disk. Each run starts with an empty archive, and
 what was sent is counted afterwards: rows, and files with their checksum as name.
 
+STOW-RS follows, with 5, 10, 50 and 100 files a request, one request after the other.
+
 ``storescu`` runs with ``TCP_NODELAY=1`` for both: without it the sender waits for its own packets.
 """
 
 from __future__ import annotations
 
 import argparse
+import http.client
 import json
 import os
 import shutil
 import subprocess
+import sys
 import tempfile
 import time
 import urllib.request
@@ -22,12 +26,23 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
+from urllib.parse import urlsplit
 
 import numpy as np
 
 from tests.receiving.objects import dataset, encode, uid
 from tests.receiving.servers import ListenerProcess, Postgres, cpu_seconds, free_port
 
+BOUNDARY = b"radfuse-benchmark"
+SHA256_LENGTH = 64
+CREATE_TOKEN = """
+from workstation.accounts.models import Role, Site, TokenScope, User
+from workstation.accounts.tokens import create_token
+site = Site.objects.get()
+user = User.objects.create_user(username="bench", role=Role.ADMINISTRATOR)
+user.sites.add(site)
+print(create_token(user, site, "bench", TokenScope.BOTH, 1)[1])
+"""
 STUDIES = 8
 """One study for each of at most eight associations, as scanners do it."""
 
@@ -40,6 +55,9 @@ class Receiver:
     count: Callable[[], int]
     peak: Callable[[], int]
     cpu: Callable[[], float]
+    stow: str = ""
+    """URL of its STOW-RS service."""
+    token: str = ""
 
 
 def write_slices(folder: Path, count: int) -> list[Path]:
@@ -87,15 +105,41 @@ def send(folders: list[Path], port: int, associations: int) -> float:
     return time.perf_counter() - began
 
 
+def stow(folders: list[Path], receiver: Receiver, files: int) -> float:
+    """Send all folders by STOW-RS, so many files a request, one request after the other."""
+    paths = [path for folder in folders for path in sorted(folder.iterdir())]
+    url = urlsplit(receiver.stow)
+    head = b"\r\n--%b\r\nContent-Type: application/dicom\r\n\r\n" % BOUNDARY
+    seconds = 0.0
+    for first in range(0, len(paths), files):
+        parts = [head + path.read_bytes() for path in paths[first : first + files]]
+        body = b"".join([*parts, b"\r\n--%b--\r\n" % BOUNDARY])
+        began = time.perf_counter()
+        connection = http.client.HTTPConnection(url.netloc, timeout=300)
+        connection.request("POST", url.path, body, {
+            "Content-Type": 'multipart/related; type="application/dicom"; boundary='
+            + BOUNDARY.decode(),
+            "Accept": "application/dicom+json",
+            "Authorization": f"Bearer {receiver.token}",
+        })  # fmt: skip
+        answer = connection.getresponse()
+        said = answer.read()
+        if answer.status != 200:
+            raise RuntimeError(f"STOW: {answer.status} {said[:300]!r}")
+        connection.close()
+        seconds += time.perf_counter() - began
+    return seconds
+
+
 @contextmanager
 def orthanc(work: Path) -> Iterator[Receiver]:
     """Orthanc with its defaults; only ports and folders are ours."""
     home = work / "orthanc"
     home.mkdir()
-    http, port = free_port(), free_port()
+    http_port, port = free_port(), free_port()
     values = {
         "StorageDirectory": str(home / "store"), "IndexDirectory": str(home / "store"),
-        "DicomPort": port, "HttpPort": http, "AuthenticationEnabled": False,
+        "DicomPort": port, "HttpPort": http_port, "AuthenticationEnabled": False,
         "Plugins": ["/usr/share/orthanc/plugins/libOrthancDicomWeb.so"],
     }  # fmt: skip
     (home / "orthanc.json").write_text(json.dumps(values))
@@ -103,7 +147,7 @@ def orthanc(work: Path) -> Iterator[Receiver]:
         process = subprocess.Popen(
             ["Orthanc", str(home / "orthanc.json")], stdout=log, stderr=subprocess.STDOUT
         )
-    url = f"http://127.0.0.1:{http}/statistics"
+    url = f"http://127.0.0.1:{http_port}/statistics"
 
     def count() -> int:
         with urllib.request.urlopen(url, timeout=30) as answer:
@@ -120,61 +164,93 @@ def orthanc(work: Path) -> Iterator[Receiver]:
                 break
             except OSError:
                 time.sleep(0.1)
-        yield Receiver(port, count, peak, lambda: cpu_seconds(process.pid))
+        yield Receiver(
+            port, count, peak, lambda: cpu_seconds(process.pid),
+            stow=f"http://127.0.0.1:{http_port}/dicom-web/studies",
+        )  # fmt: skip
     finally:
         process.terminate()
         process.wait(30)
 
 
 @contextmanager
-def radfuse(work: Path, processes: int, database_url: str = "") -> Iterator[Receiver]:
-    """The product's listener with the product's database settings."""
-    listener = ListenerProcess(work / "radfuse", database_url=database_url)
-    listener.prepare()
-    port = listener.start(*(["--processes", str(processes)] if processes > 1 else []))
+def radfuse(work: Path, processes: int, web: bool, database_url: str = "") -> Iterator[Receiver]:
+    """The product's listener, or its web server, with the product's database settings."""
+    home = work / "radfuse"
+    process = ListenerProcess(home, database_url=database_url)
+    process.prepare()
+    token = ""
+    if web:
+        token = process.manage("shell", "-v0", "-c", CREATE_TOKEN).stdout.split()[-1]
+        port = start_web(process)
+    else:
+        port = process.start(*(["--processes", str(processes)] if processes > 1 else []))
 
     def count() -> int:
-        rows = int(listener.ask("Instance.objects.exclude(sha256='').count()"))
-        archive = work / "radfuse" / "archive"
-        files = [path for path in archive.rglob("*") if path.is_file() and len(path.name) == 64]
+        rows = int(process.ask("Instance.objects.exclude(sha256='').count()"))
+        files = [path for path in (home / "archive").rglob("*") if len(path.name) == SHA256_LENGTH]
         if rows != len(files):
             raise RuntimeError(f"{rows} rows, but {len(files)} files")
         return rows
 
     try:
-        yield Receiver(port, count, listener.peak_memory, listener.cpu_seconds)
+        yield Receiver(
+            port, count, process.peak_memory, process.cpu_seconds,
+            stow=f"http://127.0.0.1:{port}/dicomweb/studies", token=token,
+        )  # fmt: skip
     finally:
-        listener.kill()
+        process.kill()
+
+
+def start_web(process: ListenerProcess) -> int:
+    """The web server as ``deploy/run`` starts it; returns its port."""
+    port = free_port()
+    with process.log.open("ab") as log:
+        process.process = subprocess.Popen(
+            [sys.executable, "-m", "uvicorn", "workstation.asgi:application", "--port", str(port),
+             "--loop", "uvloop", "--no-access-log", "--lifespan", "off"],
+            env=process.environment, stdout=log, stderr=log,
+        )  # fmt: skip
+    for _ in range(600):
+        try:
+            with urllib.request.urlopen(f"http://127.0.0.1:{port}/health/", timeout=5):
+                return port
+        except OSError:
+            time.sleep(0.1)
+    raise RuntimeError(process.said[-500:])
 
 
 @contextmanager
-def radfuse_on_postgresql(work: Path, processes: int) -> Iterator[Receiver]:
+def radfuse_on_postgresql(work: Path, processes: int, web: bool) -> Iterator[Receiver]:
     server = Postgres(work / "postgresql")
     server.start()
     try:
-        with radfuse(work, processes, server.url) as receiver:
+        with radfuse(work, processes, web, server.url) as receiver:
             yield receiver
     finally:
         server.stop()
 
 
 def measure(
-    name: str, images: list[Path], count: int, associations: int, disk: Path, processes: int
-) -> float:
+    name: str, images: list[Path], count: int, options: argparse.Namespace, *,
+    associations: int = 0, files: int = 0,
+) -> float:  # fmt: skip
     """One run with an empty archive: prints its row, returns images per second."""
-    work = Path(tempfile.mkdtemp(prefix="ingest-", dir=disk))
+    work = Path(tempfile.mkdtemp(prefix="ingest-", dir=options.disk))
     work.chmod(0o755)
     try:
         if name == "orthanc":
             context = orthanc(work)
         elif name == "sqlite":
-            context = radfuse(work, processes)
+            context = radfuse(work, options.processes, bool(files))
         else:
-            context = radfuse_on_postgresql(work, processes)
+            context = radfuse_on_postgresql(work, options.processes, bool(files))
         with context as receiver:
-            before = receiver.peak()
-            cpu_before = receiver.cpu()
-            seconds = send(images, receiver.port, associations)
+            before, cpu_before = receiver.peak(), receiver.cpu()
+            if files:
+                seconds = stow(images, receiver, files)
+            else:
+                seconds = send(images, receiver.port, associations)
             cpu = receiver.cpu() - cpu_before
             stored = receiver.count()
             if stored != count:
@@ -183,7 +259,8 @@ def measure(
     finally:
         shutil.rmtree(work)
     speed = count / seconds
-    print(f"{name:<12}{associations:>6}{count:>8}{seconds:>9.1f}{speed:>9.0f}"
+    way = f"{files}/request" if files else f"{associations} assoc"
+    print(f"{name:<12}{way:>12}{count:>8}{seconds:>9.1f}{speed:>9.0f}"
           f"{1000 * cpu / count:>9.1f}{before:>9}{peak:>9}", end="", flush=True)  # fmt: skip
     return speed
 
@@ -191,7 +268,8 @@ def measure(
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--images", type=int, default=2000)
-    parser.add_argument("--associations", type=int, nargs="+", default=[1, 4, 8])
+    parser.add_argument("--associations", type=int, nargs="*", default=[1, 4, 8])
+    parser.add_argument("--files", type=int, nargs="*", default=[5, 10, 50, 100], help="STOW-RS")
     parser.add_argument("--receivers", nargs="+", default=["orthanc", "sqlite", "postgresql"])
     parser.add_argument("--processes", type=int, default=1, help="of the Radfuse listener")
     parser.add_argument("--disk", type=Path, default=Path(tempfile.gettempdir()))
@@ -199,14 +277,14 @@ def main() -> None:
     images = Path(tempfile.mkdtemp(prefix="ingest-images-", dir=options.disk))
     try:
         folders = write_slices(images, options.images)
-        print(f"{'receiver':<12}{'assoc':>6}{'images':>8}{'s':>9}{'img/s':>9}"
+        print(f"{'receiver':<12}{'way':>12}{'images':>8}{'s':>9}{'img/s':>9}"
               f"{'CPU ms':>9}{'MiB at 0':>9}{'MiB peak':>9}{'ratio':>8}")  # fmt: skip
-        for associations in options.associations:
+        ways = [{"associations": number} for number in options.associations]
+        ways += [{"files": number} for number in options.files]
+        for way in ways:
             orthancs = 0.0
             for name in options.receivers:
-                speed = measure(
-                    name, folders, options.images, associations, options.disk, options.processes
-                )
+                speed = measure(name, folders, options.images, options, **way)
                 orthancs = speed if name == "orthanc" else orthancs
                 print(f"{speed / orthancs:>8.2f}" if orthancs else f"{'-':>8}", flush=True)
     finally:
