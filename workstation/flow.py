@@ -37,7 +37,7 @@ from workstation.receiving.services.opening import return_stalled
 from workstation.receiving.services.tagging import tag_quiet_studies
 from workstation.receiving.services.uploading import expire_uploads
 from workstation.reporting.services import prepare_report
-from workstation.worklist.models import Case, CaseState
+from workstation.worklist.models import Case, CaseState, Placement
 from workstation.worklist.services import (
     OPEN_STATES,
     cases_to_follow,
@@ -150,6 +150,8 @@ def waiting_cases() -> list[int]:
     newer_study = Study.objects.filter(
         cases=OuterRef("pk"), completed_at__gt=OuterRef("newest_run_at")
     )
+    # A study joined or left after the run began: its message may have been lost.
+    newer_place = Placement.objects.filter(case=OuterRef("pk"), at__gt=OuterRef("newest_run_at"))
     is_open = Q(state__in=OPEN_STATES)
     return list(
         Case.objects.annotate(newest_run_at=newest_run.values("created_at")[:1])
@@ -158,6 +160,7 @@ def waiting_cases() -> list[int]:
             Q(state__in=[CaseState.RECEIVING, CaseState.ANALYSING])
             | (is_open & ~Q(activity=""))
             | (is_open & Q(has_newer_study=True))
+            | (is_open & Exists(newer_place))
             | (~is_open & Q(has_newer_study=True, new_images=False))
         )
         .order_by("pk")
