@@ -71,7 +71,7 @@ class Network:
         self.port = port
         self.contexts = {(seed.sop_class, seed.syntax) for seed in seeds}
         self.association: Association | None = None
-        self.folder = Path(tempfile.mkdtemp(prefix="fuzz-"))
+        self.folder = tempfile.TemporaryDirectory(prefix="fuzz-")
         pynetdicom._config.STORE_SEND_CHUNKED_DATASET = True
 
     def _open(self) -> Association:
@@ -94,7 +94,7 @@ class Network:
         meta.MediaStorageSOPClassUID = seed.sop_class
         meta.MediaStorageSOPInstanceUID = instance or seed.sop_instance
         meta.TransferSyntaxUID = seed.syntax
-        path = self.folder / "one.dcm"
+        path = Path(self.folder.name) / "one.dcm"
         with path.open("wb") as file:
             file.write(bytes(128) + b"DICM")
             write_file_meta_info(file, meta, enforce_standard=True)
@@ -118,6 +118,7 @@ class Network:
     def close(self) -> None:
         if self.association is not None and self.association.is_established:
             self.association.release()
+        self.folder.cleanup()
 
 
 class Web:
