@@ -36,7 +36,8 @@ async def _asynchronous(pieces: Iterator[bytes]) -> AsyncIterator[bytes]:
             yield piece
     finally:
         if close is not None:
-            close()
+            # In the same thread, behind a step that may still run: the client hung up.
+            await sync_to_async(close, thread_sensitive=True)()
 
 
 def multipart(
