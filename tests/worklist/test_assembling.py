@@ -11,13 +11,14 @@ from tests.factories import (
     ClaimFactory,
     InstanceFactory,
     PatientFactory,
+    RemoteNodeFactory,
     SeriesFactory,
     SiteFactory,
     StudyFactory,
     UserFactory,
 )
 from workstation.accounts.models import AuditRecord, Role, Site, User
-from workstation.receiving.models import Patient, Study
+from workstation.receiving.models import Patient, Retrieval, Study
 from workstation.receiving.services import (
     CannotChange,
     link_patients,
@@ -32,6 +33,7 @@ from workstation.worklist.services import (
     cases_to_follow,
     ensure_default_rules,
     follow,
+    join_prior_to_case,
     join_study_to_case,
     preview,
     put_in,
@@ -328,3 +330,18 @@ def test_a_link_ends_with_the_reader_being_told() -> None:
     sweep()
     case.refresh_from_db()
     assert case.studies.count() == 1 and "not this person" in case.alert
+
+
+def test_a_fetched_prior_that_no_longer_fits_leaves_without_a_case_of_its_own() -> None:
+    patient = PatientFactory()
+    new, prior = study(patient, 0), study(patient, -20)
+    case = join_study_to_case(new)
+    Retrieval.objects.create(
+        site=patient.site, node=RemoteNodeFactory(site=patient.site), because_of=new,
+        study_instance_uid=prior.study_instance_uid,
+    )  # fmt: skip
+    assert join_prior_to_case(prior) == case
+    AssemblyRule.objects.filter(site=case.site).update(within_days=1)
+    follow(case.pk)
+    sweep()
+    assert list(case.studies.all()) == [new] and Case.objects.count() == 1

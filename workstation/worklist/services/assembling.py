@@ -79,7 +79,7 @@ def join_prior_to_case(study: Study) -> Case | None:
 
 
 @transaction.atomic
-def reassemble(study: Study) -> Case:
+def reassemble(study: Study) -> Case | None:
     """More is known of a study than when it joined: ask the rules again.
 
     A case that is being read, or that somebody arranged by hand, stays as it is.
@@ -99,6 +99,8 @@ def reassemble(study: Study) -> Case:
     if not others and better is None:
         return case
     _remove(case, study, K.LEFT, here.reason if here else "alone in its case")
+    if Study.objects.filter(came_by_rule(), pk=study.pk).exists():
+        return join_prior_to_case(study)
     return _place(study)
 
 
