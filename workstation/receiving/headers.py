@@ -12,7 +12,7 @@ import zlib
 from dataclasses import dataclass, field
 from datetime import date, datetime, time
 from pathlib import Path
-from typing import Any, BinaryIO, Literal
+from typing import Any, BinaryIO, Literal, TypeAlias
 
 import pydicom
 from pydicom.datadict import dictionary_VR, tag_for_keyword
@@ -43,7 +43,7 @@ TAGS = [
     "AcquisitionDate", "AcquisitionDateTime",
 ]  # fmt: skip
 WANTED: dict[int, tuple[str, bytes]] = {
-    tag_for_keyword(keyword): (keyword, dictionary_VR(keyword).encode())  # type: ignore[misc]
+    tag_for_keyword(keyword): (keyword, dictionary_VR(keyword).encode())
     for keyword in TAGS
 }
 EVIDENCE = [
@@ -69,7 +69,7 @@ IMAGE_CLASSES_BY_OTHER_NAMES = ("EnhancedUSVolumeStorage",)
 BYTE = 8
 
 
-Texts = Dataset | dict[str, str]
+Texts: TypeAlias = Dataset | dict[str, str]
 """Elements by keyword: of pydicom, or plain text."""
 
 
