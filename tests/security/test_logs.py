@@ -43,3 +43,12 @@ def test_the_product_logs_this_way() -> None:
     assert settings.LOGGING["root"]["handlers"] == ["stderr"]
     assert settings.LOGGING["loggers"]["uvicorn"]["handlers"] == ["stderr"]
     assert settings.LOGGING["handlers"]["stderr"]["formatter"] == "line"
+
+
+def test_paths_made_of_uids_are_not_logged() -> None:
+    line = logging.LogRecord(
+        "django.request", logging.WARNING, __file__, 1, "%s: %s",
+        ("Not Found", "/dicomweb/studies/1.2.840.77/series/1 2"), None,
+    )  # fmt: skip
+    text = WithoutValues("%(message)s").format(line)
+    assert text == "Not Found: /dicomweb/..."
