@@ -125,8 +125,13 @@ def follow(case_id: int) -> None:
     if case.state in OPEN_STATES:
         _follow_links(case)
     if _unread(case):
-        for study in own:
-            if study.pk not in {stranger.pk for stranger in strangers}:
+        gone = {stranger.pk for stranger in strangers}
+        joined = set(
+            case.placements.filter(rule__isnull=False).values_list("study", flat=True)
+        )
+        # Who joined last leaves first: the case stays with the study that opened it.
+        for study in sorted(own, key=lambda one: (one.pk not in joined, -one.pk)):
+            if study.pk not in gone:
                 reassemble(study)
 
 
