@@ -13,6 +13,7 @@ from __future__ import annotations
 
 import argparse
 import json
+import logging
 import os
 import random
 import statistics
@@ -114,23 +115,28 @@ def _drawn(value: Any, draw: random.Random) -> Any:
     return value(draw) if callable(value) else value
 
 
-def timed(client: Client, ask: Ask, headers: dict[str, str], rounds: int) -> list[float]:
-    """Milliseconds of each request; what finds nothing (another site's case) is drawn again."""
+def timed(
+    client: Client, ask: Ask, headers: dict[str, str], rounds: int
+) -> tuple[list[float], float]:
+    """Milliseconds of each request, and processor time of one in this process; what finds nothing
+    (another site's case) is drawn again."""
     draw = random.Random(3)
     found: list[float] = []
+    processor = 0.0
     for number in range(rounds * 3):
         url, query = ask(draw)
-        begun = time.perf_counter()
+        begun, cpu = time.perf_counter(), time.process_time()
         answer = client.get(url, query, **headers)
-        taken = (time.perf_counter() - begun) * 1000
+        taken, cpu = (time.perf_counter() - begun) * 1000, time.process_time() - cpu
         assert answer.status_code in (200, 204, 404), (url, answer.status_code)
         # The first requests load templates and fill the connection's caches.
         if answer.status_code != 404 and number >= 3:
             found.append(taken)
+            processor += cpu * 1000
         if len(found) == rounds:
             break
     assert found, "nothing was found"
-    return found
+    return found, processor / len(found)
 
 
 def look_at_queries(
@@ -201,6 +207,7 @@ def measure(url: str, asked: argparse.Namespace) -> int:
 
     from tests.benchmarks.filling import fill
 
+    logging.disable(logging.WARNING)  # cases of another site are asked for, too: 404
     call_command("migrate", verbosity=0)
     begun = time.monotonic()
     reader = fill(asked.studies, asked.instances)
@@ -212,13 +219,13 @@ def measure(url: str, asked: argparse.Namespace) -> int:
     client.force_login(reader, backend="django.contrib.auth.backends.ModelBackend")
     failed = 0
     print(
-        f"{'':32s} {'p50 ms':>8s} {'p95 ms':>8s} {'SQL ms':>8s} {'queries':>8s}"
+        f"{'':32s} {'p50 ms':>8s} {'p95 ms':>8s} {'CPU ms':>8s} {'SQL ms':>8s} {'queries':>8s}"
         "  large tables read from end to end"
     )
     for name, (ask, headers) in questions(asked.studies).items():
         if asked.only not in name:
             continue
-        times = [] if asked.explain else timed(client, ask, headers, asked.rounds)
+        times, cpu = ([], 0.0) if asked.explain else timed(client, ask, headers, asked.rounds)
         spent, queries, scans = look_at_queries(client, ask, headers)
         p50 = statistics.median(times) if times else 0.0
         p95 = statistics.quantiles(times, n=20)[-1] if len(times) > 1 else 0.0
@@ -227,11 +234,13 @@ def measure(url: str, asked: argparse.Namespace) -> int:
         tables = ", ".join(sorted({scan.partition(":")[0] for scan in scans})) or "none"
         mark = "" if good else "   <-- too slow or no index"
         print(
-            f"{name:32s} {p50:8.1f} {p95:8.1f} {spent:8.1f} {queries:8d}  {tables}{mark}",
+            f"{name:32s} {p50:8.1f} {p95:8.1f} {cpu:8.1f} {spent:8.1f} {queries:8d}"
+            f"  {tables}{mark}",
             flush=True,
         )
         for scan in scans if asked.explain or asked.only else []:
             print(f"    {scan[:2000]}", flush=True)
+    print(f"load of this machine's {os.cpu_count()} processors: {os.getloadavg()[0]:.1f}")
     connection.close()
     return 1 if failed else 0
 
