@@ -108,6 +108,29 @@ def test_a_senders_profile_counts_for_that_sender_only(site: Site) -> None:
     assert ids == {substitutes_of(site).pseudonym("", "PHANTOMINE-7"): True, "OTHER": False}
 
 
+def test_what_a_node_sent_before_it_was_switched_off_is_deidentified(site: Site) -> None:
+    profile = DeidentificationProfile.objects.create(site=site, name="Outside")
+    node = RemoteNodeFactory(site=site, ae_title="OUTSIDE", deidentification=profile)
+    retrieval = Retrieval.objects.create(site=site, node=node, study_instance_uid="1.2")
+    RemoteNode.objects.update(active=False)
+    store(site, ct(1), "dimse:OUTSIDE")
+    store(site, ct(2), f"retrieve:{retrieval.pk}")
+    assert Instance.objects.count() == 2
+    assert [study.deidentified for study in Study.objects.all()] == [True]
+
+
+def test_what_was_held_for_its_pixels_never_leaves_the_quarantine_as_it_came(site: Site) -> None:
+    profile = DeidentificationProfile.objects.create(site=site, name="Outside")
+    RemoteNodeFactory(site=site, ae_title="OUTSIDE", deidentification=profile)
+    store(site, encode(dataset(1, BurnedInAnnotation="YES")), "dimse:OUTSIDE")
+    RemoteNode.objects.update(ae_title="RENAMED")
+    administrator = UserFactory(role=Role.ADMINISTRATOR, sites=[site])
+    outcome = services.release(Quarantined.objects.get(), administrator)
+    assert (outcome.result, outcome.code) == (Result.QUARANTINED, "burned_in")
+    assert "profile" in outcome.reason
+    assert not Instance.objects.exists()
+
+
 def test_a_profile_that_is_switched_off_or_of_another_site_does_nothing(site: Site) -> None:
     DeidentificationProfile.objects.create(
         site=site, name="Off", applies_to_site=True, active=False

@@ -67,8 +67,9 @@ def profile_for(site: Site, source: str) -> DeidentificationProfile | None:
 
 
 def _sender(site: Site, source: str) -> QuerySet[RemoteNode]:
-    """The node that an object's source names, if it names one."""
-    nodes = RemoteNode.objects.filter(site=site, active=True)
+    """The nodes that an object's source names, those in use first. One that was switched off
+    counts too: what it has sent before still passes through here."""
+    nodes = RemoteNode.objects.filter(site=site).order_by("-active", "-may_send", "-pk")
     number = source.removeprefix(BY_RETRIEVAL)
     if source.startswith(FROM_SENDER):
         return nodes.filter(ae_title=source.removeprefix(FROM_SENDER))

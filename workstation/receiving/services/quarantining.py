@@ -18,6 +18,9 @@ from workstation.receiving.outcomes import Outcome, Result
 from workstation.receiving.services.deidentifying import profile_for
 from workstation.receiving.services.storing import accept, accept_deidentified
 
+ONLY_DEIDENTIFIED = ("burned_in", "identity_remains", "too_deep", "vault_locked")
+"""Codes of bytes that were not to be archived as they came."""
+
 
 class CannotHandle(Exception):
     """The quarantined bytes were already handled, or the reason for discarding is missing."""
@@ -57,6 +60,12 @@ def take_again(held: Quarantined, staged: storage.Staged) -> Outcome:
     if profile is not None:
         return accept_deidentified(
             held.site, staged, profile, held.source, pass_burned_in=held.code == "burned_in"
+        )
+    if held.code in ONLY_DEIDENTIFIED:
+        raise NotAccepted(
+            held.code,
+            "This came to be de-identified, and no profile is in use for its sender any more. "
+            "Put one in use again, or discard it.",
         )
     return accept(held.site, staged, read_header(staged.path), held.source)
 
