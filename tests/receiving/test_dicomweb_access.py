@@ -127,7 +127,9 @@ def test_a_token_sees_its_site_only(north: Site) -> None:
     assert Instance.objects.filter(site=south).count() == 1
     # Whose sites have changed since cannot go on with the old token.
     both.sites.remove(south)
-    assert client.get("/dicomweb/studies").status_code == 204
+    assert client.get("/dicomweb/studies").status_code == 401
+    assert stow(client, ct(2)).status_code == 401
+    assert Instance.objects.filter(site=south).count() == 1
 
 
 def test_a_token_opens_nothing_else(owner: User, north: Site) -> None:

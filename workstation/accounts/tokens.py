@@ -13,6 +13,7 @@ import secrets
 from datetime import UTC, datetime, timedelta
 
 from django.db import transaction
+from django.db.models import F
 from django.utils import timezone
 from rest_framework.authentication import BaseAuthentication, get_authorization_header
 from rest_framework.exceptions import AuthenticationFailed
@@ -81,6 +82,8 @@ def token_of(secret: str) -> AccessToken | None:
             revoked_at__isnull=True,
             expires_at__gt=now,
             user__is_active=True,
+            # Rows are narrowed by the row filter too; what is stored has no row yet.
+            user__sites=F("site"),
         )
         .select_related("user", "site")
         .first()
