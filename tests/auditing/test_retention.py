@@ -98,6 +98,13 @@ def test_an_old_signed_study_is_due_and_deleted_with_a_trace(
     assert apply_rule(a_rule, NOW) == []
 
 
+def test_images_that_come_again_after_a_deletion_are_seen_again(site: Site) -> None:
+    study = old_study(site)
+    delete_images(study, reason="asked for by the patient")
+    assert old_study(site).deleted_at is None
+    assert Instance.objects.count() == 1
+
+
 @pytest.mark.parametrize(
     "keep",
     ["young", "arriving", "being read", "unread", "other modality", "not a prior", "other site"],

@@ -176,7 +176,8 @@ class Places:
             patient.save(update_fields=list(filled))
 
     def touch(self, studies: set[int]) -> None:
-        """Something new arrived: the quiet time starts again, and a complete study is open again.
+        """Something new arrived: the quiet time starts again, a complete study is open again, and
+        one whose images were deleted has images again.
 
         Call it last in the transaction: a completion that was committed meanwhile is seen.
         """
@@ -186,7 +187,10 @@ class Places:
         for study in rows.only("site_id", "completed_at", "last_received_at"):
             was_complete = study.completed_at is not None
             if was_complete or study.last_received_at < long_ago:
-                Study.objects.filter(pk=study.pk).update(last_received_at=now, completed_at=None)
+                # Images are deleted of complete studies only, so this is where they come back.
+                Study.objects.filter(pk=study.pk).update(
+                    last_received_at=now, completed_at=None, deleted_at=None
+                )
             if was_complete or study.pk in self._new:
                 publish(study.site_id, "upload")
             if was_complete:
