@@ -88,6 +88,18 @@ def test_a_body_that_breaks_off_keeps_what_came(web: Client) -> None:
     assert [q.code for q in Quarantined.objects.all()] == ["truncated"]
 
 
+def test_an_object_that_was_cut_between_two_elements_is_not_taken_for_whole(web: Client) -> None:
+    whole = encode(structure_set())
+    last = whole.index(b"\x20\x00\x13\x00IS")  # InstanceNumber
+    body = body_of(whole)
+    answer = web.post(
+        "/dicomweb/studies", body[: body.index(whole) + last], content_type=MULTIPART
+    )
+    assert (answer.status_code, Instance.objects.count()) == (409, 0)
+    assert [q.code for q in Quarantined.objects.all()] == ["truncated"]
+    assert stow(web, whole).status_code == 200  # and does not meet its own beginning there
+
+
 def test_requests_that_hold_nothing_or_too_much(web: Client, settings: Any) -> None:
     assert stow(web).status_code == 400
     settings.MAX_UPLOAD_BYTES = 100

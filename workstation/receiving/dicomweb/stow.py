@@ -20,7 +20,7 @@ from workstation.receiving.dicomweb.searching import url_of
 from workstation.receiving.headers import UNREADABLE, Header, NotAccepted, read_header
 from workstation.receiving.models import Instance
 from workstation.receiving.outcomes import Outcome, Result
-from workstation.receiving.services import store_many
+from workstation.receiving.services import quarantine, store_many
 from workstation.receiving.services.storing import Arrival
 from workstation.receiving.structure import DEFLATED
 
@@ -48,6 +48,7 @@ class Said:
     study_instance_uid: str = ""
 
 
+CUT_OFF = NotAccepted("truncated", "The request broke off in the middle of this object.")
 Taken = tuple[Said, storage.Staged, Header | None]
 """A part on the disk."""
 
@@ -86,14 +87,14 @@ def store(site: Site, parts: Iterable[Part], *, source: str, study: str = "") ->
     while more:
         with ExitStack() as stack:
             batch: list[Taken] = []
-            more = _fill(batch, waiting, stack, answer, study)
+            more = _fill(batch, waiting, stack, answer, site, source, study)
             _store(site, batch, source, answer)
     return answer
 
 
 def _fill(
     batch: list[Taken], waiting: Iterator[Part], stack: ExitStack,
-    answer: Answer, study: str,
+    answer: Answer, site: Site, source: str, study: str,
 ) -> bool:  # fmt: skip
     """Stage parts until the batch is full; whether there may be more."""
     size = 0
@@ -106,6 +107,11 @@ def _fill(
                 answer.refuse(Said(), NOT_UNDERSTOOD, "not_application_dicom")
                 continue
             staged = stack.enter_context(storage.staged(part.pieces()))
+            if not part.whole:
+                # Cut off between two elements it may look like a whole object, and is none.
+                quarantine(site, staged, CUT_OFF, source=source)
+                answer.refuse(_said(staged)[0], NOT_UNDERSTOOD, CUT_OFF.code)
+                return False
         except NotMultipart:
             answer.refuse(Said(), NOT_UNDERSTOOD, "broken_body")
             return False
