@@ -11,6 +11,7 @@ import pydicom
 import pytest
 from django.core.management import CommandError, call_command
 from pydicom.fileset import FileSet
+from pydicom.uid import DeflatedExplicitVRLittleEndian
 
 from tests.conftest import need
 from tests.factories import SiteFactory
@@ -55,6 +56,14 @@ def run(folder: Path) -> Disc:
 
 def folder_site() -> bool:
     return Upload.objects.filter(site__code="north").exists()
+
+
+def test_a_deflated_table_of_contents_is_not_unpacked(disc: Path, tmp_path: Path) -> None:
+    table = pydicom.dcmread(disc / "DICOMDIR")
+    assert file_ids(disc / "DICOMDIR")
+    table.file_meta.TransferSyntaxUID = DeflatedExplicitVRLittleEndian
+    table.save_as(tmp_path / "DICOMDIR")
+    assert file_ids(tmp_path / "DICOMDIR") == []
 
 
 def test_file_ids_of_a_real_disc(real_data: Path) -> None:

@@ -12,8 +12,10 @@ from dataclasses import dataclass
 from pathlib import Path, PurePosixPath
 
 import pydicom
+from pydicom.filereader import read_file_meta_info
 
 from workstation.receiving.headers import UNREADABLE
+from workstation.receiving.structure import DEFLATED
 
 MAX_LISTED = 500_000
 VERSION = re.compile(r";\d+$")
@@ -37,6 +39,8 @@ def file_ids(path: Path) -> list[str]:
     """
     found: dict[str, None] = {}
     try:
+        if read_file_meta_info(path).get("TransferSyntaxUID") in DEFLATED:
+            return []  # against the standard, and pydicom would unpack any amount
         records = pydicom.dcmread(path).get("DirectoryRecordSequence") or []
         for record in records[:MAX_LISTED]:
             if record.get("RecordInUseFlag") == 0:  # deleted from the disc (PS3.3 F.3.2.2)
