@@ -32,8 +32,9 @@ from tests.receiving.conftest import files_below
 from tests.receiving.objects import NAME, ct, dataset, encode, structure_set
 from workstation.accounts.models import Site
 from workstation.receiving import storage
-from workstation.receiving.listener import Listener, start_listener
+from workstation.receiving.listener import Listener, _status_of, start_listener
 from workstation.receiving.models import Instance, Patient, Quarantined
+from workstation.receiving.outcomes import Outcome, Result
 from workstation.receiving.storage import StorageFull, path_of
 
 pytestmark = pytest.mark.django_db(transaction=True)
@@ -50,6 +51,14 @@ def listener(site: Site) -> Iterator[Listener]:
     running = start_listener("127.0.0.1", 0, "RADFUSE")
     yield running
     running.stop()
+
+
+def test_success_is_answered_for_what_is_kept_only() -> None:
+    """A disc's table of contents is passed over; its class gets no context, but may be claimed."""
+    assert _status_of(Outcome(Result.STORED)) == _status_of(Outcome(Result.REPEATED)) == 0x0000
+    for result in (Result.IGNORED, Result.QUARANTINED):
+        answer = _status_of(Outcome(result, "dicomdir", "A DICOMDIR holds no images."))
+        assert isinstance(answer, Dataset) and answer.Status != 0x0000
 
 
 def associate(port: int, title: str = "SCANNER") -> Association:

@@ -39,7 +39,7 @@ log = logging.getLogger(__name__)
 SUCCESS = 0x0000
 OUT_OF_RESOURCES = 0xA700
 PROCESSING_FAILURE = 0x0110
-CANNOT_UNDERSTAND = 0xC000
+CANNOT_UNDERSTAND, NOT_SUPPORTED = 0xC000, 0x0122
 """C-STORE answers (PS3.4 table B.2-1). Bytes answered with 0xC000 are kept in quarantine."""
 COMMENT_LENGTH = 64
 STOP_SECONDS = 5.0
@@ -242,8 +242,11 @@ def _store(event: Event, data_set: Incoming, group: GroupedStore) -> Outcome:
 
 
 def _status_of(outcome: Outcome) -> int | Dataset:
-    if outcome.result in (Result.STORED, Result.REPEATED, Result.IGNORED):
+    if outcome.result in (Result.STORED, Result.REPEATED):
         return SUCCESS
+    if outcome.result is Result.IGNORED:
+        # A disc's table of contents: nothing of it is kept, so nothing is promised.
+        return _answer(NOT_SUPPORTED, "SOP class is not stored")
     return _answer(CANNOT_UNDERSTAND, f"kept in quarantine: {outcome.code}")
 
 
