@@ -14,7 +14,7 @@ from workstation.receiving.models import Patient, Series, Study
 from workstation.receiving.names import name_key
 from workstation.receiving.services import with_conflicts
 
-PAGE_SIZE = 50
+PAGE_SIZE = 25
 LAST_PAGE = 200
 """Further back nobody leafs; the search is narrowed instead, and the database never counts."""
 ORDERS: dict[str, tuple[str, ...]] = {
