@@ -33,6 +33,7 @@ class GroupedStore:
     def __init__(self) -> None:
         self._waiting: queue.SimpleQueue[tuple[Arrival, Future[Outcome]] | None]
         self._waiting = queue.SimpleQueue()
+        self._last_size = 0
         self._thread = threading.Thread(target=self._run, name="grouped-store", daemon=True)
         self._thread.start()
 
@@ -66,7 +67,9 @@ class GroupedStore:
         group = [first]
         deadline = time.monotonic() + WAIT_SECONDS
         while len(group) < MOST_TOGETHER:
-            left = deadline - time.monotonic() if under_way.count > len(group) else 0.0
+            # Those of the last group are on their way again, most likely.
+            expected = max(under_way.count, self._last_size)
+            left = deadline - time.monotonic() if expected > len(group) else 0.0
             try:
                 item = self._waiting.get(timeout=max(left, 0.0))
             except queue.Empty:
@@ -75,6 +78,7 @@ class GroupedStore:
                 self._waiting.put(None)
                 break
             group.append(item)
+        self._last_size = len(group)
         return group
 
     def _write(self, group: list[tuple[Arrival, Future[Outcome]]]) -> None:
