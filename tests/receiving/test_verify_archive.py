@@ -51,7 +51,7 @@ def store(request: pytest.FixtureRequest, settings: Any, tmp_path: Path) -> str:
             "s3", endpoint_url=options["endpoint_url"], region_name="us-east-1",
             aws_access_key_id="key", aws_secret_access_key="secret",
         ).create_bucket(Bucket=options["bucket_name"])  # fmt: skip
-        backend = "workstation.receiving.stores.BucketStore"
+        backend = "workstation.receiving.buckets.BucketStore"
         settings.STORAGES = {
             **settings.STORAGES,
             **{

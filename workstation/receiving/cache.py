@@ -13,11 +13,10 @@ import time
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from botocore.exceptions import ClientError
 from django.conf import settings
 
 if TYPE_CHECKING:
-    from workstation.receiving.stores import BucketStore
+    from workstation.receiving.stores import Store
 
 CHUNK = 1024 * 1024
 MANY = 200
@@ -31,7 +30,7 @@ class NotWhole(Exception):
     """The store has no such file, or its content is not what its name says."""
 
 
-def fetched(store: BucketStore, name: str, sha256: str) -> Path:
+def fetched(store: Store, name: str, sha256: str) -> Path:
     """The local copy of a file, fetched if it is not there. Raises :class:`NotWhole`."""
     place = _folder() / name
     if place.is_file():
@@ -48,7 +47,7 @@ def fetched(store: BucketStore, name: str, sha256: str) -> Path:
         if digest.hexdigest() != sha256:
             raise NotWhole
         os.rename(temporary, place)
-    except (FileNotFoundError, ClientError):
+    except FileNotFoundError:
         raise NotWhole from None
     finally:
         Path(temporary).unlink(missing_ok=True)

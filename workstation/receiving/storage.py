@@ -28,7 +28,7 @@ from django.conf import settings
 from django.core.files.storage import storages
 
 from workstation.receiving import cache
-from workstation.receiving.stores import BucketStore, LocalStore, Parcel, sync
+from workstation.receiving.stores import LocalStore, Parcel, Store, sync
 
 CHUNK = 1024 * 1024
 SYNC_THREADS = 8
@@ -70,12 +70,12 @@ def name_of(sha256: str) -> str:
     return f"{sha256[:2]}/{sha256[2:4]}/{sha256}"
 
 
-def archive_store() -> LocalStore | BucketStore:
+def archive_store() -> Store:
     """The store of accepted objects."""
     return storages["archive"]  # type: ignore[return-value]
 
 
-def quarantine_store() -> LocalStore | BucketStore:
+def quarantine_store() -> Store:
     """The store of refused bytes."""
     return storages["quarantine"]  # type: ignore[return-value]
 
@@ -94,7 +94,7 @@ def quarantine_path_of(sha256: str) -> Path:
     return _local(quarantine_store(), sha256)
 
 
-def _local(store: LocalStore | BucketStore, sha256: str) -> Path:
+def _local(store: Store, sha256: str) -> Path:
     if isinstance(store, LocalStore):
         return Path(store.location, name_of(sha256))
     try:
@@ -116,7 +116,7 @@ def opened(sha256: str) -> BinaryIO:
     return _opened(archive_store(), sha256)
 
 
-def _opened(store: LocalStore | BucketStore, sha256: str) -> BinaryIO:
+def _opened(store: Store, sha256: str) -> BinaryIO:
     try:
         return store.open(name_of(sha256), "rb")  # type: ignore[return-value]
     except FileNotFoundError:
@@ -260,7 +260,7 @@ def put_in_quarantine(staged_file: Staged) -> None:
     _keep(quarantine_store(), [staged_file])
 
 
-def _keep(store: LocalStore | BucketStore, staged_files: Iterable[Staged]) -> None:
+def _keep(store: Store, staged_files: Iterable[Staged]) -> None:
     with _full_disk_named():
         store.take(
             Parcel(file.path, name_of(file.sha256), file.size, file.sha256, file.synced)

@@ -1,22 +1,20 @@
-"""Where bytes are kept, behind Django's storage API: a local folder, or an S3-compatible store.
+"""Where bytes are kept, behind Django's storage API: a local folder (``buckets.py``: a bucket).
 
 Both hold files under names that ``storage.py`` derives from their SHA-256. What Django's API lacks
-is added here: taking a staged file over durably, and naming everything below a prefix.
+is added: taking a staged file over durably, and naming everything below a prefix.
 """
 
 from __future__ import annotations
 
-import base64
 import errno
 import os
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, Protocol
 
 from django.conf import settings
 from django.core.files.storage import FileSystemStorage
-from storages.backends.s3 import S3Storage
 
 READ_ONLY = 0o440
 NO_LINKS = (errno.EPERM, errno.EOPNOTSUPP, errno.ENOSYS)
@@ -32,6 +30,19 @@ class Parcel:
     sha256: str
     synced: bool = False
     """Its content is on the disk already."""
+
+
+class Store(Protocol):
+    """What the archive asks of a store, beside Django's own storage API."""
+
+    shards: tuple[str, ...]
+
+    def open(self, name: str, mode: str = "rb") -> Any: ...
+    def exists(self, name: str) -> bool: ...
+    def delete(self, name: str) -> None: ...
+    def take(self, files: Iterable[Parcel]) -> None: ...
+    def rename(self, name: str, other: str) -> None: ...
+    def names(self, prefix: str = "") -> Iterator[tuple[str, int, float]]: ...
 
 
 class LocalStore(FileSystemStorage):
@@ -98,39 +109,6 @@ class LocalStore(FileSystemStorage):
                 except FileNotFoundError:
                     continue  # removed since it was listed
                 yield os.path.relpath(path, self.location), found.st_size, found.st_mtime
-
-
-class BucketStore(S3Storage):
-    """A bucket of an S3-compatible store; uploads carry their SHA-256 for the store to check."""
-
-    shards = tuple("0123456789abcdef")
-    """As :attr:`LocalStore.shards`; fewer, because each listing is a request or more."""
-
-    def take(self, files: Iterable[Parcel]) -> None:
-        """Upload staged files under their names, unless they are there whole already."""
-        for parcel in files:
-            if self.exists(parcel.name) and self.size(parcel.name) == parcel.size:
-                continue
-            with parcel.source.open("rb") as file:
-                self.bucket.Object(self._normalize_name(parcel.name)).put(
-                    Body=file,
-                    ContentLength=parcel.size,
-                    ChecksumSHA256=base64.b64encode(bytes.fromhex(parcel.sha256)).decode(),
-                )
-
-    def rename(self, name: str, other: str) -> None:
-        """As :meth:`LocalStore.rename`: a copy, then a deletion."""
-        if not self.exists(name):
-            return
-        source = {"Bucket": self.bucket.name, "Key": self._normalize_name(name)}
-        self.bucket.Object(self._normalize_name(other)).copy(source)
-        self.delete(name)
-
-    def names(self, prefix: str = "") -> Iterator[tuple[str, int, float]]:
-        """As :meth:`LocalStore.names`."""
-        root = f"{self.location.strip('/')}/" if self.location else ""
-        for item in self.bucket.objects.filter(Prefix=root + prefix):
-            yield item.key.removeprefix(root), item.size, item.last_modified.timestamp()
 
 
 def _put(source: Path, place: Path) -> None:

@@ -20,7 +20,7 @@ from workstation.receiving.storage import (
     name_of,
     quarantine_store,
 )
-from workstation.receiving.stores import BucketStore, LocalStore
+from workstation.receiving.stores import Store
 
 
 class Fault(StrEnum):
@@ -86,7 +86,7 @@ def _rows(label: str, shard: str) -> Rows:
 
 def _shard(
     label: str,
-    store: LocalStore | BucketStore,
+    store: Store,
     shard: str,
     tally: Tally,
     read_all: bool,
@@ -117,7 +117,7 @@ def _shard(
             yield Finding(label, Fault.ORPHAN, name)
 
 
-def _sha256(store: LocalStore | BucketStore, name: str, tally: Tally) -> str:
+def _sha256(store: Store, name: str, tally: Tally) -> str:
     digest = hashlib.sha256()
     with store.open(name, "rb") as file:
         for piece in chunks_of(file):  # type: ignore[arg-type]

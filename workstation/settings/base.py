@@ -196,7 +196,7 @@ _S3 = {
 }
 ARCHIVE_CACHE_BYTES = env.int("RADFUSE_ARCHIVE_CACHE_BYTES", default=50 * 1024**3)
 """Local copies of a bucket's files are kept up to this size."""
-_BUCKET = "workstation.receiving.stores.BucketStore"
+_BUCKET = "workstation.receiving.buckets.BucketStore"
 _FOLDER = "workstation.receiving.stores.LocalStore"
 STORAGES = {
     "default": {"BACKEND": "django.core.files.storage.FileSystemStorage"},
