@@ -29,9 +29,11 @@ def port(tmp_path: Path) -> Iterator[int]:
     server.shutdown()
 
 
-def asked(port: int, program: str, *keys: str, out: Path | None = None) -> str:
+def asked(
+    port: int, program: str, *keys: str, level: str = "STUDY", out: Path | None = None
+) -> str:
     command = [need(program), "-S", "-aec", "DEMO_PACS", "127.0.0.1", str(port)]
-    for key in ("QueryRetrieveLevel=STUDY", *keys):
+    for key in (f"QueryRetrieveLevel={level}", *keys):
         command += ["-k", key]
     if out is not None:
         command += ["-od", str(out)]
@@ -45,6 +47,14 @@ def test_the_prior_is_found_by_patient_date_and_modality(port: int) -> None:
     assert "20250311" in found and "[2 ]" in found
     assert "20250311" not in asked(port, "findscu", *keys, "StudyDate=20260101-")
     assert "20250311" not in asked(port, "findscu", *keys, "ModalitiesInStudy=MR")
+
+
+def test_series_and_images_are_listed(port: int) -> None:
+    for level, key in (("SERIES", "SeriesInstanceUID"), ("IMAGE", "SOPInstanceUID")):
+        found = asked(port, "findscu", "PatientID=PHANTOMINE-7", key, level=level)
+        assert found.count(f"[{level}") == {"SERIES": 1, "IMAGE": 2}[level]
+    none = asked(port, "findscu", "StudyInstanceUID=1.2.3", "SOPInstanceUID", level="IMAGE")
+    assert "[IMAGE" not in none
 
 
 def test_the_prior_is_fetched_with_its_own_uids(port: int, tmp_path: Path) -> None:

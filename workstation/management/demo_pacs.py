@@ -26,7 +26,15 @@ STUDY_KEYS = (
     "PatientID", "PatientName", "PatientBirthDate", "PatientSex", "IssuerOfPatientID",
     "StudyInstanceUID", "StudyDate", "StudyTime", "StudyDescription", "AccessionNumber",
 )  # fmt: skip
-RETURNED = (*STUDY_KEYS, "BodyPartExamined")
+SERIES_KEYS = ("SeriesInstanceUID", "Modality", "SeriesNumber", "SeriesDescription",
+               "BodyPartExamined")  # fmt: skip
+IMAGE_KEYS = ("SOPInstanceUID", "SOPClassUID", "InstanceNumber")
+LEVELS = {
+    "STUDY": ("StudyInstanceUID", STUDY_KEYS),
+    "SERIES": ("SeriesInstanceUID", STUDY_KEYS + SERIES_KEYS),
+    "IMAGE": ("SOPInstanceUID", STUDY_KEYS + SERIES_KEYS + IMAGE_KEYS),
+}
+"""Level -> what tells its entries apart, and the keys that match and are returned."""
 
 
 def start_pacs(folder: Path, ae_title: str, port: int) -> Any:
@@ -60,27 +68,31 @@ def _headers(folder: Path) -> Iterator[tuple[Path, Dataset]]:
 
 
 def find(event: evt.Event, folder: Path) -> Iterator[tuple[int, Dataset | None]]:
-    """C-FIND on the study level: one answer per study that fits."""
+    """C-FIND: one answer per study, series or image that fits."""
     wanted = event.identifier
-    if wanted.get("QueryRetrieveLevel") != "STUDY":
+    level = str(wanted.get("QueryRetrieveLevel") or "")
+    if level not in LEVELS:
         yield NOT_UNDERSTOOD, None
         return
-    studies: dict[str, list[Dataset]] = {}
+    unique, keys = LEVELS[level]
+    entries: dict[str, list[Dataset]] = {}
     for _, header in _headers(folder):
-        studies.setdefault(str(header.StudyInstanceUID), []).append(header)
-    for headers in studies.values():
+        entries.setdefault(str(header[unique].value), []).append(header)
+    for headers in entries.values():
         if event.is_cancelled:
             yield CANCELLED, None
             return
         modalities = sorted({str(header.Modality) for header in headers})
-        if all(_fits(headers[0], wanted, key) for key in STUDY_KEYS) and _one_of(
+        if all(_fits(headers[0], wanted, key) for key in keys) and _one_of(
             modalities, wanted.get("ModalitiesInStudy")
         ):
-            yield PENDING, _answer(headers, modalities)
+            yield PENDING, _answer(headers, level, keys, modalities)
 
 
 def _fits(header: Dataset, wanted: Dataset, key: str) -> bool:
     """Universal, wild card, list and range matching (PS3.4 C.2.2.2)."""
+    if key.endswith("UID"):
+        return _listed(str(header.get(key) or ""), wanted.get(key))
     asked = str(wanted.get(key) or "")
     value = str(header.get(key) or "")
     if not asked or asked == "*":
@@ -88,7 +100,7 @@ def _fits(header: Dataset, wanted: Dataset, key: str) -> bool:
     if key.endswith("Date") and "-" in asked:
         first, _, last = asked.partition("-")
         return (not first or value >= first) and (not last or value <= last)
-    return any(fnmatchcase(value.casefold(), one.casefold()) for one in asked.split("\\"))
+    return fnmatchcase(value.casefold(), asked.casefold())
 
 
 def _one_of(modalities: list[str], asked: Any) -> bool:
@@ -96,28 +108,29 @@ def _one_of(modalities: list[str], asked: Any) -> bool:
     return not any(names) or bool(set(names) & set(modalities))
 
 
-def _answer(headers: list[Dataset], modalities: list[str]) -> Dataset:
+def _answer(
+    headers: list[Dataset], level: str, keys: tuple[str, ...], modalities: list[str]
+) -> Dataset:
     answer = Dataset()
     answer.SpecificCharacterSet = "ISO_IR 192"
-    answer.QueryRetrieveLevel = "STUDY"
-    for key in RETURNED:
+    answer.QueryRetrieveLevel = level
+    for key in keys:
         setattr(answer, key, headers[0].get(key, ""))
-    answer.ModalitiesInStudy = modalities
-    answer.NumberOfStudyRelatedInstances = len(headers)
-    answer.NumberOfStudyRelatedSeries = len({header.SeriesInstanceUID for header in headers})
+    if level == "STUDY":
+        answer.ModalitiesInStudy = modalities
+        answer.NumberOfStudyRelatedInstances = len(headers)
+        answer.NumberOfStudyRelatedSeries = len({h.SeriesInstanceUID for h in headers})
     return answer
 
 
 def get(event: evt.Event, folder: Path) -> Iterator[Any]:
-    """C-GET of whole studies or series."""
+    """C-GET of studies, series or images, by their UIDs."""
     wanted = event.identifier
-    studies = set(str(wanted.get("StudyInstanceUID") or "").split("\\"))
-    series = set(str(wanted.get("SeriesInstanceUID") or "").split("\\")) - {""}
+    keys = [unique for unique, _ in LEVELS.values()]
     found = [
         path
         for path, header in _headers(folder)
-        if header.StudyInstanceUID in studies
-        and (not series or header.SeriesInstanceUID in series)
+        if all(_listed(str(header[key].value), wanted.get(key)) for key in keys)
     ]
     yield len(found)
     for path in found:
@@ -126,3 +139,7 @@ def get(event: evt.Event, folder: Path) -> Iterator[Any]:
             return
         yield PENDING, pydicom.dcmread(path)
 
+
+def _listed(uid: str, asked: Any) -> bool:
+    uids = [asked] if isinstance(asked, str) else list(asked or [])
+    return not any(uids) or uid in uids
