@@ -29,11 +29,12 @@ from workstation.receiving.models import (
     Study,
     UnreferencedBytes,
 )
-from workstation.receiving.services import store_instance
+from workstation.receiving.services import orphans, store_instance
 from workstation.receiving.services.keeping import (
     SET_ASIDE,
     CannotDelete,
     delete_images,
+    let_go,
     remove_unreferenced,
 )
 
@@ -103,6 +104,29 @@ def test_images_that_come_again_after_a_deletion_are_seen_again(site: Site) -> N
     delete_images(study, reason="asked for by the patient")
     assert old_study(site).deleted_at is None
     assert Instance.objects.count() == 1
+
+
+def test_bytes_that_are_deleted_come_and_are_deleted_again_leave_nothing(site: Site) -> None:
+    study = old_study(site)
+    delete_images(study, reason="first")
+    assert remove_unreferenced(NOW) == 0
+    delete_images(old_study(site), reason="second")
+    for step in range(3):
+        remove_unreferenced(NOW + step * SET_ASIDE)
+    assert not UnreferencedBytes.objects.exists()
+    assert [name for name, _, _ in storage.archive_store().names()] == []
+
+
+def test_an_orphan_that_is_sent_again_while_it_is_held_keeps_its_bytes(
+    site: Site, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    study = old_study(site)
+    sha256 = Instance.objects.get().sha256
+    Instance.objects.all().delete()
+    monkeypatch.setattr(orphans, "let_go", lambda *args: (old_study(site), let_go(*args)))
+    orphans.hold_orphan(site, sha256)
+    remove_unreferenced(NOW + 2 * SET_ASIDE)
+    assert storage.path_of(Instance.objects.get(series__study=study).sha256).exists()
 
 
 @pytest.mark.parametrize(

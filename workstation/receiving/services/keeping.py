@@ -58,10 +58,12 @@ def delete_images(
     still_named = set(
         Instance.objects.filter(sha256__in=hashes).values_list("sha256", flat=True)
     )
+    gone = sorted(hashes - still_named)
     UnreferencedBytes.objects.bulk_create(
-        [UnreferencedBytes(sha256=sha256) for sha256 in sorted(hashes - still_named)],
-        ignore_conflicts=True,
+        [UnreferencedBytes(sha256=sha256) for sha256 in gone], ignore_conflicts=True
     )
+    # Deleted before, sent again, and deleted once more: written anew, so not aside yet.
+    UnreferencedBytes.objects.filter(sha256__in=gone).update(set_aside_at=None)
     locked.deleted_at = timezone.now()
     locked.save(update_fields=["deleted_at"])
     deletion = Deletion.objects.create(
@@ -79,6 +81,13 @@ def delete_images(
     )  # fmt: skip
     publish(locked.site_id, "upload")
     return deletion
+
+
+@transaction.atomic
+def let_go(sha256: str, now: datetime) -> None:
+    """Take the first step with archived bytes, if no row names them."""
+    row, _ = UnreferencedBytes.objects.get_or_create(sha256=sha256)
+    _set_aside(row.pk, now)
 
 
 def remove_unreferenced(now: datetime) -> int:
