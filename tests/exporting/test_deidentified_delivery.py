@@ -13,14 +13,16 @@ from django.test import Client
 from django.urls import reverse
 
 from tests.exporting.house import PERSON, House
-from tests.factories import SiteFactory, UserFactory
+from tests.factories import PatientFactory, SiteFactory, UserFactory
 from tests.receiving.deidentified import elements, leaks, texts
+from tests.receiving.objects import ct
 from workstation.accounts.models import AuditRecord, Role
 from workstation.exporting import actors, sending
 from workstation.exporting.models import Delivery, Destination
 from workstation.exporting.services import finish_export, start_export
 from workstation.exporting.writing import write_objects
 from workstation.receiving.models import DeidentificationProfile, Instance, Study, VaultEntry
+from workstation.receiving.services import move_study, store_instance
 from workstation.receiving.services.pseudonyms import substitutes_of
 
 STRINGS = {"SYNTHETIC", "EX-1", "HOSP", "ACC-7", "Refer", "Rita"}
@@ -127,6 +129,25 @@ def test_a_study_is_written_for_research(
         assert leaks(STRINGS, set(), pydicom.dcmread(path)) == []
     audit = AuditRecord.objects.get(action="export")
     assert audit.detail["objects"] == count
+
+
+@pytest.mark.django_db
+def test_a_moved_study_is_written_under_the_pseudonym_of_its_patient_of_today(
+    tmp_path: Path,
+) -> None:
+    site = SiteFactory()
+    DeidentificationProfile.objects.create(site=site, name="Registry")
+    store_instance(site, [ct(1)], source="import")
+    right = PatientFactory(site=site, patient_id="RIGHT-1", issuer="")
+    user = UserFactory(role=Role.LEAD, sites=[site])
+    study = Study.objects.get()
+    move_study(study, right, user, "scanned under the wrong name")
+    call_command("export_deidentified", study=[study.pk], profile="Registry", out=tmp_path)
+    [path] = tmp_path.rglob("*.dcm")
+    written = pydicom.dcmread(path)
+    assert written.PatientID == substitutes_of(site).pseudonym("", "RIGHT-1")
+    assert "OriginalAttributesSequence" not in written
+    assert leaks({"PHANTOMINE-7", "RIGHT-1", "Phantomine"}, set(), written) == []
 
 
 def test_what_is_held_back_is_said(

@@ -32,6 +32,7 @@ from workstation.receiving.models import (
 from workstation.receiving.outcomes import Outcome, Result
 from workstation.receiving.services import pseudonyms
 from workstation.receiving.services.committing import check, take_commitment
+from workstation.receiving.services.correcting import accept_corrected
 from workstation.receiving.services.performed_steps import StepReport, begin_step
 from workstation.receiving.services.pseudonyms import (
     CannotOpen,
@@ -129,6 +130,16 @@ def test_what_was_held_for_its_pixels_never_leaves_the_quarantine_as_it_came(sit
     assert (outcome.result, outcome.code) == (Result.QUARANTINED, "burned_in")
     assert "profile" in outcome.reason
     assert not Instance.objects.exists()
+
+
+def test_what_was_corrected_here_can_be_deidentified(
+    site: Site, profile: DeidentificationProfile
+) -> None:
+    store(site, ct(1, PatientID=""))
+    lead = UserFactory(role=Role.LEAD, sites=[site])
+    accept_corrected(Quarantined.objects.get(), lead, {"PatientID": "FOUND-1"}, "asked the ward")
+    patient = Study.objects.get().patient
+    assert patient.patient_id == substitutes_of(site).pseudonym("", "FOUND-1")
 
 
 def test_a_profile_that_is_switched_off_or_of_another_site_does_nothing(site: Site) -> None:

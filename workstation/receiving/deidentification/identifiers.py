@@ -38,6 +38,7 @@ NOT_IDENTIFYING = {
 PLACEHOLDERS = {
     "anon", "anonymous", "anonymized", "anonymised", "anonymize", "deidentified", "de-identified",
     "removed", "unknown", "none", "null", "n/a", "not specified", "unnamed", "no name",
+    "radfuse",  # ModifyingSystem of what was corrected here; also in DeidentificationMethod
 }  # fmt: skip
 COMMON_WORDS = {
     "hospital", "university", "clinic", "center", "centre", "medical", "institute", "institution",

@@ -11,7 +11,7 @@ from typing import BinaryIO
 import pydicom
 from django.db import transaction
 from django.db.models import QuerySet
-from pydicom.dataset import FileDataset
+from pydicom.dataset import Dataset, FileDataset
 
 from workstation.accounts.models import Site, User
 from workstation.accounts.services import record
@@ -133,15 +133,23 @@ def write_deidentified(
 
 
 def read_deidentified(
-    site: Site, path: Path, profile: DeidentificationProfile, *, pass_burned_in: bool = False
+    site: Site,
+    path: Path,
+    profile: DeidentificationProfile,
+    *,
+    pass_burned_in: bool = False,
+    correct: Callable[[Dataset], None] | None = None,
 ) -> tuple[FileDataset, Deidentified]:
-    """As :func:`write_deidentified`, not written yet."""
+    """As :func:`write_deidentified`, not written yet. ``correct`` says whose object it is where
+    its header names somebody else."""
     try:
         substitutes = substitutes_of(site)
     except VaultLocked as reason:
         raise NotAccepted("vault_locked", str(reason)) from None
     try:
         dataset: FileDataset = pydicom.dcmread(path, defer_size=LARGE)
+        if correct is not None:
+            correct(dataset)
         found = deidentify(dataset, options_of(profile), substitutes)
     except NotDeidentified as refusal:
         raise NotAccepted(refusal.code, refusal.reason) from None

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -9,6 +10,7 @@ from django.core.management.base import BaseCommand, CommandError, CommandParser
 
 from workstation.accounts.services import record
 from workstation.receiving import storage
+from workstation.receiving.dicomweb.delivering import correct, is_moved
 from workstation.receiving.headers import NotAccepted
 from workstation.receiving.models import DeidentificationProfile, Instance, Study
 from workstation.receiving.services.deidentifying import read_deidentified
@@ -27,7 +29,7 @@ class Command(BaseCommand):
         held: list[tuple[int, str]] = []
         written = 0
         for pk in options["study"]:
-            study = Study.objects.filter(pk=pk).select_related("site").first()
+            study = Study.objects.filter(pk=pk).select_related("site", "patient").first()
             if study is None:
                 raise CommandError(f"There is no study {pk}.")
             profile = self._profile(study, options["profile"])
@@ -64,7 +66,10 @@ class Command(BaseCommand):
     ) -> None:
         """Folders and files carry the new names only."""
         path = storage.path_of(instance.sha256)
-        dataset, found = read_deidentified(study.site, path, profile)
+        dataset, found = read_deidentified(
+            study.site, path, profile,
+            correct=partial(correct, study=study) if is_moved(study) else None,
+        )  # fmt: skip
         remember(study.site, found)
         folder = out / found.pseudonym / str(dataset.StudyInstanceUID)
         folder = folder / str(dataset.SeriesInstanceUID)
