@@ -24,6 +24,7 @@ from workstation.receiving.models import (
     Retrieval,
     UnknownCaller,
 )
+from workstation.receiving.services import nodes
 from workstation.receiving.services.nodes import note_seen, note_unknown_caller
 
 pytestmark = pytest.mark.django_db(transaction=True)
@@ -135,6 +136,16 @@ def test_a_refused_caller_becomes_a_node_by_one_click(site: Site, administrator:
     assert foreign.status_code == 404
     administrator.post("/receiving/nodes/caller/", {"caller": key, "forget": "1"})
     assert not UnknownCaller.objects.exists()
+
+
+def test_who_tries_every_title_does_not_fill_the_table(
+    site: Site, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(nodes, "MOST_CALLERS", 3)
+    for number in range(5):
+        note_unknown_caller(f"GUESS{number}", "10.0.0.9", "AE title not known")
+    titles = UnknownCaller.objects.values_list("ae_title", flat=True)
+    assert sorted(titles) == ["GUESS2", "GUESS3", "GUESS4"]
 
 
 def test_when_a_node_was_seen_is_not_written_for_every_association(site: Site) -> None:

@@ -16,6 +16,8 @@ from workstation.receiving.models import PriorRule, RemoteNode, UnknownCaller
 SEEN_EVERY = timedelta(seconds=30)
 """``last_seen_at`` is written at most this often: a scanner opens associations by the hundred."""
 
+MOST_CALLERS = 1000
+
 
 class CannotSave(Exception):
     """The node or rule contradicts another one; the text says which and what to do."""
@@ -84,6 +86,10 @@ def note_unknown_caller(ae_title: str, address: str, reason: str) -> None:
         UnknownCaller.objects.filter(pk=row.pk).update(
             count=F("count") + 1, last_at=timezone.now()
         )
+    else:
+        # Whoever tries every title must not fill the table.
+        newest = UnknownCaller.objects.order_by("-last_at", "-pk").values_list("pk", flat=True)
+        UnknownCaller.objects.filter(pk__in=list(newest[MOST_CALLERS:])).delete()
 
 
 @transaction.atomic
