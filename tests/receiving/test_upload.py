@@ -15,8 +15,9 @@ from django.utils import timezone
 from tests.factories import SiteFactory, UserFactory
 from tests.receiving.conftest import files_below
 from tests.receiving.objects import ct, packed
-from workstation.accounts.models import AuditRecord, Role, Site
-from workstation.receiving import arriving, partials, storage
+from tests.receiving.tus_client import PIECES, counts, create, metadata, signed_in, start, tus
+from workstation.accounts.models import AuditRecord, Site
+from workstation.receiving import partials, storage
 from workstation.receiving.models import (
     Instance,
     Quarantined,
@@ -24,11 +25,9 @@ from workstation.receiving.models import (
     UploadedFile,
     UploadedFileState,
 )
-from workstation.receiving.services import opening
 from workstation.receiving.services.uploading import expire_uploads, finish_upload
 
 pytestmark = pytest.mark.django_db
-PIECES = "application/offset+octet-stream"
 
 
 @pytest.fixture
@@ -36,46 +35,9 @@ def site() -> Site:
     return SiteFactory(name="North")
 
 
-def signed_in(site: Site, role: Role = Role.RADIOLOGIST) -> Client:
-    client = Client()
-    client.force_login(UserFactory(role=role, sites=[site]))
-    return client
-
-
 @pytest.fixture
 def client(site: Site) -> Client:
     return signed_in(site)
-
-
-def start(client: Client, site: Site, **values: Any) -> dict[str, Any]:
-    answer = client.post(reverse("receiving:upload-start"), {"site": site.pk, **values})
-    assert answer.status_code == 201, answer.content
-    return answer.json()
-
-
-def tus(client: Client, method: str, url: str, body: bytes = b"", **headers: Any) -> Any:
-    named = {name.replace("_", "-"): str(value) for name, value in headers.items()}
-    # Django's client leaves the type out when there is no body.
-    return client.generic(
-        method, url, body, CONTENT_TYPE=PIECES, headers={"Tus-Resumable": "1.0.0", **named}
-    )
-
-
-def metadata(name: str, modified: int = 7) -> str:
-    pairs = {"filename": name, "modified": str(modified)}
-    return ",".join(f"{k} {base64.b64encode(v.encode()).decode()}" for k, v in pairs.items())
-
-
-def create(
-    client: Client, url: str, name: str, size: int, body: bytes = b"", modified: int = 7
-) -> Any:
-    return tus(
-        client, "POST", url, body, Upload_Length=size, Upload_Metadata=metadata(name, modified)
-    )
-
-
-def counts(client: Client, started: dict[str, Any]) -> dict[str, int]:
-    return client.get(started["state_url"]).json()["counts"]
 
 
 # --- the usual way --------------------------------------------------------------------------------
@@ -385,103 +347,3 @@ def test_every_request_needs_the_token(site: Site) -> None:
     upload = Upload.objects.create(site=site, user=user)
     url = reverse("receiving:upload-files", args=[upload.pk])
     assert create(client, url, "1", 3).status_code == 403
-
-
-# --- archives that take long ----------------------------------------------------------------------
-
-
-@pytest.fixture
-def large(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("workstation.receiving.files.INLINE_ENTRIES", 2)
-    monkeypatch.setattr(arriving, "TELL_ENTRIES", 2)
-
-
-def hand_in(client: Client, site: Site, entries: int = 5) -> dict[str, Any]:
-    started = start(client, site, files=1)
-    data = packed({f"cd/{n}": ct(n) for n in range(1, entries + 1)})
-    answer = create(client, started["files_url"], "big.zip", len(data), data)
-    assert answer["Upload-Offset"] == str(len(data))
-    return started
-
-
-def test_a_large_zip_is_left_to_a_worker(client: Client, site: Site, large: None) -> None:
-    started = hand_in(client, site)
-    assert not Instance.objects.exists()
-    state = client.post(started["finish_url"]).json()
-    assert state["finished"] is True
-    assert state["opening"] == [{"name": "big.zip", "entries": 5, "done": 0}]
-    assert "Opening 1 archive" in client.get(reverse("receiving:upload")).content.decode()
-    row = UploadedFile.objects.get()
-    arriving.open_archive(row.pk)
-    assert Instance.objects.count() == 5
-    assert counts(client, started)["stored"] == 5
-    assert not UploadedFile.objects.exists(), "names are kept no longer than they serve"
-    assert files_below(partials.folder()) == []
-    arriving.open_archive(row.pk)  # a message that comes twice
-    assert counts(client, started)["stored"] == 5
-
-
-def test_a_killed_worker_loses_and_doubles_nothing(
-    client: Client, site: Site, large: None, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    started = hand_in(client, site)
-    row = UploadedFile.objects.get()
-    real, calls = arriving.note_opened, []
-
-    def dies_at_the_second(file: UploadedFile, outcomes: list[Any]) -> None:
-        calls.append(len(outcomes))
-        if len(calls) > 1:
-            raise KeyboardInterrupt
-        real(file, outcomes)
-
-    monkeypatch.setattr(arriving, "note_opened", dies_at_the_second)
-    with pytest.raises(KeyboardInterrupt):
-        arriving.open_archive(row.pk)
-    monkeypatch.undo()
-    row.refresh_from_db()
-    assert (row.state, row.entries_done) == (UploadedFileState.OPENING, 2)
-    soon = timezone.now() + timedelta(seconds=opening.SILENT_SECONDS - 10)
-    assert opening.return_stalled(soon) == 0
-    assert opening.return_stalled(soon + timedelta(seconds=20)) == 1
-    arriving.open_archive(row.pk)
-    told = counts(client, started)
-    assert told["stored"] + told["repeated"] == 5
-    assert Instance.objects.count() == 5
-
-
-def test_a_zip_that_kills_every_worker_goes_to_quarantine(
-    client: Client, site: Site, large: None
-) -> None:
-    started = hand_in(client, site)
-    row = UploadedFile.objects.get()
-    for _ in range(opening.MAX_ATTEMPTS):
-        assert opening.start_opening(row.pk) is not None
-        assert opening.start_opening(row.pk) is None
-        opening.return_stalled(timezone.now() + timedelta(hours=1))
-    arriving.open_archive(row.pk)
-    held = Quarantined.objects.get()
-    assert (held.code, held.filename) == ("zip_not_opened", "big.zip")
-    assert storage.quarantine_path_of(held.sha256).stat().st_size == row.size
-    assert counts(client, started)["quarantined"] == 1
-    assert files_below(partials.folder()) == []
-
-
-def test_a_full_disk_lets_the_archive_wait(
-    client: Client, site: Site, large: None, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    started = hand_in(client, site)
-    row = UploadedFile.objects.get()
-
-    def full(staged: storage.Staged) -> None:
-        raise storage.StorageFull
-
-    monkeypatch.setattr(storage, "archive", full)
-    arriving.open_archive(row.pk)
-    row.refresh_from_db()
-    assert (row.state, row.attempts) == (UploadedFileState.WAITING, 0)
-    monkeypatch.undo()
-    assert opening.return_stalled(timezone.now() + timedelta(hours=1)) == 1
-    arriving.open_archive(row.pk)
-    assert counts(client, started)["stored"] == 5
-
-
