@@ -29,6 +29,7 @@ from workstation.receiving.services import (
     arrivals,
     came_by_rule,
     complete_quiet_studies,
+    follow_merges,
     request_priors,
     send_due_network_jobs,
 )
@@ -122,6 +123,7 @@ def sweep() -> None:
         # Also a study that still arrives: the list shows its case as "Receiving".
         for study in studies_without_case():
             join_study_to_case(study)
+    follow_merges()
     for case_id in cases_to_follow().values_list("pk", flat=True):
         follow(case_id)
     return_stalled(timezone.now())

@@ -13,6 +13,7 @@ from workstation.receiving.models import IdentityChange, Patient, PatientLink, S
 from workstation.receiving.outcomes import Outcome, Result
 from workstation.receiving.services import (
     CannotChange,
+    follow_merges,
     link_patients,
     linked_to,
     merge_patients,
@@ -48,6 +49,26 @@ def two_patients(site: Site) -> tuple[Patient, Patient]:
     send(site, 1, "TEMP-1", "first")
     send(site, 2, "4711", "second")
     return Patient.objects.get(patient_id="TEMP-1"), Patient.objects.get(patient_id="4711")
+
+
+def test_a_study_that_was_being_stored_during_a_merge_follows_it() -> None:
+    site = SiteFactory()
+    boss = administrator(site)
+    first, second = two_patients(site)
+    third = PatientFactory(site=site)
+    merges = [
+        merge_patients(first, second, boss, "emergency ID"),
+        merge_patients(second, third, boss, "and once more"),
+    ]
+    late = StudyFactory(site=site, patient=first)  # by who had looked before the merges
+    assert (follow_merges(), follow_merges()) == (1, 0)
+    late.refresh_from_db()
+    assert (late.patient, late.received_as) == (third, first)
+    for merge, patient in ((merges[1], second), (merges[0], first)):
+        undo_change(merge, boss)
+        late.refresh_from_db()
+        assert late.patient == patient
+    assert follow_merges() == 0
 
 
 def test_a_merge_is_followed_by_what_arrives_later_and_undone_exactly() -> None:

@@ -6,6 +6,7 @@ from workstation.receiving.services.expecting import arrivals
 from workstation.receiving.services.holding import quarantine
 from workstation.receiving.services.identity import (
     CannotChange,
+    follow_merges,
     link_patients,
     linked_to,
     merge_patients,
@@ -40,6 +41,7 @@ __all__ = [
     "count_outcomes",
     "discard",
     "finish_upload",
+    "follow_merges",
     "link_patients",
     "linked_to",
     "merge_patients",

@@ -125,6 +125,32 @@ def undo_change(change: IdentityChange, user: User, *, address: str = "") -> Non
     _tell(row.site_id, changed)
 
 
+def follow_merges() -> int:
+    """Studies that were being stored while their patient was merged follow the others; how many.
+
+    Whoever stored them had looked at the patient a moment before the merge.
+    """
+    late = Study.objects.filter(patient__merged_into__isnull=False).order_by("pk")
+    return sum(_follow_merge(pk) for pk in list(late.values_list("pk", flat=True)[:100]))
+
+
+@transaction.atomic
+def _follow_merge(study_id: int) -> bool:
+    study = Study.objects.select_for_update().get(pk=study_id)
+    merged = study.patient
+    while merged.merged_into is not None:
+        change = IdentityChange.objects.filter(
+            kind=ChangeKind.MERGE, from_patient=merged, undone_at=None
+        ).latest("pk")
+        change.studies.add(study)  # so it goes back with them as well
+        merged = merged.merged_into
+    if merged.pk == study.patient_id:
+        return False  # taken back in this moment
+    _give([study], merged)
+    _tell(study.site_id, [study])
+    return True
+
+
 @transaction.atomic
 def link_patients(
     one: Patient, other: Patient, user: User, reason: str, *, address: str = ""
