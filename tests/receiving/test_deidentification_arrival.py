@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import base64
+import io
 import secrets
 from pathlib import Path
 from typing import Any
@@ -15,9 +16,10 @@ from hypothesis import strategies as st
 from tests.factories import RemoteNodeFactory, SiteFactory, UserFactory
 from tests.receiving.conftest import files_below
 from tests.receiving.deidentified import leaks
-from tests.receiving.objects import NAME, ct, dataset, encode
+from tests.receiving.objects import NAME, ct, dataset, encode, packed
 from workstation.accounts.models import AuditRecord, Role, Site
 from workstation.receiving import services, storage
+from workstation.receiving.files import Receiver
 from workstation.receiving.models import (
     DeidentificationProfile,
     Instance,
@@ -130,6 +132,16 @@ def test_what_was_held_for_its_pixels_never_leaves_the_quarantine_as_it_came(sit
     assert (outcome.result, outcome.code) == (Result.QUARANTINED, "burned_in")
     assert "profile" in outcome.reason
     assert not Instance.objects.exists()
+
+
+def test_refused_entries_of_a_zip_are_kept_without_their_names(
+    site: Site, profile: DeidentificationProfile
+) -> None:
+    receiver = Receiver(site, services.start_upload(site, None))
+    data = packed({"Phantomine/1.zip": packed({"a": b"1"}), "Phantomine/2": b"text"})
+    codes = [item.outcome.code for item in receiver.take(io.BytesIO(data), "Phantomine.zip")]
+    assert codes == ["zip_nested", "not_dicom"]
+    assert {row.filename for row in Quarantined.objects.all()} == {""}
 
 
 def test_what_was_corrected_here_can_be_deidentified(

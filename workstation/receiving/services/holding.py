@@ -10,6 +10,7 @@ from workstation.receiving import storage
 from workstation.receiving.headers import NotAccepted
 from workstation.receiving.models import Quarantined, QuarantineState, Upload
 from workstation.receiving.outcomes import Outcome, Result
+from workstation.receiving.services.deidentifying import profile_for
 
 
 @transaction.atomic
@@ -22,7 +23,12 @@ def quarantine(
     filename: str = "",
     upload: Upload | None = None,
 ) -> Outcome:
-    """Keep refused bytes with their reason. A sender that tries again adds no second row."""
+    """Keep refused bytes with their reason. A sender that tries again adds no second row.
+
+    What came to be de-identified is kept without its file name.
+    """
+    if filename and profile_for(site, source) is not None:
+        filename = ""
     storage.put_in_quarantine(staged)
     known = {
         "site": site, "sha256": staged.sha256, "code": refusal.code, "source": source,

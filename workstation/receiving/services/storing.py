@@ -131,16 +131,12 @@ def store_many(arrivals: Sequence[Arrival]) -> list[Outcome]:
     for number, (arrival, result) in enumerate(zip(arrivals, results, strict=True)):
         assert result is not None
         if isinstance(result, NotAccepted):
-            private = profiles[arrival.site.pk, arrival.source] is not None
-            result = _refused(arrival, objects.get(number), result, private=private)
+            result = _refused(arrival, objects.get(number), result)
         outcomes.append(result)
     return outcomes
 
 
-def _refused(
-    arrival: Arrival, found: Object | None, refusal: NotAccepted, *, private: bool
-) -> Outcome:
-    """``private``: what is to be de-identified is kept without its file name."""
+def _refused(arrival: Arrival, found: Object | None, refusal: NotAccepted) -> Outcome:
     if isinstance(refusal, Ignored):
         return Outcome(Result.IGNORED, refusal.code, refusal.reason)
     if found is not None:
@@ -153,7 +149,7 @@ def _refused(
         arrival.staged,
         refusal,
         source=arrival.source,
-        filename="" if private else arrival.filename,
+        filename=arrival.filename,
         upload=arrival.upload,
     )
 
