@@ -9,6 +9,7 @@ from django.utils import timezone
 
 from tests.factories import (
     InstanceFactory,
+    LayerFactory,
     PatientFactory,
     SeriesFactory,
     SiteFactory,
@@ -17,9 +18,10 @@ from tests.factories import (
 )
 from workstation import flow
 from workstation.accounts.models import Role
-from workstation.analyzing.models import Run
-from workstation.receiving.models import Patient, Study
-from workstation.receiving.services import link_patients, merge_patients
+from workstation.analyzing.models import Run, Step, StepState
+from workstation.reading.services import current_run
+from workstation.receiving.models import Patient, Series, Study
+from workstation.receiving.services import link_patients, merge_patients, move_study
 from workstation.worklist.models import Case, CaseState
 from workstation.worklist.services import claim_case
 
@@ -86,6 +88,28 @@ def test_a_link_brings_the_other_sites_study_into_a_new_analysis() -> None:
     for case in Case.objects.all():
         assert case.studies.count() == 2
         assert case.runs.count() == 2, "both sites see both studies"
+
+
+def test_images_that_left_the_case_are_no_longer_shown_even_if_the_new_analysis_fails() -> None:
+    patient = PatientFactory()
+    study(patient, 0, "PT", "PET whole body")
+    chest = study(patient, 3, "CT", "Chest CT")
+    flow.sweep()
+    case = Case.objects.get()
+    old = Run.objects.get()
+    for series in Series.objects.all():
+        LayerFactory(run=old, series=series, key=series.series_instance_uid)
+    Step.objects.update(state=StepState.DONE)
+    assert current_run(case) == old
+    other = PatientFactory(site=patient.site)
+    move_study(chest, other, UserFactory(role=Role.LEAD, sites=[patient.site]), "wrong person")
+    flow.follow(case.pk)
+    assert current_run(case) is None
+    flow.sweep()
+    new = Run.objects.get(case=case, number=2)
+    assert current_run(case) == new
+    new.steps.update(state=StepState.FAILED)
+    assert current_run(case) == new
 
 
 def test_a_merge_alone_repeats_no_analysis() -> None:

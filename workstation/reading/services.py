@@ -38,8 +38,18 @@ class ReviewRefused(Exception):
 
 
 def current_run(case: Case) -> Run | None:
-    """The run a reader works with: the latest finished one, else the latest under way."""
-    return latest_done_run(case) or latest_run(case)
+    """The run a reader works with: the latest finished one, else the latest under way.
+
+    Never one over a study that has left the case: its images are another patient's, or of a site
+    that no link opens any more, and a new run may take minutes or fail.
+    """
+    runs = (latest_done_run(case), latest_run(case))
+    return next((run for run in runs if run and not _shows_strangers(run)), None)
+
+
+def _shows_strangers(run: Run) -> bool:
+    layers = Layer.objects.filter(run=run, series__isnull=False)
+    return layers.exclude(series__study__cases=run.case_id).exists()
 
 
 def _check_reading(case: Case, user: User) -> None:
