@@ -30,7 +30,8 @@ PIXEL_TAGS = frozenset((0x7FE00008, 0x7FE00009, 0x7FE00010))
 DEFLATED = (DeflatedExplicitVRLittleEndian, "1.2.840.10008.1.2.4.95", "1.2.840.10008.1.2.4.205")
 MAX_DEPTH = 64
 """Real objects nest fewer than 15 sequences; deeper ones are attacks on parsers."""
-MAX_INFLATED = 2 * 1024**3
+MAX_INFLATED = 512 * 1024**2
+"""Deflated objects are unpacked in memory; two megabytes can hold two gigabytes of zeros."""
 LONGEST_WANTED = 4096
 WINDOW = 16 * 1024
 """Bytes read at once; the headers of most images fit."""
@@ -80,7 +81,7 @@ def _inflated(file: BinaryIO, start: int) -> BinaryIO:
     except zlib.error:
         raise Broken("unreadable", "The compressed header cannot be unpacked.") from None
     if inflater.unconsumed_tail:
-        raise Broken("unreadable", "The compressed header unpacks to more than 2 GiB.")
+        raise Broken("unreadable", "The compressed header unpacks to more than 512 MiB.")
     if not inflater.eof:
         raise Broken("truncated", "The file ends before its compressed data do.")
     return BytesIO(data)

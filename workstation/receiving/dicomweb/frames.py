@@ -29,8 +29,8 @@ from workstation.receiving.dicomweb.delivering import NOT_DECODED, file_of
 from workstation.receiving.models import Instance
 from workstation.receiving.structure import LONG_VRS, PIXEL_TAGS, UNDEFINED
 
-MOST_VALUES = 256 * 1024 * 1024
-"""A frame with more values is not decoded in a web process."""
+MOST_VALUES = 64 * 1024 * 1024
+"""A frame with more values is not decoded in a web process: drawing takes ten bytes each."""
 MEDIA_TYPES: dict[str, tuple[str, ...]] = {
     "1.2.840.10008.1.2.4.50": ("image/jpeg",),
     "1.2.840.10008.1.2.4.51": ("image/jpeg",),
