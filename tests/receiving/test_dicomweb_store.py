@@ -58,7 +58,16 @@ def test_a_path_with_a_study_takes_only_that_study(web: Client) -> None:
     assert answer.status_code == 202
     assert answer.json()["00081198"]["Value"][0]["00081197"]["Value"] == [0xA900]
     assert Study.objects.get().study_instance_uid == STUDY
-    assert Quarantined.objects.count() == 0
+    assert Quarantined.objects.get().code == "wrong_path"
+    assert stow(web, b"nothing", study=STUDY).status_code == 409
+    assert set(Quarantined.objects.values_list("code", flat=True)) == {"wrong_path", "not_dicom"}
+
+
+def test_a_part_that_is_no_dicom_file_is_kept_too(web: Client) -> None:
+    body = body_of(b"<xml/>", ct(1)).replace(b"application/dicom", b"application/xml", 1)
+    answer = web.post("/dicomweb/studies", body, content_type=MULTIPART)
+    assert (answer.status_code, Instance.objects.count()) == (202, 1)
+    assert Quarantined.objects.get().code == "not_dicom"
 
 
 @pytest.mark.parametrize(

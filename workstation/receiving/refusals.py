@@ -60,6 +60,10 @@ ADVICE: dict[str, Advice] = {
         "Series known in another study",
         "Have the sender correct it, or correct the study or series UID here.",
     ),
+    "wrong_path": Advice(
+        "Sent to the address of another study",
+        "If the header is right, try again: it is stored with the study that it names.",
+    ),
     "orphan": Advice(
         "Found in the archive without its row",
         "Try again: if it is a whole object it is stored with its study.",

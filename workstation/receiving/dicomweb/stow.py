@@ -49,6 +49,10 @@ class Said:
 
 
 CUT_OFF = NotAccepted("truncated", "The request broke off in the middle of this object.")
+NOT_DICOM = NotAccepted("not_dicom", "The request says itself that this part is no DICOM file.")
+WRONG_PATH = NotAccepted(
+    "wrong_path", "The object was sent to the address of another study than its header names."
+)
 Taken = tuple[Said, storage.Staged, Header | None]
 """A part on the disk."""
 
@@ -97,33 +101,36 @@ def _fill(
     answer: Answer, site: Site, source: str, study: str,
 ) -> bool:  # fmt: skip
     """Stage parts until the batch is full; whether there may be more."""
-    size = 0
-    while len(batch) < BATCH_FILES and size < BATCH_BYTES:
+    files = size = 0
+    while files < BATCH_FILES and size < BATCH_BYTES:
         try:
             part = next(waiting, None)
             if part is None:
                 return False
-            if part.media_type not in (DICOM, ""):
-                answer.refuse(Said(), NOT_UNDERSTOOD, "not_application_dicom")
-                continue
+            is_dicom = part.media_type in (DICOM, "")
             staged = stack.enter_context(storage.staged(part.pieces()))
+            files, size = files + 1, size + staged.size
             if not part.whole:
                 # Cut off between two elements it may look like a whole object, and is none.
                 quarantine(site, staged, CUT_OFF, source=source)
                 answer.refuse(_said(staged)[0], NOT_UNDERSTOOD, CUT_OFF.code)
                 return False
+            if not is_dicom:
+                quarantine(site, staged, NOT_DICOM, source=source)
+                answer.refuse(Said(), NOT_UNDERSTOOD, NOT_DICOM.code)
+                continue
+            said, header = _said(staged)
+            if study and header is not None and header.study_instance_uid != study:
+                quarantine(site, staged, WRONG_PATH, source=source)
+                answer.refuse(said, OTHER_STUDY, WRONG_PATH.code)
+                continue
         except NotMultipart:
             answer.refuse(Said(), NOT_UNDERSTOOD, "broken_body")
             return False
         except storage.StorageFull:
             answer.refuse(Said(), OUT_OF_RESOURCES, "disk_full")
             return False
-        said, header = _said(staged)
-        if study and said.study_instance_uid != study:
-            answer.refuse(said, OTHER_STUDY, "other_study_than_the_path")
-            continue
         batch.append((said, staged, header))
-        size += staged.size
     return True
 
 
