@@ -7,8 +7,13 @@ because ``sweep`` (``manage.py clock``) looks again every few seconds.
 
 from __future__ import annotations
 
+import logging
+from collections.abc import Callable, Iterable
+from datetime import datetime
+from functools import partial
+
 import dramatiq
-from django.db import transaction
+from django.db import InterfaceError, OperationalError, transaction
 from django.db.models import Exists, OuterRef, Q
 from django.utils import timezone
 
@@ -28,14 +33,15 @@ from workstation.receiving.models import Series, Study
 from workstation.receiving.services import (
     arrivals,
     came_by_rule,
-    complete_quiet_studies,
+    complete_if_arrived,
     follow_merges,
+    quiet_studies,
     request_priors,
     send_due_network_jobs,
 )
 from workstation.receiving.services.keeping import remove_unreferenced
 from workstation.receiving.services.opening import return_stalled
-from workstation.receiving.services.tagging import tag_quiet_studies
+from workstation.receiving.services.tagging import quiet_untagged_studies, tag_series
 from workstation.receiving.services.uploading import expire_uploads
 from workstation.reporting.services import prepare_report
 from workstation.worklist.models import Case, CaseState, Placement
@@ -51,6 +57,10 @@ from workstation.worklist.services import (
     studies_without_case,
     study_completed,
 )
+
+log = logging.getLogger(__name__)
+DATABASE_AWAY = (OperationalError, InterfaceError)
+"""Not the fault of any one study or case: the whole sweep waits."""
 
 
 def advance(case_id: int) -> None:
@@ -113,37 +123,77 @@ def _close_analysis(case: Case, run: Run) -> None:
 
 
 def sweep() -> None:
-    """Everything that waits for time to pass, or whose message was lost."""
-    tag_quiet_studies(timezone.now())
-    with transaction.atomic():  # a study is complete and its case knows, or neither
-        for study in complete_quiet_studies(timezone.now()):
-            request_priors(study)
-            if Study.objects.filter(came_by_rule(), pk=study.pk).exists():
-                join_prior_to_case(study)
-        # Also a study that still arrives: the list shows its case as "Receiving".
-        for study in studies_without_case():
-            join_study_to_case(study)
-    follow_merges()
-    for case_id in cases_to_follow().values_list("pk", flat=True):
-        follow(case_id)
-    return_stalled(timezone.now())
-    expire_uploads(timezone.now())
+    """Everything that waits for time to pass, or whose message was lost.
+
+    Each study, each case and each job of the sweep by itself: one that ends in an error is logged
+    and tried again by the next sweep; it holds up no other.
+    """
+    now = timezone.now()
+    _each("study", [study.pk for study in quiet_untagged_studies(now)], _tag)
+    _each("study", quiet_studies(now), partial(_complete, now=now))
+    # Also a study that still arrives: the list shows its case as "Receiving".
+    _each("study", [study.pk for study in studies_without_case()], _join)
+    _guarded(follow_merges)
+    _each("case", cases_to_follow().values_list("pk", flat=True), follow)
+    _guarded(return_stalled, now)
+    _guarded(expire_uploads, now)
+    _guarded(_tell_arrivals)
+    _guarded(send_due_network_jobs, now)
+    _guarded(return_orphans)
+    _guarded(send_due_steps)
+    _guarded(send_due, now)
+    _each("case", [*waiting_cases(), *cases_without_exports()], advance)
+
+
+def _guarded(job: Callable[..., object], *arguments: object) -> None:
+    try:
+        job(*arguments)
+    except DATABASE_AWAY:
+        raise
+    except Exception:
+        log.exception("a job of the sweep is put off")
+
+
+def _each(what: str, keys: Iterable[int], do: Callable[[int], object]) -> None:
+    for key in list(keys):
+        try:
+            do(key)
+        except DATABASE_AWAY:
+            raise
+        except Exception:
+            log.exception("%s %d is put off", what, key)
+
+
+def _tag(study_id: int) -> None:
+    tag_series(Study.objects.get(pk=study_id))
+
+
+@transaction.atomic
+def _complete(study_id: int, now: datetime) -> None:
+    """A study is complete and its case knows, or neither."""
+    study = complete_if_arrived(study_id, now)
+    if study is None:
+        return
+    request_priors(study)
+    if Study.objects.filter(came_by_rule(), pk=study.pk).exists():
+        join_prior_to_case(study)
+
+
+def _join(study_id: int) -> None:
+    join_study_to_case(Study.objects.get(pk=study_id))
+
+
+def _tell_arrivals() -> None:
     for study, text in arrivals():
         for case in study.cases.filter(state=CaseState.RECEIVING):
             note_activity(case.pk, text)
-    send_due_network_jobs(timezone.now())
-    return_orphans()
-    send_due_steps()
-    send_due(timezone.now())
-    for case_id in [*waiting_cases(), *cases_without_exports()]:
-        advance(case_id)
 
 
 def tidy() -> None:
     """What has no hurry: retention rules, and bytes that nothing names any more."""
     now = timezone.now()
-    apply_all(now)
-    remove_unreferenced(now)
+    _guarded(apply_all, now)
+    _guarded(remove_unreferenced, now)
 
 
 def waiting_cases() -> list[int]:

@@ -8,6 +8,7 @@ from typing import Any
 
 import pytest
 from django.core.management import call_command
+from django.db import OperationalError
 from django.test import RequestFactory
 from django.utils import timezone
 from hypothesis import given
@@ -26,6 +27,7 @@ from tests.factories import (
     StudyFactory,
     UserFactory,
 )
+from workstation import flow
 from workstation.analyzing.models import Run, RunState, Step
 from workstation.analyzing.recording import load_result
 from workstation.analyzing.requests import run_folder
@@ -233,3 +235,50 @@ def test_the_sweep_returns_orphans_and_resends(case: Case, sent: Sent, settings:
     assert sent(sweep) == []
     Step.objects.filter(pk=step.pk).update(sent_at=silent - timedelta(seconds=60))
     assert sent(lambda: call_command("clock", once=True)) == [("run_cpu_step", step.pk)]
+
+
+def test_one_study_that_fails_holds_up_no_other(
+    monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    bad, good = arriving(quiet_for=3600), arriving(quiet_for=3600)
+
+    def fails_for_one(study: Study) -> None:
+        if study.pk == bad.pk:
+            raise ValueError("Doe^Jane")
+
+    monkeypatch.setattr(flow, "request_priors", fails_for_one)
+    for _ in range(2):
+        sweep()
+    bad.refresh_from_db()
+    good.refresh_from_db()
+    assert bad.completed_at is None
+    assert good.completed_at is not None and good.cases.get().runs.count() == 1
+    assert f"study {bad.pk} is put off" in caplog.text
+    monkeypatch.undo()
+    sweep()
+    bad.refresh_from_db()
+    assert bad.completed_at is not None
+
+
+def test_a_job_of_the_sweep_that_fails_holds_up_no_other(monkeypatch: pytest.MonkeyPatch) -> None:
+    study = arriving(quiet_for=3600)
+
+    def fails(*_: object) -> None:
+        raise KeyError("anything")
+
+    for name in ("follow_merges", "return_stalled", "arrivals", "send_due", "apply_all"):
+        monkeypatch.setattr(flow, name, fails)
+    sweep()
+    flow.tidy()
+    study.refresh_from_db()
+    assert study.completed_at is not None
+
+
+def test_a_database_that_is_away_puts_the_whole_sweep_off(monkeypatch: pytest.MonkeyPatch) -> None:
+    def away(*_: object) -> None:
+        raise OperationalError
+
+    monkeypatch.setattr(flow, "quiet_studies", lambda now: [1])
+    monkeypatch.setattr(flow, "complete_if_arrived", away)
+    with pytest.raises(OperationalError):
+        sweep()

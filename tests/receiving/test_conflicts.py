@@ -9,11 +9,11 @@ from django.utils import timezone
 
 from tests.factories import SiteFactory, UserFactory
 from tests.receiving.objects import ct, uid
+from tests.receiving.sweeping import complete_quiet_studies
 from workstation.accounts.models import Role, Site
 from workstation.receiving.models import Patient, Study
 from workstation.receiving.outcomes import Result
 from workstation.receiving.services import (
-    complete_quiet_studies,
     merge_patients,
     notices_for,
     store_instance,

@@ -20,11 +20,12 @@ from tests.exporting.test_peers import free_port
 from tests.factories import RemoteNodeFactory
 from tests.receiving.objects import ct, uid
 from tests.receiving.pacs import orthanc, work
+from tests.receiving.sweeping import complete_quiet_studies
 from workstation import flow
 from workstation.accounts.models import Site
 from workstation.receiving.listener import Listener, start_listener
 from workstation.receiving.models import Inquiry, PerformedStep, Study, StudyNotice
-from workstation.receiving.services import complete_quiet_studies, store_instance
+from workstation.receiving.services import store_instance
 from workstation.receiving.services.inquiring import send_due_inquiries
 from workstation.worklist.models import Case
 

@@ -15,6 +15,7 @@ from django.utils import timezone
 from tests.factories import CaseFactory, SiteFactory, UserFactory
 from tests.receiving.conftest import files_below
 from tests.receiving.objects import ct, dataset, encode, structure_set, uid
+from tests.receiving.sweeping import complete_quiet_studies
 from workstation.accounts.models import AuditRecord, Role, Site
 from workstation.receiving import services, storage
 from workstation.receiving.models import (
@@ -222,10 +223,10 @@ def test_a_study_is_complete_after_its_quiet_time(site: Site) -> None:
     store(site, ct(1))
     now = timezone.now()
     quiet = timedelta(seconds=settings.QUIET_SECONDS)
-    assert services.complete_quiet_studies(now) == []
+    assert complete_quiet_studies(now) == []
     later = now + quiet
-    assert services.complete_quiet_studies(later) == [Study.objects.get()]
-    assert services.complete_quiet_studies(later) == []
+    assert complete_quiet_studies(later) == [Study.objects.get()]
+    assert complete_quiet_studies(later) == []
     assert Study.objects.get().completed_at == later
 
 
@@ -237,7 +238,7 @@ def test_a_late_arrival_opens_the_study_again_and_nudges_its_case(
     store(site, ct(1))
     study = Study.objects.get()
     case = CaseFactory(patient=study.patient, site=site, studies=[study])
-    services.complete_quiet_studies(timezone.now() + timedelta(hours=1))
+    complete_quiet_studies(timezone.now() + timedelta(hours=1))
     with django_capture_on_commit_callbacks(execute=True):
         assert store(site, ct(1)).result is Result.REPEATED
     study.refresh_from_db()

@@ -13,6 +13,7 @@ from django.utils import timezone
 
 from tests.factories import PASSWORD, SiteFactory, UserFactory
 from tests.receiving.objects import ct, dataset, encode, structure_set, uid
+from tests.receiving.sweeping import tag_quiet_studies
 from workstation import flow
 from workstation.accounts.models import AuditRecord, Role, Site
 from workstation.analyzing.models import Run
@@ -26,7 +27,6 @@ from workstation.receiving.services.tagging import (
     role_choices,
     role_label,
     set_role,
-    tag_quiet_studies,
     tag_series,
     untagged_studies,
 )

@@ -16,14 +16,17 @@ from tests.factories import (
     CaseFactory,
     DraftSentenceFactory,
     FindingFactory,
+    LayerFactory,
     RunFactory,
+    SeriesFactory,
+    StudyFactory,
     UserFactory,
 )
 from workstation.accounts.models import User
 from workstation.analyzing.models import Run
 from workstation.reading.services import review_finding
 from workstation.reporting.difference import changes_since_draft, word_pieces
-from workstation.reporting.models import Origin, Report, Sentence, Version
+from workstation.reporting.models import Origin, Report, ReportSection, Sentence, Version
 from workstation.reporting.services import (
     MEANINGS,
     ReportRefused,
@@ -257,3 +260,45 @@ def test_a_difference_reads_back_to_both_sides(before: str, after: str) -> None:
     pieces = word_pieces(before, after)
     assert "".join(p.text for p in pieces if p.kind != "added") == before
     assert "".join(p.text for p in pieces if p.kind != "removed") == after
+
+
+def with_layer_of_a_study_that_left(report: Report) -> None:
+    """The run behind the draft looked at images that were moved to another patient since."""
+    LayerFactory(run=report.run)
+    study = report.case.studies.get()
+    report.case.studies.remove(study)
+    other = StudyFactory(patient=report.case.patient)
+    SeriesFactory(study=other)
+    report.case.studies.add(other)
+
+
+def test_a_draft_over_images_that_left_the_case_cannot_be_signed(
+    report: Report, reader: User
+) -> None:
+    accept_all(report, reader)
+    assert obstacles(report) == []
+    with_layer_of_a_study_that_left(report)
+    assert "Images have left this case" in obstacles(report)[0]
+    with pytest.raises(ReportRefused):
+        sign(report, reader)
+
+
+def test_a_touched_draft_over_images_that_left_is_laid_out_anew(
+    report: Report, reader: User
+) -> None:
+    mine = report.sentences.get(section="findings", origin=Origin.READER)
+    edited = sentence(report, "No effusion seen.")
+    save_draft(report, reader, revision=0, texts={mine.pk: "Scar.", edited.pk: "Effusion."})
+    with_layer_of_a_study_that_left(report)
+    assert prepare_report(report.run).sentences.filter(text="Effusion.").exists()
+    later = RunFactory(case=report.case)
+    DraftSentenceFactory(run=later, text="Lungs clear.")
+    laid_out = prepare_report(later)
+    texts = {s.text for s in laid_out.sentences.all() if s.text}
+    assert texts == {"Lungs clear.", "Scar."}
+    assert laid_out.run == later and laid_out.revision == 2
+    with pytest.raises(StaleRevision):
+        save_draft(laid_out, reader, revision=1, texts={})
+    own = laid_out.sentences.filter(origin=Origin.READER)
+    assert sorted(s.section for s in own) == sorted(set(ReportSection.values))
+    assert prepare_report(later).revision == 2

@@ -44,10 +44,11 @@ def current_run(case: Case) -> Run | None:
     that no link opens any more, and a new run may take minutes or fail.
     """
     runs = (latest_done_run(case), latest_run(case))
-    return next((run for run in runs if run and not _shows_strangers(run)), None)
+    return next((run for run in runs if run and not shows_strangers(run)), None)
 
 
-def _shows_strangers(run: Run) -> bool:
+def shows_strangers(run: Run) -> bool:
+    """Whether the run looked at images of a study that has left its case since."""
     layers = Layer.objects.filter(run=run, series__isnull=False)
     return layers.exclude(series__study__cases=run.case_id).exists()
 

@@ -14,6 +14,7 @@ from workstation.accounts.services import address_of, record
 from workstation.analyzing.models import Run, RunState
 from workstation.live import publish
 from workstation.reading.models import FindingReview, ReviewState
+from workstation.reading.services import shows_strangers
 from workstation.reporting.content import (
     canonical,
     digest,
@@ -33,6 +34,8 @@ from workstation.reporting.models import (
 from workstation.worklist.models import Case, CaseState
 from workstation.worklist.services import holds, note_addended, note_draft_saved, note_signed
 
+OWN_WORDS = 10_000
+"""Position of a section's last sentence, the reader's own."""
 MEANINGS = (
     "I have read the images and this report is my own.",
     "I have reviewed and approve this report.",
@@ -58,7 +61,8 @@ def prepare_report(run: Run) -> Report:
 
     A report that a reader has touched is left alone: the reader decides what to take over. A run
     that failed gives an empty report, so that its case can be reported by hand; a draft that is
-    there already stays.
+    there already stays. But a draft over images that have left the case speaks of another patient:
+    its sentences go, and only the reader's own words stay.
     """
     report, created = Report.objects.select_for_update().get_or_create(
         case=run.case, defaults={"run": run}
@@ -66,11 +70,20 @@ def prepare_report(run: Run) -> Report:
     untouched = report.revision == 0 and not report.versions.exists()
     drafted_by_run = report.sentences.exclude(origin=Origin.READER).exists()
     laid_out = report.run_id == run.pk and (drafted_by_run or not run.sentences.exists())
-    if not created and (not untouched or laid_out or run.state == RunState.FAILED):
+    departed = _is_of_departed_images(report) and not report.versions.exists()
+    if departed and shows_strangers(run):
+        return report  # the new analysis is still to come
+    if not created and not departed and (
+        not untouched or laid_out or run.state == RunState.FAILED
+    ):
         return report
     report.run = run
-    report.save(update_fields=["run"])
-    report.sentences.all().delete()
+    if departed and not untouched:
+        report.revision += 1  # an open editor must not write the old sentences back
+    report.save(update_fields=["run", "revision"])
+    written = report.sentences.filter(origin=Origin.READER).exclude(text="")
+    kept = {(s.section, s.position) for s in written} if departed else set()
+    report.sentences.exclude(pk__in=written if departed else []).delete()
     drafted = [
         Sentence(
             report=report,
@@ -85,8 +98,9 @@ def prepare_report(run: Run) -> Report:
     ]
     # Each section ends with the reader's own, still empty, words.
     own = [
-        Sentence(report=report, section=section, position=10_000, text="", origin=Origin.READER)
+        Sentence(report=report, section=section, position=OWN_WORDS, text="", origin=Origin.READER)
         for section in ReportSection.values
+        if (section, OWN_WORDS) not in kept
     ]
     Sentence.objects.bulk_create(drafted + own)
     publish(run.case.site_id, "report", run.case_id)
@@ -149,6 +163,11 @@ def restore_sentence(report: Report, user: User, sentence_id: int, *, address: s
 
 def obstacles(report: Report) -> list[str]:
     """What still forbids signing, in the reader's words; empty when nothing does."""
+    if _is_of_departed_images(report):
+        return [
+            "Images have left this case since its draft was made: they belong to another patient. "
+            "Wait for the new analysis; the draft is then laid out anew."
+        ]
     found = []
     pending: list[int] = []
     if report.run:
@@ -160,6 +179,10 @@ def obstacles(report: Report) -> list[str]:
     if not any(s.section == ReportSection.IMPRESSION for s in included_sentences(report)):
         found.append("The impression is empty.")
     return found
+
+
+def _is_of_departed_images(report: Report) -> bool:
+    return report.run is not None and shows_strangers(report.run)
 
 
 def included_sentences(report: Report) -> list[Sentence]:

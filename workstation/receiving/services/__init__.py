@@ -1,6 +1,10 @@
 """The verbs of the receiving room, one module per job; the only writers of its tables."""
 
-from workstation.receiving.services.completing import complete_quiet_studies, notices_for
+from workstation.receiving.services.completing import (
+    complete_if_arrived,
+    notices_for,
+    quiet_studies,
+)
 from workstation.receiving.services.conflicts import CONFLICTS, with_conflicts
 from workstation.receiving.services.expecting import arrivals
 from workstation.receiving.services.holding import quarantine
@@ -37,7 +41,7 @@ __all__ = [
     "CannotHandle",
     "arrivals",
     "came_by_rule",
-    "complete_quiet_studies",
+    "complete_if_arrived",
     "count_outcomes",
     "discard",
     "finish_upload",
@@ -50,6 +54,7 @@ __all__ = [
     "notices_for",
     "possibly_same",
     "quarantine",
+    "quiet_studies",
     "release",
     "request_priors",
     "resolve",

@@ -14,24 +14,30 @@ from workstation.receiving.services.expecting import arrived, count_is_open, not
 FEWER = "fewer_than_expected"
 
 
-@transaction.atomic
-def complete_quiet_studies(now: datetime) -> list[Study]:
-    """Mark the studies that have arrived as complete, and return them.
-
-    A study whose sender announced its objects is complete soon after the last of them; one that
-    lacks some waits for them, but not for ever. The caller's moves of their cases belong in the
-    same transaction.
-    """
+def quiet_studies(now: datetime) -> list[int]:
+    """Studies, by primary key, for which nothing came for a while."""
     shortest = min(settings.QUIET_SECONDS, settings.COUNTED_QUIET_SECONDS)
-    candidates = Study.objects.select_for_update().filter(
+    quiet = Study.objects.filter(
         completed_at__isnull=True, last_received_at__lte=now - timedelta(seconds=shortest)
     )
-    completed = [study for study in candidates if _is_complete(study, now)]
-    for study in completed:
-        study.completed_at = now
-        study.save(update_fields=["completed_at"])
-        note_study_conflicts(study)
-    return completed
+    return list(quiet.order_by("pk").values_list("pk", flat=True))
+
+
+@transaction.atomic
+def complete_if_arrived(study_id: int, now: datetime) -> Study | None:
+    """Mark a study that has arrived as complete, and return it; None if it is not (any more).
+
+    A study whose sender announced its objects is complete soon after the last of them; one that
+    lacks some waits for them, but not for ever. The caller's moves of its case belong in the same
+    transaction.
+    """
+    study = Study.objects.select_for_update().get(pk=study_id)
+    if study.completed_at is not None or not _is_complete(study, now):
+        return None
+    study.completed_at = now
+    study.save(update_fields=["completed_at"])
+    note_study_conflicts(study)
+    return study
 
 
 def _is_complete(study: Study, now: datetime) -> bool:

@@ -55,17 +55,14 @@ def untagged_studies() -> QuerySet[Study]:
     return Study.objects.filter(Exists(due), deleted_at__isnull=True).order_by("pk")
 
 
-def tag_quiet_studies(now: datetime) -> int:
-    """Give roles to the series of studies that may be complete at ``now``; returns how many
-    studies were looked at. Call it before they are completed: cases then know the roles."""
+def quiet_untagged_studies(now: datetime) -> list[Study]:
+    """Studies that may be complete at ``now`` and whose series have no roles yet. They get them
+    before they are completed: cases then know the roles."""
     shortest = min(settings.QUIET_SECONDS, settings.COUNTED_QUIET_SECONDS)
     quiet = untagged_studies().filter(
         completed_at__isnull=True, last_received_at__lte=now - timedelta(seconds=shortest)
     )
-    studies = list(quiet)
-    for study in studies:
-        tag_series(study)
-    return len(studies)
+    return list(quiet)
 
 
 def tag_series(study: Study) -> int:
