@@ -1,4 +1,5 @@
 import { afterEach, beforeEach, describe, expect, it, vi } from 'vitest';
+import { checksum, markOf } from '../src/upload/mark';
 import { aboutDisc } from '../src/upload/page';
 import { Sender, type Item, type Status, type Transport, type Trouble } from '../src/upload/sending';
 import { troubleOf } from '../src/upload/transport';
@@ -161,5 +162,28 @@ describe('words', () => {
       'CD/DICOMDIR: the disc lists 412 files, 2 are missing and 1 could not be accepted: A/1, A/2, A/3.',
     );
     expect(aboutDisc({ ...disc, missing: 0, unreadable: 0, names: [] })).toContain('all 412 files');
+  });
+});
+
+describe('what tells a file from another', () => {
+  const file = (text: string, lastModified = 5) => new File([text], 'IM000001', { lastModified });
+
+  it('is its date and its beginning', async () => {
+    expect(await markOf(file('a slice'))).toBe(await markOf(file('a slice')));
+    expect(await markOf(file('a slice'))).not.toBe(await markOf(file('b slice')));
+    expect(await markOf(file('a slice', 6))).not.toBe(await markOf(file('a slice')));
+    expect(await markOf(file('a slice'))).toMatch(/^5[0-9]{10}$/);
+  });
+
+  it('uses FNV-1a, with its published test vectors', () => {
+    const of = (text: string) => checksum(new TextEncoder().encode(text));
+    expect(of('')).toBe(0x811c9dc5);
+    expect(of('a')).toBe(0xe40c292c);
+    expect(of('foobar')).toBe(0xbf9cf968);
+  });
+
+  it('is there for a file that cannot be read', async () => {
+    const gone = { lastModified: 7, slice: () => { throw new Error('gone'); } } as unknown as File;
+    expect(await markOf(gone)).toMatch(/^7[0-9]{10}$/);
   });
 });

@@ -1,5 +1,6 @@
 /** The requests around the bytes: open or continue an upload, ask how it stands, end it. */
 import { csrfToken } from '../pages/csrf';
+import { markOf } from './mark';
 import type { Item } from './sending';
 import type { Picked } from './picking';
 import type { Counts } from './words';
@@ -59,8 +60,9 @@ async function answerOf(url: string, form?: FormData): Promise<{ ok: boolean; st
   }
 }
 
-function listed(picked: Picked[]): string {
-  return JSON.stringify(picked.map(({ file, path }) => [path, file.size, file.lastModified]));
+async function listed(picked: Picked[]): Promise<string> {
+  const marked = picked.map(async ({ file, path }) => [path, file.size, await markOf(file)]);
+  return JSON.stringify(await Promise.all(marked));
 }
 
 /** Opens an upload, or the unfinished one that holds some of these files already. */
@@ -68,7 +70,7 @@ export async function start(url: string, form: HTMLFormElement, picked: Picked[]
   const body = new FormData(form);
   body.set('files', String(picked.length));
   body.set('bytes', String(picked.reduce((sum, { file }) => sum + file.size, 0)));
-  body.set('sample', listed(picked.slice(0, SAMPLE)));
+  body.set('sample', await listed(picked.slice(0, SAMPLE)));
   return (await ask(url, body)) as Started;
 }
 
@@ -79,7 +81,7 @@ export async function known(started: Started, picked: Picked[]): Promise<Item[]>
   for (let first = 0; first < items.length; first += ASKED_AT_ONCE) {
     const portion = items.slice(first, first + ASKED_AT_ONCE);
     const body = new FormData();
-    body.set('files', listed(portion));
+    body.set('files', await listed(portion));
     const { files } = (await ask(started.known_url, body)) as { files: Known[] };
     portion.forEach((item, index) => take(item, files[index] ?? null));
   }

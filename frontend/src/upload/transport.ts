@@ -1,7 +1,8 @@
 /** One file over the tus protocol. A file of one chunk is a single request. */
 import { DetailedError, Upload } from 'tus-js-client';
 import { csrfToken } from '../pages/csrf';
-import type { Transport, Trouble } from './sending';
+import { markOf } from './mark';
+import type { Item, Transport, Trouble } from './sending';
 
 export const CHUNK_BYTES = 8 * 1024 * 1024;
 const NO_ROOM = 507;
@@ -28,30 +29,45 @@ export function troubleOf(status: number, body: string): Trouble {
 
 export function tusTransport(filesUrl: string): Transport {
   return (item, on) => {
-    const upload = new Upload(item.file, {
-      endpoint: filesUrl,
-      ...(item.url ? { uploadUrl: item.url } : {}),
-      metadata: { filename: item.path, modified: String(item.file.lastModified) },
-      headers: { 'X-CSRFToken': csrfToken(), Accept: 'application/json' },
-      chunkSize: CHUNK_BYTES,
-      uploadDataDuringCreation: true,
-      storeFingerprintForResuming: false,
-      retryDelays: null,
-      onUploadUrlAvailable: () => {
-        if (upload.url) item.url = upload.url;
-      },
-      onProgress: on.progress,
-      onSuccess: on.done,
-      onError: (error) => {
-        if (!(error instanceof DetailedError)) {
-          on.trouble({ kind: 'file', reason: 'The file cannot be read. Was it changed or moved meanwhile?' });
-          return;
-        }
-        const answer = error.originalResponse;
-        on.trouble(troubleOf(answer?.getStatus() ?? 0, answer?.getBody() ?? ''));
-      },
+    let upload: Upload | undefined;
+    let aborted = false;
+    void markOf(item.file).then((mark) => {
+      if (aborted) return;
+      upload = uploadOf(filesUrl, item, mark, on);
+      upload.start();
     });
-    upload.start();
-    return { abort: () => void upload.abort() };
+    return {
+      abort: () => {
+        aborted = true;
+        void upload?.abort();
+      },
+    };
   };
+}
+
+function uploadOf(filesUrl: string, item: Item, mark: string, on: Parameters<Transport>[1]): Upload {
+  const upload = new Upload(item.file, {
+    endpoint: filesUrl,
+    ...(item.url ? { uploadUrl: item.url } : {}),
+    metadata: { filename: item.path, modified: mark },
+    headers: { 'X-CSRFToken': csrfToken(), Accept: 'application/json' },
+    chunkSize: CHUNK_BYTES,
+    uploadDataDuringCreation: true,
+    storeFingerprintForResuming: false,
+    retryDelays: null,
+    onUploadUrlAvailable: () => {
+      if (upload.url) item.url = upload.url;
+    },
+    onProgress: on.progress,
+    onSuccess: on.done,
+    onError: (error) => {
+      if (!(error instanceof DetailedError)) {
+        on.trouble({ kind: 'file', reason: 'The file cannot be read. Was it changed or moved meanwhile?' });
+        return;
+      }
+      const answer = error.originalResponse;
+      on.trouble(troubleOf(answer?.getStatus() ?? 0, answer?.getBody() ?? ''));
+    },
+  });
+  return upload;
 }

@@ -24,7 +24,8 @@ SAMPLE = 200
 
 
 def fingerprint(name: str, size: int, modified: int) -> str:
-    """What tells a file of a person's folder from another: path, size, date (ms since 1970)."""
+    """What tells a file of a person's folder from another: path, size, and the browser's mark of
+    it (date and a checksum of its beginning, as digits: discs number their files alike)."""
     return hashlib.sha256(f"{name}\0{size}\0{modified}".encode()).hexdigest()
 
 
