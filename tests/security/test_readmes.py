@@ -49,3 +49,13 @@ def test_every_file_of_a_room_is_described(room: str) -> None:
     for file in (ROOMS / room).glob("*.py"):
         if file.name not in ("__init__.py", "apps.py", "urls.py"):
             assert f"`{file.name}`" in text, file.name
+
+
+@pytest.mark.parametrize("part", ["", "network", "services", "views"])
+def test_every_file_of_the_receiving_room_is_described(part: str) -> None:
+    text = (ROOMS / "receiving" / "README.md").read_text()
+    files = [f for f in (ROOMS / "receiving" / part).glob("*.py") if f.name[0] != "_"]
+    assert len(files) > 5
+    named = [f"{part}/{file.name}" if part else file.name for file in files]
+    missing = [name for name in named if f"`{name}`" not in text]
+    assert not set(missing) - {"apps.py", "urls.py"}
