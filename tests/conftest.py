@@ -25,8 +25,12 @@ LAST = "tests/security/test_whole_run_logs.py"
 
 def pytest_configure(config: pytest.Config) -> None:
     """From the first test to the last, keep log lines and the names of patients."""
-    logging.getLogger().addHandler(whole_run)
     watch_headers(Header)
+
+
+def pytest_runtest_setup() -> None:
+    """Each time: importing ``workstation.asgi`` sets logging up anew, without this handler."""
+    logging.getLogger().addHandler(whole_run)
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
