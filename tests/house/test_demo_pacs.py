@@ -5,14 +5,20 @@ from __future__ import annotations
 import subprocess
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 import pydicom
 import pytest
 
 from tests.conftest import need
+from tests.factories import RemoteNodeFactory
 from tests.receiving.objects import ct
+from tests.receiving.pacs import work
+from workstation import flow
 from workstation.management.commands.demo import leave_prior
 from workstation.management.demo_pacs import start_pacs
+from workstation.receiving.models import Inquiry, PriorRule, Retrieval, Study
+from workstation.receiving.services import store_instance
 
 pytestmark = pytest.mark.peer
 
@@ -68,3 +74,22 @@ def test_the_prior_is_fetched_with_its_own_uids(port: int, tmp_path: Path) -> No
     assert {image.StudyInstanceUID for image in fetched} == {prior.StudyInstanceUID}
     assert prior.StudyInstanceUID != new.StudyInstanceUID
     assert prior.PatientID == new.PatientID
+
+
+@pytest.mark.django_db(transaction=True)
+def test_the_product_finds_and_fetches_the_prior_by_rule(port: int, settings: Any) -> None:
+    node = RemoteNodeFactory(
+        ae_title="DEMO_PACS", host="127.0.0.1", port=port, may_be_queried=True, may_send=False
+    )
+    PriorRule.objects.create(
+        site=node.site, name="Earlier CT", node=node, when_modalities="CT",
+        fetch_modalities="CT", years=3,
+    )  # fmt: skip
+    settings.QUIET_SECONDS = settings.COUNTED_QUIET_SECONDS = 0
+    store_instance(node.site, [ct(1)], source="test")
+    flow.sweep()
+    work()
+    assert Inquiry.objects.get().result == "1 to fetch."
+    fetched = Retrieval.objects.get()
+    assert (fetched.state, fetched.error, fetched.completed) == ("done", "", 2)
+    assert sorted(Study.objects.values_list("study_date__year", flat=True)) == [2025, 2026]
