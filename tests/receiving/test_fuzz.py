@@ -21,7 +21,7 @@ from workstation.receiving.models import Instance, Quarantined
 from workstation.receiving.outcomes import Result
 from workstation.receiving.services import start_upload
 
-MUTANTS = 600
+MUTANTS = 300
 SEED = 20261122
 MADE = {"ct": ct(1), "structures": encode(structure_set())}
 

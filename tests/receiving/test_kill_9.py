@@ -112,8 +112,7 @@ def postgres() -> Iterator[Postgres]:
         server.stop()
 
 
-@pytest.mark.parametrize("processes", [1, 2])
-@pytest.mark.parametrize("database", ["sqlite", "postgresql"])
+@pytest.mark.parametrize(("database", "processes"), [("sqlite", 2), ("postgresql", 1)])
 def test_kill_9_of_the_listener(
     database: str, processes: int, tmp_path: Path, images: list[list[Dataset]],
     request: pytest.FixtureRequest,
