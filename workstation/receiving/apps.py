@@ -21,4 +21,5 @@ class ReceivingConfig(AppConfig):
         # Importing pydicom has just set its own level over the one in the settings.
         logging.getLogger("pydicom").setLevel(logging.ERROR)
         pydicom.config.settings.reading_validation_mode = pydicom.config.IGNORE
-        warnings.filterwarnings("ignore", category=UserWarning, module=r"pydicom\.")
+        for library in ("pydicom", "highdicom"):
+            warnings.filterwarnings("ignore", category=UserWarning, module=rf"{library}\.")
