@@ -13,4 +13,4 @@ class ExportingConfig(AppConfig):
 
     def ready(self) -> None:
         """A name without given name is a name; highdicom's warning would print it into a log."""
-        warnings.filterwarnings("ignore", category=UserWarning, module=r"highdicom\.valuerep")
+        warnings.filterwarnings("ignore", message=r"The string .* is unlikely to represent")
