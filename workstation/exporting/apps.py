@@ -12,5 +12,6 @@ class ExportingConfig(AppConfig):
     label = "exporting"
 
     def ready(self) -> None:
-        """A name without given name is a name; highdicom's warning would print it into a log."""
+        """highdicom's warnings quote values; the one about one-word names, whoever calls it."""
+        warnings.filterwarnings("ignore", category=UserWarning, module=r"highdicom\.")
         warnings.filterwarnings("ignore", message=r"The string .* is unlikely to represent")

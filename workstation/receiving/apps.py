@@ -21,5 +21,4 @@ class ReceivingConfig(AppConfig):
         # Importing pydicom has just set its own level over the one in the settings.
         logging.getLogger("pydicom").setLevel(logging.ERROR)
         pydicom.config.settings.reading_validation_mode = pydicom.config.IGNORE
-        for library in ("pydicom", "highdicom"):
-            warnings.filterwarnings("ignore", category=UserWarning, module=rf"{library}\.")
+        warnings.filterwarnings("ignore", category=UserWarning, module=r"pydicom\.")
