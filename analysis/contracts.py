@@ -41,6 +41,7 @@ StepName = Literal["assemble", "register", "infer", "measure", "draft"]
 Severity = Literal["info", "warning", "refused"]
 FusionState = Literal["reference", "same_frame", "registered", "not_registered"]
 Verdict = Literal["usable", "doubtful", "refused"]
+TransformModel = Literal["rigid", "affine", "deformable"]
 Role = Literal["CT", "PET", "T1", "T1c", "T2", "FLAIR", "MR", "OTHER"]
 Pathway = Literal["lung", "glioma", "general"]
 Section = Literal["technique", "comparison", "findings", "impression"]
@@ -190,6 +191,23 @@ class QualityFigure:
 
 
 @dataclass(frozen=True)
+class FieldRecord:
+    """A displacement field on disk, with its own grid in the reference space.
+
+    A point x of the reference space (LPS mm) lies in the moving series at
+    ``inverse(matrix) @ (x + u(x))``, where ``u`` is the field and ``matrix`` the record's matrix.
+    """
+
+    path: str
+    """Relative to ``run_dir``."""
+    shape: tuple[int, int, int]
+    """Nodes along z, y, x."""
+    affine: Matrix
+    """Node (i, j, k) -> reference LPS mm."""
+    sha256: str
+
+
+@dataclass(frozen=True)
 class RegistrationRecord:
     """How one series, with all its volumes, lies in the reference series' space."""
 
@@ -204,6 +222,9 @@ class RegistrationRecord:
     reasons: tuple[str, ...] = ()
     quality: tuple[QualityFigure, ...] = ()
     parameters: dict[str, Any] = field(default_factory=dict)
+    model: TransformModel = "rigid"
+    deformation: FieldRecord | None = None
+    """Only with ``model`` "deformable"; ``matrix`` is then its rigid or affine part."""
 
 
 @dataclass(frozen=True)

@@ -62,7 +62,7 @@ def test_damage_harms_nothing_else(house: House, real_data: Path) -> None:
     inputs = [*whole, *mutants(seeds, MUTANTS, SEED)]
     found = fuzz(house, inputs, [*seeds, *sendable])
     assert sum(found.table.values()) == 2 * len(inputs)
-    assert count_good(house) == found.good > 40
+    assert count_good(house) == found.good > 20
     kinds = {(kind, what) for _, kind, what in found.table}
     assert {"stored", "quarantined", "refused"} <= {what for _, what in kinds}
     unsent = sum(n for (_, _, what), n in found.table.items() if what == "not negotiated")
