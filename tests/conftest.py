@@ -12,7 +12,7 @@ from typing import NoReturn
 import pytest
 from django.db import connection
 
-from tests.patient_words import watch_headers, whole_run
+from tests.patient_words import leave_behind, watch_headers, whole_run
 from workstation.broker import broker
 from workstation.receiving.headers import Header
 
@@ -31,6 +31,11 @@ def pytest_configure(config: pytest.Config) -> None:
 def pytest_runtest_setup() -> None:
     """Each time: importing ``workstation.asgi`` sets logging up anew, without this handler."""
     logging.getLogger().addHandler(whole_run)
+
+
+def pytest_sessionfinish(session: pytest.Session) -> None:
+    """What the last test needs to know of this process."""
+    leave_behind(session.testscollected)
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:

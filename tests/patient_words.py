@@ -1,12 +1,14 @@
 """Every patient identifier that a test run meets, and every log line that it causes.
 
 ``tests/conftest.py`` installs both at the start of the run; the last test of the run
-(``tests/security/test_whole_run_logs.py``) looks for the ones in the others.
+(``tests/security/test_whole_run_logs.py``) looks for the ones in the others. A run of several
+processes shares the folder ``RADFUSE_TEST_RUN``, and that test is a run of its own after it.
 """
 
 from __future__ import annotations
 
 import logging
+import os
 import re
 import tempfile
 from pathlib import Path
@@ -45,11 +47,15 @@ def watch_headers(header_class: Any) -> None:
 
 
 class WholeRun(logging.FileHandler):
-    """Writes what the product's own handler would write, to one file for the whole run."""
+    """Writes what the product's own handler would write, to one file for each process."""
 
     def __init__(self) -> None:
-        self.folder = tempfile.TemporaryDirectory(prefix="radfuse-logs-")
-        super().__init__(Path(self.folder.name) / "in-process.log", encoding="utf-8")
+        self._own = None
+        shared = os.environ.get("RADFUSE_TEST_RUN")
+        if not shared:
+            self._own = tempfile.TemporaryDirectory(prefix="radfuse-logs-")
+        self.folder = Path(shared or self._own.name)
+        super().__init__(self.folder / f"in-process-{os.getpid()}.log", encoding="utf-8")
         self.setFormatter(WithoutValues("%(asctime)s %(levelname)s %(name)s %(message)s"))
 
     @property
@@ -58,3 +64,20 @@ class WholeRun(logging.FileHandler):
 
 
 whole_run = WholeRun()
+
+
+def leave_behind(tests: int) -> None:
+    """At the end of a process: its words and how many tests it ran, for the last test."""
+    text = "\n".join(sorted(words))
+    (whole_run.folder / f"words-{os.getpid()}.txt").write_text(text, encoding="utf-8")
+    (whole_run.folder / f"tests-{os.getpid()}.txt").write_text(str(tests))
+
+
+def of_all_processes() -> tuple[set[str], int]:
+    """The words of this process and of those before it, and how many tests those ran."""
+    found, tests = set(words), 0
+    for path in whole_run.folder.glob("words-*.txt"):
+        found.update(path.read_text(encoding="utf-8").splitlines())
+    for path in whole_run.folder.glob("tests-*.txt"):
+        tests += int(path.read_text())
+    return found, tests
