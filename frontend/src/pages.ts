@@ -3,6 +3,7 @@ import htmx from 'htmx.org';
 import './styles/index.css';
 import { flushAutosave, installAutosave } from './pages/autosave';
 import { csrfToken } from './pages/csrf';
+import { installHold } from './pages/hold';
 import { connectLive } from './pages/live';
 import { installToasts, toast } from './pages/toast';
 import { installWidgets } from './pages/widgets';
@@ -63,6 +64,7 @@ function install(): void {
     toast('The server cannot be reached. Check the connection and try again.', 'bad');
   });
   body.addEventListener('htmx:load', (event) => installAutosave(event.target as HTMLElement));
+  installHold((piece, name) => htmx.trigger(piece, name));
   installToasts();
   installAutosave(document);
   installWidgets();
