@@ -87,6 +87,9 @@ class StepRequest:
     threads: int = 2
     models_dir: str = ""
     """Folder of model bundles; empty means those shipped in ``analysis/models``."""
+    fixed_registrations: dict[str, RegistrationRecord] = field(default_factory=dict)
+    """SeriesInstanceUID -> how that series lies, as a reader decided: the register step takes it
+    as it is and computes nothing for that series."""
 
 
 @dataclass(frozen=True)
@@ -231,6 +234,35 @@ class RegistrationRecord:
 class RegisterResult:
     registrations: tuple[RegistrationRecord, ...]
     notices: tuple[Notice, ...] = ()
+
+
+@dataclass(frozen=True)
+class RefineRequest:
+    """A reader's "refine from here", outside the steps of a run: register one series again from an
+    alignment that is given. Its files lie below ``run_dir/folder/``, ``result.json`` last."""
+
+    run_dir: str
+    folder: str
+    """Relative to ``run_dir``."""
+    model: TransformModel
+    start: Matrix
+    """moving LPS -> reference LPS. The result of "deformable" keeps it as its ``matrix``."""
+    start_method: str
+    """Where the start came from, in words, e.g. ``hand alignment``."""
+    moving: VolumeRecord
+    reference: VolumeRecord
+    seed: int = 20260101
+    threads: int = 2
+    task: Literal["refine"] = "refine"
+
+
+@dataclass(frozen=True)
+class RefineResult:
+    """``deformed``: the moving volume on a lattice of the reference space; only of a deformable
+    result that is not refused."""
+
+    registration: RegistrationRecord
+    deformed: VolumeRecord | None = None
 
 
 @dataclass(frozen=True)
