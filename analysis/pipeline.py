@@ -12,6 +12,7 @@ import json
 import os
 import shutil
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 from typing import TypeVar
 
@@ -23,6 +24,7 @@ from analysis.contracts import (
     RESULT_TYPES,
     AssembleResult,
     DraftResult,
+    FindingRecord,
     FusionState,
     InferResult,
     Matrix,
@@ -320,7 +322,18 @@ def _measure(request: StepRequest, folder: Path, progress: Progress) -> MeasureR
             source={"reference_series_uid": reference.series_instance_uid},
             synthetic=reference.synthetic,
         )
-    return MeasureResult(measured.findings, record, measured.notices)
+    findings = tuple(_with_origin(f, assembled, uids.get("PET", "")) for f in measured.findings)
+    return MeasureResult(findings, record, measured.notices)
+
+
+def _with_origin(finding: FindingRecord, assembled: AssembleResult, pet: str) -> FindingRecord:
+    """The finding; one whose SUV stands on values that a person entered names them."""
+    entered = next(
+        (v.source.get("suv", {}).get("entered") for v in assembled.volumes if v.key == pet), None
+    )
+    if finding.suv_max is None or not entered:
+        return finding
+    return replace(finding, evidence=finding.evidence | {"suv_entered": entered})
 
 
 def _draft(request: StepRequest, folder: Path, progress: Progress) -> DraftResult:

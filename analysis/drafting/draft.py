@@ -115,6 +115,8 @@ def _tracer(volume: VolumeRecord) -> str:
         if volume.unit.endswith("{SUVbw}")
         else f"no SUV, values in {volume.unit}"
     )
+    if dose.get("entered"):
+        basis += f" with {listed(dose['entered'])}"
     return f"{', '.join(parts)}; {basis}"
 
 

@@ -13,7 +13,7 @@ from analysis.errors import InputRefused
 from analysis.geometry import Volume
 from analysis.provenance import versions
 from analysis.roles import ROLES, facts_of, role_of
-from analysis.suv import NATIVE_UNITS, SUV_UNIT, Suv, suv_of
+from analysis.suv import SUV_UNIT, Suv, native_unit, other_variants, suv_of
 from analysis.volumes.dimensions import PLAIN_KINDS
 from analysis.volumes.frames import Frame, all_frames, real_world_unit
 from analysis.volumes.naming import Setting, settings_of, speaker
@@ -267,7 +267,7 @@ def load_volume(plan: SeriesPlan, planned: PlannedVolume) -> LoadedVolume:
         frame_numbers=numbers if all(numbers) else (),
         role=planned.role,
         code=planned.code,
-        label=_label(planned, unit),
+        label=_label(planned, unit, by_hand="entered" in evidence.get("suv", {})),
         body_part=str(first.get("BodyPartExamined") or "").strip().upper(),
         notices=tuple(replace(n, subject=uid) for n in notices),
         source=source,
@@ -278,11 +278,15 @@ def load_volume(plan: SeriesPlan, planned: PlannedVolume) -> LoadedVolume:
     )
 
 
-def _label(planned: PlannedVolume, unit: str) -> str:
-    """Role and what sets the volume apart: ``DWI b 1000``, ``CT phase 3 of 20, 40.0 s``."""
-    setting, first = planned.setting, planned.first
-    native = NATIVE_UNITS.get(str(first.get("Units") or ""))
-    named = "PET" if unit == native else ROLES[planned.code].layer
+def _label(planned: PlannedVolume, unit: str, *, by_hand: bool = False) -> str:
+    """Role and what sets the volume apart: ``DWI b 1000``, ``CT phase 3 of 20, 40.0 s``.
+
+    ``by_hand``: the SUV stands on a value that a person entered, which its name then says."""
+    setting, named = planned.setting, ROLES[planned.code].layer
+    if planned.role == "PET" and unit != SUV_UNIT:
+        named = named.replace(" (SUVbw)", "")
+    elif by_hand:
+        named = named.replace("(SUVbw)", "(SUVbw by entered value)")
     if planned.role in ("MR", "OTHER"):
         if setting.kind not in PLAIN_KINDS and setting.kind not in ("phase", "real", "imaginary"):
             named = ""  # the kind says more than the modality
@@ -330,7 +334,7 @@ def _pet_unit(
     # Decay is corrected to the start of the series, so the frames of all its volumes tell it.
     instances = [ds for volume in plan.volumes for ds in volume.stacked.instances]
     try:
-        suv: Suv = suv_of(instances)
+        suv: Suv = suv_of(instances, entered=plan.input.entered)
     except InputRefused as refusal:
         units = str(planned.first.get("Units") or "").strip().upper()
         notice = Notice(
@@ -338,9 +342,10 @@ def _pet_unit(
             "refused",
         )  # fmt: skip
         evidence = {"suv_refused": refusal.code, "units": units}
-        return NATIVE_UNITS.get(units, ARBITRARY_UNIT), 1.0, evidence, (notice,)
+        return native_unit(instances) or ARBITRARY_UNIT, 1.0, evidence, (notice,)
     found: dict[str, Any] = {"suv": {"branch": suv.branch, "factor": suv.factor, **suv.evidence}}
-    return SUV_UNIT, suv.factor, found, suv.notices
+    found["suv"]["variants"] = other_variants(instances, suv, plan.input.entered)
+    return suv.unit, suv.factor, found, suv.notices
 
 
 def _header(ds: Dataset) -> SeriesHeader:

@@ -15,7 +15,7 @@ from pydicom.sr.codedict import codes
 
 from analysis.errors import InputRefused
 from analysis.suv import HALF_LIVES, suv_of
-from analysis.suv_times import mean_activity_time
+from analysis.suv.times import mean_activity_time
 from tests.analysis.dicom_series import drug
 
 Change = Callable[[Dataset], None]

@@ -1,6 +1,6 @@
 """When was the tracer injected, and to which moment are the PET pixels decay corrected?
 
-The clock side of :mod:`analysis.suv` (``clinical.md`` 1.5, steps 3 and 4). Dates and times never
+The clock side of the SUV (``clinical.md`` 1.5, steps 3 and 4). Dates and times never
 leave this module: evidence and notices carry durations only.
 """
 
