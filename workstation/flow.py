@@ -18,6 +18,7 @@ from django.db.models import Exists, OuterRef, Q
 from django.utils import timezone
 
 from workstation.analyzing.models import ENDED, Run, RunState
+from workstation.analyzing.refinements import return_orphaned_refinements, send_due_refinements
 from workstation.analyzing.requests import inputs_digest
 from workstation.analyzing.services import (
     facts_of,
@@ -141,6 +142,8 @@ def sweep() -> None:
     _guarded(send_due_network_jobs, now)
     _guarded(return_orphans)
     _guarded(send_due_steps)
+    _guarded(return_orphaned_refinements)
+    _guarded(send_due_refinements)
     _guarded(send_due, now)
     _each("case", [*waiting_cases(), *cases_without_exports()], advance)
 

@@ -1,11 +1,11 @@
-"""Messages to the workers: "look at this step". All else stands in the step's row."""
+"""Messages to the workers: "look at this step", or refinement. All else stands in its row."""
 
 from __future__ import annotations
 
 import dramatiq
 from django.conf import settings
 
-from workstation.analyzing.performing import perform_step
+from workstation.analyzing.performing import perform_refinement, perform_step
 from workstation.broker import CPU_QUEUE, GPU_QUEUE
 
 # The step's own deadline, which kills its child, comes first; this one frees a stuck worker.
@@ -22,3 +22,9 @@ def run_cpu_step(step_id: int) -> None:
 def run_gpu_step(step_id: int) -> None:
     """Fusion inference; one worker process per device."""
     perform_step(step_id)
+
+
+@dramatiq.actor(queue_name=CPU_QUEUE, max_retries=0, time_limit=_LIMIT_MS)
+def run_refinement(refinement_id: int) -> None:
+    """A reader's "refine from here"."""
+    perform_refinement(refinement_id)

@@ -8,7 +8,8 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable
 from dataclasses import asdict
-from typing import Any
+from pathlib import Path
+from typing import Any, TypeVar
 
 from pydantic import TypeAdapter, ValidationError
 
@@ -20,6 +21,7 @@ from analysis.contracts import (
     MeasureResult,
     Notice,
     OutlineRecord,
+    RefineResult,
     RegisterResult,
     StepResult,
     VolumeRecord,
@@ -30,6 +32,7 @@ from workstation.analyzing.models import (
     Finding,
     Layer,
     LayerKind,
+    Refinement,
     Registration,
     Run,
     RunFact,
@@ -40,6 +43,7 @@ from workstation.analyzing.requests import run_folder
 from workstation.receiving.models import Series
 
 _VOLUME: TypeAdapter[VolumeRecord] = TypeAdapter(VolumeRecord)
+R = TypeVar("R")
 DERIVED_POSITION = 1000
 """Heatmap and segmentation come after every series in the layer list."""
 
@@ -53,12 +57,30 @@ def load_result(step: Step, path: str) -> StepResult:
 
     Raises :class:`ResultInvalid` when it is missing, outside the folder, or not of the contract.
     """
-    folder = run_folder(step.run).resolve()
-    file = (folder / path).resolve()
-    if not file.is_relative_to(folder):
+    return _load(run_folder(step.run), path, RESULT_TYPES[step.name])
+
+
+def load_refinement(refinement: Refinement, path: str) -> RefineResult:
+    """As :func:`load_result`, of a refinement; also checks that its field is there."""
+    folder = run_folder(refinement.registration.run)
+    found = _load(folder, path, RefineResult)
+    field = found.registration.deformation
+    if field is not None and not _inside(folder, field.path).is_file():
+        raise ResultInvalid("The deformation of the result is missing.")
+    return found
+
+
+def _inside(folder: Path, path: str) -> Path:
+    root = folder.resolve()
+    file = (root / path).resolve()
+    if not file.is_relative_to(root):
         raise ResultInvalid("The result lies outside the run's folder.")
+    return file
+
+
+def _load(folder: Path, path: str, kind: type[R]) -> R:
     try:
-        return from_json(RESULT_TYPES[step.name], file.read_bytes())
+        return from_json(kind, _inside(folder, path).read_bytes())
     except FileNotFoundError:
         raise ResultInvalid("The result file is missing.") from None
     except ValidationError:
@@ -109,7 +131,10 @@ def _set_facts(run: Run, **facts: Any) -> None:
     )
 
 
-def _layer(run: Run, kind: LayerKind, record: VolumeRecord, position: int, **more: Any) -> Layer:
+def layer_row(
+    run: Run, kind: LayerKind, record: VolumeRecord, position: int, **more: Any
+) -> Layer:
+    """An unsaved layer of the run for a stored volume."""
     return Layer(
         run=run,
         kind=kind,
@@ -129,7 +154,7 @@ def _assemble(run: Run, result: AssembleResult, series: dict[str, Series]) -> No
     # The volumes of one series stay together, in their own order.
     ordered = sorted(result.volumes, key=lambda v: v.series_instance_uid != reference)
     Layer.objects.bulk_create(
-        _layer(
+        layer_row(
             run,
             LayerKind.SERIES,
             volume,
@@ -165,6 +190,8 @@ def _register(run: Run, result: RegisterResult, series: dict[str, Series]) -> No
             reasons=list(record.reasons),
             quality=[asdict(figure) for figure in record.quality],
             parameters=record.parameters,
+            model=record.model,
+            deformation=asdict(record.deformation) if record.deformation else None,
         )
         for record in result.registrations
     )
@@ -174,7 +201,7 @@ def _replace_derived(run: Run, kind: LayerKind, record: VolumeRecord | None) -> 
     Layer.objects.filter(run=run, kind=kind).delete()
     if record is not None:
         position = DERIVED_POSITION + (kind == LayerKind.SEGMENTATION)
-        _layer(run, kind, record, position).save(force_insert=True)
+        layer_row(run, kind, record, position).save(force_insert=True)
 
 
 def _infer(run: Run, result: InferResult, series: dict[str, Series]) -> None:

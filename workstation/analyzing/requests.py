@@ -1,4 +1,4 @@
-"""What a step is asked to do: the contract's StepRequest, from received rows."""
+"""What a child process is asked to do: the contract's requests, from received rows."""
 
 from __future__ import annotations
 
@@ -6,13 +6,23 @@ import hashlib
 from pathlib import Path
 
 from django.conf import settings
+from pydantic import TypeAdapter
 
-from analysis.contracts import SeriesInput, StepRequest
-from workstation.analyzing.models import Run, Step
+from analysis.contracts import (
+    RefineRequest,
+    RegistrationRecord,
+    SeriesInput,
+    StepRequest,
+    VolumeRecord,
+)
+from workstation.analyzing.models import Layer, LayerKind, Refinement, Run, Step
 from workstation.broker import GPU_QUEUE
 from workstation.receiving.models import Instance, RoleSource, Series
 from workstation.receiving.storage import path_of
 from workstation.worklist.models import Case
+
+_VOLUME: TypeAdapter[VolumeRecord] = TypeAdapter(VolumeRecord)
+_FIXED: TypeAdapter[dict[str, RegistrationRecord]] = TypeAdapter(dict[str, RegistrationRecord])
 
 
 def run_folder(run: Run) -> Path:
@@ -89,4 +99,35 @@ def step_request(step: Step) -> StepRequest:
         device=settings.ANALYSIS_DEVICE if step.queue == GPU_QUEUE else "cpu",
         threads=settings.ANALYSIS_THREADS,
         models_dir=settings.MODELS_DIR,
+        fixed_registrations=_FIXED.validate_python(run.fixed_registrations),
+    )
+
+
+def refinement_folder(refinement: Refinement) -> str:
+    """Where the files of a refinement lie, relative to its run's folder."""
+    return f"refine/{refinement.pk}"
+
+
+def refine_request(refinement: Refinement) -> RefineRequest:
+    """The request of one refinement: both main volumes as the run stored them, and the start.
+
+    Raises ``Layer.DoesNotExist`` when the run's volumes are gone.
+    """
+    registration = refinement.registration
+    run = registration.run
+    volumes = Layer.objects.filter(run=run, kind=LayerKind.SERIES)
+
+    def of(uid: str) -> VolumeRecord:
+        return _VOLUME.validate_python(volumes.get(key=uid).record)
+
+    return RefineRequest(
+        run_dir=str(run_folder(run)),
+        folder=refinement_folder(refinement),
+        model=refinement.model,
+        start=tuple(tuple(row) for row in refinement.start_matrix),
+        start_method=refinement.start_method,
+        moving=of(registration.series.series_instance_uid),
+        reference=of(registration.reference.series_instance_uid),
+        seed=run.seed,
+        threads=settings.ANALYSIS_THREADS,
     )

@@ -22,7 +22,7 @@ from typing import IO, Any
 
 import psutil
 
-from analysis.contracts import StepRequest, to_json
+from analysis.contracts import RefineRequest, StepRequest, to_json
 
 TICK_S = 0.25
 STOP_GRACE_S = 2.0
@@ -86,8 +86,10 @@ class Child:
     def pid(self) -> int | None:
         return self._process.pid if self._process else None
 
-    def run(self, request: StepRequest, limits: Limits, beat: Beat) -> Outcome:
-        """Do one step. Raises :class:`ChildFailure` or :class:`LeaseLost`.
+    def run(
+        self, request: StepRequest | RefineRequest, limits: Limits, beat: Beat
+    ) -> Outcome:
+        """Do one step or refinement. Raises :class:`ChildFailure` or :class:`LeaseLost`.
 
         Whatever else is raised here (a shutdown of the worker, a defect) also ends the child:
         nobody would listen to it any more.
@@ -143,7 +145,7 @@ class Child:
         self._process, self._lines = process, lines
         threading.Thread(target=_read, args=(process.stdout, lines), daemon=True).start()
 
-    def _send(self, request: StepRequest) -> None:
+    def _send(self, request: StepRequest | RefineRequest) -> None:
         assert self._process is not None and self._process.stdin is not None
         try:
             self._process.stdin.write(to_json(request) + b"\n")
