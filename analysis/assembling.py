@@ -30,6 +30,7 @@ from analysis.volumes import LoadedVolume, SeriesPlan, load_volume, plan_series
 
 Progress = Callable[[float, str], None]
 
+REGISTRATION_OBJECT = "REG"
 CHANNELS_FILE = "channels.json"
 """Which series speaks for each role; the others of that role stay as layers."""
 
@@ -71,7 +72,9 @@ def assemble(request: StepRequest, folder: Path, progress: Progress) -> Assemble
     Raises ``InputRefused`` (``no_usable_series``, ``several_patients``).
     """
     found = _Assembled()
-    series = sorted(request.series, key=lambda s: s.series_instance_uid)
+    # Registration objects are read by the step that needs them: register.
+    listed = [item for item in request.series if item.modality != REGISTRATION_OBJECT]
+    series = sorted(listed, key=lambda s: s.series_instance_uid)
     for done, item in enumerate(series):
 
         def show(part: float, text: str, done: int = done) -> None:
