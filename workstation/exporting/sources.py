@@ -13,6 +13,7 @@ import numpy as np
 import pydicom
 from pydicom.valuerep import format_number_as_ds
 
+from workstation.analyzing.field_files import Field, read_field
 from workstation.analyzing.models import Layer, LayerKind, Run
 from workstation.analyzing.volume_files import Values, VolumeUnreadable, read_volume
 from workstation.receiving.models import Instance
@@ -160,6 +161,16 @@ class Sources:
             return None
         try:
             return read_volume(layer)
+        except VolumeUnreadable as error:
+            raise CannotWrite(str(error)) from error
+
+    def field_of(self, row: dict[str, Any]) -> Field | None:
+        """The deformation that a signed registration names; None for a rigid or affine one."""
+        named = row.get("deformation")
+        if not named:
+            return None
+        try:
+            return read_field(self.run, named)
         except VolumeUnreadable as error:
             raise CannotWrite(str(error)) from error
 

@@ -5,13 +5,15 @@ from __future__ import annotations
 import hashlib
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 import highdicom as hd
 from django.conf import settings
 from pydicom.dataset import Dataset
 
 from workstation.exporting.models import Export, ObjectKind
-from workstation.exporting.plain_objects import save, write_pdf_object, write_registration
+from workstation.exporting.plain_objects import save, write_pdf_object
+from workstation.exporting.registrations import write_registration
 from workstation.exporting.segmentation import write_segmentation
 from workstation.exporting.services import WrittenObject
 from workstation.exporting.sources import Sources, header_of
@@ -55,19 +57,19 @@ def _datasets(sources: Sources) -> Iterator[tuple[str, str, Dataset]]:
         yield ObjectKind.SR, "sr", write_report(sources, *uids("sr"), segmentation)
         for number, (row, headers) in enumerate(_registered_series(sources), start=1):
             name = f"reg{number}"
-            yield (
-                ObjectKind.REG,
-                name,
-                write_registration(sources, headers, row, *uids(name)),
-            )
+            field = sources.field_of(row)
+            dataset = write_registration(sources, headers, row, field, *uids(name))
+            yield ObjectKind.REG, name, dataset
     pdf = render_pdf(sources.version)
     yield ObjectKind.PDF, "pdf", write_pdf_object(sources, pdf, *uids("pdf"))
 
 
-def _registered_series(sources: Sources) -> Iterator[tuple[dict[str, object], list[Dataset]]]:
-    """Series that were moved into the reference space and fused when the report was signed."""
+def _registered_series(sources: Sources) -> Iterator[tuple[dict[str, Any], list[Dataset]]]:
+    """Series that were moved into the reference space and fused when the report was signed: usable
+    or accepted, refined or aligned by hand. Of a series that only shares the reference's frame,
+    its images say so themselves."""
     for row in sources.content["registrations"]:
-        moved = row["state"] == "registered" or row["decision"] == "nudged"
+        moved = row["state"] == "registered" or row["decision"] == "nudged" or row.get("refined")
         if not (row["fused"] and moved):
             continue
         series = Series.objects.get(

@@ -16,7 +16,7 @@ from typing import Any
 from workstation.accounts.models import User
 from workstation.analyzing.models import Finding
 from workstation.reading.fusion_state import layer_statuses
-from workstation.reading.models import FindingReview, Measurement
+from workstation.reading.models import FindingReview, Measurement, RegistrationDecisionKind
 from workstation.receiving.models import Series
 from workstation.reporting.models import Report, Version
 
@@ -147,6 +147,12 @@ def registrations_of(report: Report) -> list[dict[str, Any]]:
             continue  # siblings share the registration of their series
         decision = registration.decisions.all()
         last = decision[len(decision) - 1] if decision else None
+        if last is not None and last.decision == RegistrationDecisionKind.WITHDRAWN:
+            last = None
+        refinement = last.refinement if last else None
+        nudged = last is not None and last.decision == RegistrationDecisionKind.NUDGED
+        field = (refinement or registration).deformation
+        error = [q["value"] for q in status.quality if q["name"] == "estimated_error"]
         rows.append(
             {
                 "series_instance_uid": layer.key,
@@ -157,7 +163,14 @@ def registrations_of(report: Report) -> list[dict[str, Any]]:
                 "version": status.version,
                 "decision": last.decision if last else "",
                 "decided_by": last.by.username if last else "",
+                "decided_by_name": last.by.display_name if last else "",
+                "decided_at": last.at.isoformat() if last else "",
+                "decision_method": last.method if last else "",
+                "evidence": last.evidence if last else {},
+                "refined": refinement is not None,
                 "matrix": status.matrix,
+                "deformation": None if nudged else field,
+                "estimated_error_mm": None if nudged or not error else error[0],
             }
         )
     return rows
