@@ -2,13 +2,20 @@
 
 from __future__ import annotations
 
-from typing import Any
+from typing import Any, Literal
 
 import numpy as np
 import SimpleITK as sitk
 from scipy.spatial.transform import Rotation
 
-from analysis.contracts import IDENTITY, FusionState, QualityFigure, RegistrationRecord, Verdict
+from analysis.contracts import (
+    IDENTITY,
+    FusionState,
+    Matrix,
+    QualityFigure,
+    RegistrationRecord,
+    Verdict,
+)
 from analysis.geometry import FloatArray, Volume, as_matrix
 from analysis.registration import thresholds as t
 from analysis.registration.crew import Job, Progress, Tick, run_jobs
@@ -46,6 +53,10 @@ def register_series(
     seed: int,
     threads: int,
     progress: Progress = _silent,
+    model: Literal["rigid", "affine"] = "rigid",
+    start: Matrix | None = None,
+    moving_mask: Volume | None = None,
+    reference_mask: Volume | None = None,
 ) -> RegistrationRecord:
     """How ``moving`` lies in the space of ``reference``.
 
@@ -57,7 +68,11 @@ def register_series(
     ``progress(share, text)`` is called several times a second in the caller's thread; an exception
     from it stops the work and comes out here. Results are the same for
     the same ``seed``, whatever ``threads`` is.
+
+    ``start`` (moving LPS -> reference LPS): no global search, only refinement from there.
     """
+    if model != "rigid" or moving_mask is not None or reference_mask is not None:
+        raise NotImplementedError("affine model and masks")
     progress(0.0, "Preparing the images")
     try:
         fixed, mobile = build_pyramid(reference), build_pyramid(moving)
@@ -78,7 +93,7 @@ def register_series(
         return _record(
             moving_uid, reference_uid, "not_registered", "refused", unfit, (), METHOD, {}
         )
-    return _rigid(fixed, mobile, moving_uid, reference_uid, seed, threads, progress)
+    return _rigid(fixed, mobile, moving_uid, reference_uid, seed, threads, progress, start)
 
 
 def _rigid(
@@ -89,6 +104,7 @@ def _rigid(
     seed: int,
     threads: int,
     progress: Progress,
+    start: Matrix | None,
 ) -> RegistrationRecord:
     parameters: dict[str, Any] = {
         "seed": seed,
@@ -100,7 +116,7 @@ def _rigid(
         "optimiser": "regular step gradient descent",
     }
     try:
-        pull, others, back = _solve(fixed, mobile, seed, threads, progress)
+        pull, others, back = _solve(fixed, mobile, seed, threads, progress, start)
     except RuntimeError as error:
         # SimpleITK says why on its last line, e.g. that no sample lies inside the moving image.
         why = str(error).strip().splitlines()[-1]
@@ -133,7 +149,8 @@ def _rigid(
 
 
 def _solve(
-    fixed: Pyramid, mobile: Pyramid, seed: int, threads: int, progress: Progress
+    fixed: Pyramid, mobile: Pyramid, seed: int, threads: int, progress: Progress,
+    given: Matrix | None,
 ) -> tuple[FloatArray, list[FloatArray], FloatArray]:
     """(best pull, solutions from perturbed starts, independent solution with exchanged roles).
 
@@ -141,7 +158,7 @@ def _solve(
     does not change the result.
     """
     progress(0.05, "Looking for a start")
-    starts = search(
+    starts = [(0.0, invert(np.array(given)))] if given is not None else search(
         fixed.coarse, mobile.coarse, seed=seed, keep=KEPT_STARTS, improve=2 * KEPT_STARTS,
         report=lambda share: progress(0.05 + 0.25 * share, "Looking for a start"),
     )
