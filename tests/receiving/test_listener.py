@@ -32,7 +32,7 @@ from tests.receiving.conftest import files_below
 from tests.receiving.objects import NAME, ct, dataset, encode, structure_set
 from workstation.accounts.models import Site
 from workstation.receiving import storage
-from workstation.receiving.listener import Listener, _status_of, start_listener
+from workstation.receiving.listener import Listener, _answer_to, start_listener
 from workstation.receiving.models import Instance, Patient, Quarantined
 from workstation.receiving.outcomes import Outcome, Result
 from workstation.receiving.storage import StorageFull, path_of
@@ -55,10 +55,11 @@ def listener(site: Site) -> Iterator[Listener]:
 
 def test_success_is_answered_for_what_is_kept_only() -> None:
     """A disc's table of contents is passed over; its class gets no context, but may be claimed."""
-    assert _status_of(Outcome(Result.STORED)) == _status_of(Outcome(Result.REPEATED)) == 0x0000
+    for result in (Result.STORED, Result.REPEATED):
+        assert _answer_to(Outcome(result)).status == 0x0000
     for result in (Result.IGNORED, Result.QUARANTINED):
-        answer = _status_of(Outcome(result, "dicomdir", "A DICOMDIR holds no images."))
-        assert isinstance(answer, Dataset) and answer.Status != 0x0000
+        answer = _answer_to(Outcome(result, "dicomdir", "A DICOMDIR holds no images."))
+        assert answer.status != 0x0000
 
 
 def associate(port: int, title: str = "SCANNER") -> Association:

@@ -13,6 +13,7 @@ import socket
 import threading
 from dataclasses import dataclass, field
 from functools import partial
+from typing import cast
 
 import pynetdicom
 from django.conf import settings
@@ -26,9 +27,10 @@ from pynetdicom.sop_class import Verification
 from workstation.receiving.headers import NotAccepted, read_header
 from workstation.receiving.network import commitment, performed_steps
 from workstation.receiving.network.admitting import Refused, admit, still_admitted
+from workstation.receiving.network.direct import Answer
 from workstation.receiving.network.grouping import GroupedStore
-from workstation.receiving.network.incoming import Incoming
-from workstation.receiving.network.links import MAXIMUM_PDU, Server
+from workstation.receiving.network.incoming import Arriving, Incoming
+from workstation.receiving.network.links import MAXIMUM_PDU, Link, Server
 from workstation.receiving.network.tls import CannotSecure, server_context
 from workstation.receiving.outcomes import Outcome, Result
 from workstation.receiving.services import Arrival
@@ -160,7 +162,8 @@ def serve(doors: list[Door], ae_title: str) -> Listener:
     ]
     for door in doors:
         server = Server(
-            ae, door.socket, contexts, handlers, pdu_seconds=settings.DICOM_DIMSE_SECONDS,
+            ae, door.socket, contexts, handlers,
+            keep=partial(keep, group=listener.store), pdu_seconds=settings.DICOM_DIMSE_SECONDS,
             tls=tls if door.tls else None,
         )  # fmt: skip
         ae._servers.append(server)
@@ -199,12 +202,22 @@ def admit_or_refuse(event: Event) -> None:
         event.assoc.kill()
 
 
-def store(event: Event, group: GroupedStore) -> int | Dataset:
-    """C-STORE: keep the bytes, write the rows, then answer; never answer success before that."""
+def store(event: Event, group: GroupedStore) -> Dataset:
+    """C-STORE as pynetdicom hands it on: what ``network/direct.py`` has left to it."""
     data_set = event.request.DataSet
     assert isinstance(data_set, Incoming)
+    answer = keep(cast(Link, event.assoc), data_set.taken(), group)
+    status = Dataset()
+    status.Status = answer.status
+    if answer.comment:
+        status.ErrorComment = answer.comment
+    return status
+
+
+def keep(link: Link, arriving: Arriving, group: GroupedStore) -> Answer:
+    """Keep the bytes, write the rows, then answer; never answer success before that."""
     try:
-        return _status_of(_store(event, data_set, group))
+        return _answer_to(_store(link, arriving, group))
     except NotAdmitted:
         return _answer(PROCESSING_FAILURE, "calling AE title no longer known")
     except StorageFull:
@@ -221,18 +234,18 @@ def store(event: Event, group: GroupedStore) -> int | Dataset:
             return _answer(OUT_OF_RESOURCES, "archive disk cannot be written")
         return _answer(PROCESSING_FAILURE, "archive disk error, send again")
     finally:
-        data_set.discard()
+        arriving.discard()
 
 
 class NotAdmitted(Exception):
     """The node was switched off while its association was open."""
 
 
-def _store(event: Event, data_set: Incoming, group: GroupedStore) -> Outcome:
-    caller = still_admitted(event)
+def _store(link: Link, arriving: Arriving, group: GroupedStore) -> Outcome:
+    caller = still_admitted(link)
     if caller is None:
         raise NotAdmitted
-    staged = data_set.finish()
+    staged = arriving.finish()
     try:
         header = read_header(staged.path)
     except NotAccepted:
@@ -241,17 +254,14 @@ def _store(event: Event, data_set: Incoming, group: GroupedStore) -> Outcome:
     return group.store(Arrival(caller.site, staged, source, header=header))
 
 
-def _status_of(outcome: Outcome) -> int | Dataset:
+def _answer_to(outcome: Outcome) -> Answer:
     if outcome.result in (Result.STORED, Result.REPEATED):
-        return SUCCESS
+        return Answer(SUCCESS)
     if outcome.result is Result.IGNORED:
         # A disc's table of contents: nothing of it is kept, so nothing is promised.
         return _answer(NOT_SUPPORTED, "SOP class is not stored")
     return _answer(CANNOT_UNDERSTAND, f"kept in quarantine: {outcome.code}")
 
 
-def _answer(status: int, comment: str) -> Dataset:
-    answer = Dataset()
-    answer.Status = status
-    answer.ErrorComment = comment[:COMMENT_LENGTH]
-    return answer
+def _answer(status: int, comment: str) -> Answer:
+    return Answer(status, comment[:COMMENT_LENGTH])

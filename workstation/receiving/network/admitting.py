@@ -7,13 +7,14 @@ import socket
 import ssl
 import threading
 import time
+from typing import Any, cast
 
 from django.db import connection
 from django.utils import timezone
 from pynetdicom.events import Event
 
 from workstation.receiving.models import RemoteNode
-from workstation.receiving.network.callers import Caller, caller_of
+from workstation.receiving.network.callers import Caller, caller_of, caller_on
 from workstation.receiving.network.tls import common_name
 from workstation.receiving.services.nodes import note_seen, note_unknown_caller
 
@@ -111,14 +112,13 @@ def _check_certificate(node: RemoteNode, connection: socket.socket | None) -> No
         raise Refused(OTHER_CERTIFICATE)
 
 
-def still_admitted(event: Event) -> Caller | None:
-    """The caller of a running association, asked of the database again now and then: a node that
-    was switched off stops sending. Raises a database error."""
-    link = event.assoc
+def still_admitted(link: Any) -> Caller | None:
+    """The caller of a running association (``links.Link``), asked of the database again now and
+    then: a node that was switched off stops sending. Raises a database error."""
     if time.monotonic() - link.caller_checked_at > NOTE_SECONDS:
         try:
-            link.caller = caller_of(event)
+            link.caller = caller_on(link)
         finally:
             connection.close()
         link.caller_checked_at = time.monotonic()
-    return link.caller  # type: ignore[no-any-return]
+    return cast("Caller | None", link.caller)

@@ -3,9 +3,12 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import cast
 
 from django.conf import settings
+from pynetdicom.association import Association
 from pynetdicom.events import Event
+from pynetdicom.pdu_primitives import A_ASSOCIATE
 
 from workstation.accounts.models import Site
 from workstation.receiving.models import RemoteNode
@@ -22,7 +25,13 @@ class Caller:
 
 def caller_of(event: Event) -> Caller | None:
     """The caller, or None if its title has no site (any more)."""
-    title = str(event.assoc.requestor.primitive.calling_ae_title).strip()
+    return caller_on(event.assoc)
+
+
+def caller_on(association: Association) -> Caller | None:
+    """As :func:`caller_of`, of an association."""
+    asked = cast(A_ASSOCIATE, association.requestor.primitive)
+    title = str(asked.calling_ae_title).strip()
     node = (
         RemoteNode.objects.filter(ae_title=title, may_send=True, active=True)
         .select_related("site")

@@ -42,52 +42,31 @@ class TooLarge(Exception):
     """A message that is no C-STORE is larger than any honest one."""
 
 
-class Incoming(BytesIO):
-    """What pynetdicom takes for the buffer of a message's data set."""
+class Arriving:
+    """A data set on its way to the disk. :meth:`discard` must follow in the end."""
 
-    def __init__(self, message: DIMSEMessage, association: Association) -> None:
-        super().__init__()
-        self.message: DIMSEMessage | None = message
-        self.association = association
+    def __init__(self, sop_class: str, sop_instance: str, transfer_syntax: str) -> None:
         self.staging: Staging | None = None
         self.error: OSError | StorageFull | None = None
         """Why the object could not be written; its remaining bytes are passed over."""
+        under_way.add(1)
+        try:
+            self.staging = Staging()
+            self.staging.write(file_meta(sop_class, sop_instance, transfer_syntax))
+        except (OSError, StorageFull) as error:
+            self.error = error
 
-    def write(self, data: bytes) -> int:  # type: ignore[override]
-        if self.message is not None and isinstance(self.message, C_STORE_RQ):
-            self._keep(data)
-            return len(data)
-        if self.tell() + len(data) > LARGEST_IN_MEMORY:
-            raise TooLarge
-        return super().write(data)
-
-    def _keep(self, data: bytes) -> None:
-        if self.error is not None:
+    def write(self, data: bytes | memoryview) -> None:
+        """Take the next bytes; what goes wrong is raised by :meth:`finish`."""
+        if self.error is not None or self.staging is None:
             return
         try:
-            if self.staging is None:
-                self.staging = Staging()
-                under_way.add(1)
-                self.staging.write(self._file_meta())
             self.staging.write(data)
         except (OSError, StorageFull) as error:
             self.error = error
 
-    def _file_meta(self) -> bytes:
-        assert self.message is not None
-        command = self.message.command_set
-        assert self.message.context_id is not None
-        # Of a context that was not accepted nothing is stored: pynetdicom aborts.
-        context = self.association._accepted_cx.get(self.message.context_id)
-        syntax = str(context.transfer_syntax[0]) if context else ""
-        return file_meta(
-            str(command.AffectedSOPClassUID), str(command.AffectedSOPInstanceUID), syntax
-        )
-
     def finish(self) -> Staged:
         """The whole object, safe on the disk. Raises what :meth:`write` kept to itself."""
-        if self.error is None and self.staging is None:
-            self._keep(b"")
         if self.error is not None:
             raise self.error
         assert self.staging is not None
@@ -95,11 +74,51 @@ class Incoming(BytesIO):
 
     def discard(self) -> None:
         """Remove the temporary file; what is in the archive by now stays there."""
-        self.message = None
-        staging, self.staging = self.staging, None
-        if staging is not None:
-            under_way.add(-1)
-            staging.discard()
+        under_way.add(-1)
+        if self.staging is not None:
+            self.staging.discard()
+
+
+class Incoming(BytesIO):
+    """What pynetdicom takes for the buffer of a message's data set."""
+
+    def __init__(self, message: DIMSEMessage, association: Association) -> None:
+        super().__init__()
+        self.message: DIMSEMessage | None = message
+        self.association = association
+        self._arriving: Arriving | None = None
+
+    def write(self, data: bytes) -> int:  # type: ignore[override]
+        if self.message is not None and isinstance(self.message, C_STORE_RQ):
+            self._begun().write(data)
+            return len(data)
+        if self.tell() + len(data) > LARGEST_IN_MEMORY:
+            raise TooLarge
+        return super().write(data)
+
+    def _begun(self) -> Arriving:
+        if self._arriving is None:
+            assert self.message is not None and self.message.context_id is not None
+            command = self.message.command_set
+            # Of a context that was not accepted nothing is stored: pynetdicom aborts.
+            context = self.association._accepted_cx.get(self.message.context_id)
+            self._arriving = Arriving(
+                str(command.AffectedSOPClassUID), str(command.AffectedSOPInstanceUID),
+                str(context.transfer_syntax[0]) if context else "",
+            )  # fmt: skip
+        return self._arriving
+
+    def taken(self) -> Arriving:
+        """The object, which its taker discards in the end."""
+        arriving = self._begun()
+        self._arriving = self.message = None
+        return arriving
+
+    def discard(self) -> None:
+        """Nobody will take it."""
+        arriving, self._arriving, self.message = self._arriving, None, None
+        if arriving is not None:
+            arriving.discard()
 
 
 def file_meta(sop_class: str, sop_instance: str, transfer_syntax: str) -> bytes:

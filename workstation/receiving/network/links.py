@@ -35,6 +35,7 @@ from pynetdicom.transport import (
 )
 
 from workstation.receiving.network.callers import Caller
+from workstation.receiving.network.direct import P_DATA_TF, DirectStore, Keep, NotFollowed
 from workstation.receiving.network.incoming import Incoming
 
 log = logging.getLogger(__name__)
@@ -45,6 +46,11 @@ LARGEST_PDU = 1024**2
 LOOK_MS = 100
 """A waiting thread looks at its timers this often."""
 GOODBYE, GOODBYE_MS = "Sta13", 2000
+DATA_TRANSFER = "Sta6"
+CLOSED, INVALID = "Evt17", "Evt19"
+"""States and events of the upper layer (PS3.8 table 9-10)."""
+HEAD = 6
+"""Bytes of a packet before its content: type, reserved, length."""
 IDLE_SECONDS = 0.05
 FULL_SECONDS = 1.0
 STEP_SECONDS, MOST_STEPS = 0.002, 10
@@ -70,6 +76,8 @@ class Wire(AssociationSocket):
         self.poll = select.poll()
         self.poll.register(client, select.POLLIN)
         self.poll.register(self.bell, select.POLLIN)
+        self.unread_bytes = bytearray()
+        self.buffer = bytearray()
 
     def ring(self) -> None:
         """Wake the thread that waits for data: there is something to send."""
@@ -105,19 +113,41 @@ class Wire(AssociationSocket):
         many or do not come in time."""
         if nr_bytes > LARGEST_PDU:
             raise OSError("PDU too large")
+        data = self.unread_bytes[:nr_bytes]
+        del self.unread_bytes[:nr_bytes]
+        if len(data) < nr_bytes:
+            begun = len(data)
+            data.extend(bytes(nr_bytes - begun))
+            with memoryview(data) as view, view[begun:] as rest:
+                got = begun + self._fill(rest)
+            del data[got:]
+        return data
+
+    def packet(self, nr_bytes: int) -> memoryview:
+        """As :meth:`recv`, without making room anew: good until the next call."""
+        if nr_bytes > LARGEST_PDU:
+            raise OSError("PDU too large")
+        if nr_bytes > len(self.buffer):
+            self.buffer = bytearray(nr_bytes)
+        view = memoryview(self.buffer)[:nr_bytes]
+        return view[: self._fill(view)]
+
+    def _fill(self, view: memoryview) -> int:
         connection = cast(socket.socket, self.socket)
-        data = bytearray(nr_bytes)
-        view = memoryview(data)
         got = 0
         deadline = time.monotonic() + self.pdu_seconds
-        while got < nr_bytes:
+        while got < len(view):
             count = connection.recv_into(view[got:])
             if not count:
-                return data[:got]
+                break
             got += count
-            if got < nr_bytes and time.monotonic() > deadline:
+            if got < len(view) and time.monotonic() > deadline:
                 raise TimeoutError("PDU not complete in time")
-        return data
+        return got
+
+    def unread(self, data: bytes | bytearray) -> None:
+        """Give bytes back: the next :meth:`recv` begins with them."""
+        self.unread_bytes[:0] = data
 
 
 class Dul(DULServiceProvider):
@@ -140,6 +170,48 @@ class Dul(DULServiceProvider):
             self.socket.ring()
         self.join()
         return True
+
+    def idle_timer_expired(self) -> bool:
+        direct = self._direct()
+        return not (direct is not None and direct.storing) and super().idle_timer_expired()
+
+    def _direct(self) -> DirectStore | None:
+        return cast(Link, self.assoc).direct
+
+    def _read_pdu_data(self) -> None:
+        """Packets of images are taken here; pynetdicom reads what is left, and all others."""
+        direct, wire = self._direct(), self.socket
+        if (
+            direct is not None
+            and isinstance(wire, Wire)
+            and self.state_machine.current_state == DATA_TRANSFER
+        ):
+            try:
+                if self._take_packet(direct, wire):
+                    return
+            except OSError:
+                self.event_queue.put(CLOSED)
+                return
+            except NotFollowed:
+                self.event_queue.put(INVALID)
+                return
+        super()._read_pdu_data()
+
+    def _take_packet(self, direct: DirectStore, wire: Wire) -> bool:
+        """Whether nothing is left for pynetdicom of the packet that comes next."""
+        head = wire.recv(HEAD)
+        if len(head) < HEAD or head[0] != P_DATA_TF:
+            wire.unread(head)
+            return False
+        length = int.from_bytes(head[2:], "big")
+        packet = wire.packet(length)
+        if len(packet) < length:
+            raise ConnectionError("hung up inside a packet")
+        left = direct.take(packet)
+        if length and not left:
+            return True
+        wire.unread(head[:2] + len(left).to_bytes(4, "big") + left)
+        return False
 
 
 class Dimse(DIMSEServiceProvider):
@@ -186,6 +258,7 @@ class Link(Association):
         self.dimse = Dimse(self)
         self.caller: Caller | None = None
         self.caller_checked_at = 0.0
+        self.direct: DirectStore | None = None
         # These also belong to the service providers.
         self.acse_timeout = ae.acse_timeout
         self.network_timeout = ae.network_timeout
@@ -201,6 +274,8 @@ class Link(Association):
             self.dul.join()
             wire.let_go()
             cast(Dimse, self.dimse).close()
+            if self.direct is not None:
+                self.direct.close()
             # Each association has a thread, and each thread its own database connection.
             connections.close_all()
 
@@ -231,6 +306,7 @@ class Handler(RequestHandler):
         server = cast(Any, self.server)
         link = Link(self.ae)
         link._server = server
+        link.direct = DirectStore(link, server.keep)
         # pynetdicom finds its associations by this name.
         link.name = f"AcceptorThread@{connection.fileno()}"
         link.set_socket(Wire(link, connection, server.pdu_seconds))
@@ -262,10 +338,12 @@ class Server(ThreadedAssociationServer):
         contexts: list[PresentationContext],
         handlers: list[Any],
         *,
+        keep: Keep,
         pdu_seconds: float,
         tls: ssl.SSLContext | None = None,
     ) -> None:
         self.listening = listening
+        self.keep = keep
         self.tls = tls
         self.pdu_seconds = pdu_seconds
         super().__init__(
