@@ -36,8 +36,9 @@ VIEW = {
         "id", "key", "series", "volume", "kind", "label", "role", "series_role", "modality",
         "unit", "shape", "affine", "dtype", "codec", "slope", "intercept", "levels",
         "value_range", "window", "synthetic", "lossy", "model", "matrix", "registration_id",
-        "fusion", "notices",
+        "deformed", "fusion", "notices",
     },
+    "alignment": {"changed", "message", "can_run_again"},
     "outlines": {"number", "name", "color", "layer", "fused", "polygons"},
     "findings": {
         "id", "number", "label", "location", "laterality", "probability", "position",
@@ -50,6 +51,7 @@ VIEW = {
 }  # fmt: skip
 FUSION = {
     "state", "fused", "badge", "method", "version", "verdict", "reasons", "quality", "decision",
+    "model", "refinement",
 }  # fmt: skip
 
 

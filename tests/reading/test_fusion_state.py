@@ -14,8 +14,9 @@ from tests.factories import (
 )
 from workstation.accounts.models import AuditRecord, User
 from workstation.analyzing.models import Registration
+from workstation.reading.aligning import decide_registration
 from workstation.reading.fusion_state import IDENTITY, layer_statuses, status_of
-from workstation.reading.services import ReviewRefused, decide_registration
+from workstation.reading.services import ReviewRefused
 from workstation.worklist.models import CaseState
 from workstation.worklist.services import claim_case
 

@@ -16,7 +16,7 @@ from tests.reading.house import INSIDE, SHIFT, House, as_json, build
 from tests.reading.test_stream import Peer
 from workstation.analyzing.models import Layer
 from workstation.analyzing.requests import run_folder
-from workstation.reading.services import decide_registration
+from workstation.reading.aligning import decide_registration
 from workstation.reporting.content import registrations_of
 from workstation.reporting.services import prepare_report
 

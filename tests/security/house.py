@@ -24,8 +24,9 @@ from tests.factories import (
     UserFactory,
 )
 from workstation.accounts.models import AccessToken, Role, Site, User
+from workstation.analyzing.models import Refinement
 from workstation.exporting.models import Delivery, Destination, Export, ExportObject
-from workstation.reading.models import Measurement
+from workstation.reading.models import LandmarkPair, Measurement
 from workstation.receiving.models import (
     DeidentificationProfile,
     IdentityChange,
@@ -94,6 +95,13 @@ def build() -> House:
         case=case, tool="length", points=[[0, 0, 0], [1, 0, 0]], value=1, unit="mm", text=IMAGE,
         by=own,
     )  # fmt: skip
+    landmark = LandmarkPair.objects.create(
+        registration=registration, reference=[0, 0, 0], moving=[0, 0, 0], label=SCRIPT, by=own
+    )
+    refinement = Refinement.objects.create(
+        registration=registration, model="rigid", start_matrix=registration.matrix,
+        start_method="hand", state="failed", error=IMAGE, by=own,
+    )  # fmt: skip
     upload = Upload.objects.create(site=site, user=own, started_at=timezone.now())
     file = UploadedFile.objects.create(
         upload=upload, key=uuid4(), fingerprint="f" * 64, name=IMAGE, size=9
@@ -134,6 +142,8 @@ def build() -> House:
             "finding_id": finding.pk,
             "registration_id": registration.pk,
             "measurement_id": measurement.pk,
+            "landmark_id": landmark.pk,
+            "refinement_id": refinement.pk,
             "sentence_id": sentence.pk,
             "delivery_id": delivery.pk,
             "object_id": delivery.object_id,

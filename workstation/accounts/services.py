@@ -20,6 +20,8 @@ ACTIONS: dict[str, str] = {
     "prioritise": "changed a case's priority",
     "review": "judged a finding",
     "decide_registration": "decided on a registration",
+    "landmark": "placed or removed a landmark pair",
+    "refine": "asked for a refined registration, or stopped, retried or discarded one",
     "measure": "made or deleted a measurement",
     "edit": "saved a report draft",
     "sign": "signed a report",

@@ -11,6 +11,7 @@ import shutil
 from datetime import timedelta
 from functools import partial
 from pathlib import Path
+from typing import Any
 
 from django.conf import settings
 from django.db import transaction
@@ -64,18 +65,25 @@ def remove_volumes(case: Case) -> None:
 
 
 @transaction.atomic
-def start_run(case: Case, reason: str, by: User | None = None) -> Run:
+def start_run(
+    case: Case,
+    reason: str,
+    by: User | None = None,
+    fixed_registrations: dict[str, Any] | None = None,
+) -> Run:
     """A new run over the case's complete studies; an older run still going is cancelled.
 
     Call it with the case locked. Its first step is queued and sent on commit.
+    ``fixed_registrations``: see :mod:`workstation.analyzing.fixing`.
     """
     for older in case.runs.prefetch_related("steps"):
         if older.state not in ENDED:
             cancel_run(older, reason="replaced by a newer run", by=by)
     number = (case.runs.aggregate(Max("number"))["number__max"] or 0) + 1
     run = Run.objects.create(
-        case=case, number=number, reason=reason[:200], inputs_digest=inputs_digest(case)
-    )
+        case=case, number=number, reason=reason[:200], inputs_digest=inputs_digest(case),
+        fixed_registrations=fixed_registrations or {},
+    )  # fmt: skip
     steps = Step.objects.bulk_create(
         Step(
             run=run,

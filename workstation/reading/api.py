@@ -15,23 +15,20 @@ from rest_framework.views import APIView
 
 from workstation.accounts.permissions import requires
 from workstation.accounts.services import address_of, record
-from workstation.analyzing.models import Finding, Registration
+from workstation.analyzing.models import Finding
 from workstation.analyzing.volume_files import VolumeUnreadable
+from workstation.reading.asking import NO_STORE, case_for, checked, conflict
 from workstation.reading.case_view import case_view, finding_json, measurement_json
 from workstation.reading.models import Measurement
 from workstation.reading.services import (
     ReviewRefused,
     check_points,
-    decide_registration,
     delete_measurement,
     make_measurement,
     probe,
     review_finding,
 )
 from workstation.reading.thumbnails import NoPicture, thumbnail_png
-from workstation.worklist.models import Case
-
-NO_STORE = {"Cache-Control": "no-store"}
 
 
 class ReviewInput(serializers.Serializer[dict[str, Any]]):
@@ -39,12 +36,6 @@ class ReviewInput(serializers.Serializer[dict[str, Any]]):
     label = serializers.CharField(max_length=100, allow_blank=True, default="")
     location = serializers.CharField(max_length=100, allow_blank=True, default="")
     comment = serializers.CharField(max_length=500, allow_blank=True, default="")
-
-
-class DecisionInput(serializers.Serializer[dict[str, Any]]):
-    decision = serializers.ChoiceField(["accepted", "nudged", "rejected"])
-    reason = serializers.CharField(max_length=500, allow_blank=True, default="")
-    matrix = serializers.JSONField(default=None, allow_null=True)
 
 
 class MeasurementInput(serializers.Serializer[dict[str, Any]]):
@@ -56,24 +47,6 @@ class MeasurementInput(serializers.Serializer[dict[str, Any]]):
 class ProbeInput(serializers.Serializer[dict[str, Any]]):
     point = serializers.JSONField()
     layers = serializers.ListField(child=serializers.IntegerField(), max_length=500, required=False)
-
-
-def case_for(request: HttpRequest | Request, case_id: int) -> Case:
-    """The case if it belongs to one of the user's sites, else 404."""
-    rows = Case.objects.for_user(request.user).select_related("patient", "site", "claim__user")
-    return get_object_or_404(rows, pk=case_id)
-
-
-def _conflict(reason: Exception) -> Response:
-    return Response({"detail": str(reason)}, status=status.HTTP_409_CONFLICT)
-
-
-def _checked(form: type[serializers.Serializer[dict[str, Any]]], request: Request) -> Any:
-    filled = form(data=request.data)
-    if not filled.is_valid():
-        field, errors = next(iter(filled.errors.items()))
-        raise serializers.ValidationError({"detail": f"{field}: {errors[0]}"})
-    return filled.validated_data
 
 
 class CaseView(APIView):
@@ -99,14 +72,14 @@ class MeasurementsView(APIView):
     @extend_schema(request=MeasurementInput, responses=OpenApiTypes.OBJECT)
     def post(self, request: Request, case_id: int) -> Response:
         case = case_for(request, case_id)
-        data = _checked(MeasurementInput, request)
+        data = checked(MeasurementInput, request)
         try:
             made = make_measurement(
                 case, request.user, tool=data["tool"], points=data["points"],
                 layers=data.get("layers"), address=address_of(request),
             )  # fmt: skip
         except (ReviewRefused, VolumeUnreadable) as reason:
-            return _conflict(reason)
+            return conflict(reason)
         return Response(measurement_json(made), status=status.HTTP_201_CREATED)
 
 
@@ -122,7 +95,7 @@ class MeasurementView(APIView):
         try:
             delete_measurement(measurement, request.user, address=address_of(request))
         except ReviewRefused as reason:
-            return _conflict(reason)
+            return conflict(reason)
         return Response(status=status.HTTP_204_NO_CONTENT)
 
 
@@ -134,12 +107,12 @@ class ProbeView(APIView):
     @extend_schema(request=ProbeInput, responses=OpenApiTypes.OBJECT)
     def post(self, request: Request, case_id: int) -> Response:
         case = case_for(request, case_id)
-        data = _checked(ProbeInput, request)
+        data = checked(ProbeInput, request)
         try:
             [point] = check_points([data["point"]], 1)
             values = probe(case, point, data.get("layers"))
         except (ReviewRefused, VolumeUnreadable) as reason:
-            return _conflict(reason)
+            return conflict(reason)
         return Response({"point": point, "values": values}, headers=NO_STORE)
 
 
@@ -152,32 +125,13 @@ class FindingReviewView(APIView):
     def post(self, request: Request, finding_id: int) -> Response:
         rows = Finding.objects.for_user(request.user).select_related("run__case")
         finding = get_object_or_404(rows, pk=finding_id)
-        data = _checked(ReviewInput, request)
+        data = checked(ReviewInput, request)
         try:
             review_finding(finding, request.user, **data, address=address_of(request))
         except ReviewRefused as reason:
-            return _conflict(reason)
+            return conflict(reason)
         fresh = Finding.objects.select_related("review__by").get(pk=finding.pk)
         return Response(finding_json(fresh))
-
-
-class RegistrationDecisionView(APIView):
-    """POST: accept, nudge or reject a registration."""
-
-    permission = "registration.decide"
-
-    @extend_schema(request=DecisionInput, responses=OpenApiTypes.OBJECT)
-    def post(self, request: Request, registration_id: int) -> Response:
-        rows = Registration.objects.for_user(request.user).select_related("run__case")
-        registration = get_object_or_404(rows, pk=registration_id)
-        data = _checked(DecisionInput, request)
-        try:
-            new = decide_registration(
-                registration, request.user, **data, address=address_of(request)
-            )
-        except ReviewRefused as reason:
-            return _conflict(reason)
-        return Response({"matrix": new.matrix, "fusion": new.as_json()})
 
 
 @require_GET

@@ -11,9 +11,17 @@ import numpy as np
 
 from workstation.accounts.models import User
 from workstation.accounts.permissions import allowed
-from workstation.analyzing.models import Finding, Layer, Registration, Run
+from workstation.analyzing.models import (
+    Finding,
+    Layer,
+    LayerKind,
+    Refinement,
+    Registration,
+    Run,
+)
 from workstation.analyzing.recording import ResultInvalid, outlines_of
 from workstation.analyzing.services import run_summary
+from workstation.reading.alignment_changes import CHANGED, alignment_json
 from workstation.reading.fusion_state import FusionStatus, layer_statuses
 from workstation.reading.models import FindingReview, Measurement
 from workstation.reading.services import current_run
@@ -32,26 +40,37 @@ def case_view(case: Case, user: User) -> dict[str, Any]:
     statuses = layer_statuses(run) if run else []
     reference = next((layer.pk for layer, _, _ in statuses if layer.is_reference), None)
     notices = list(run.notices.select_related("series")) if run else []
+    head = _case(case, user)
+    alignment = alignment_json(run, statuses, head["can"]["decide_registration"])
+    # The main volume of each series: what a deformed layer was made from.
+    originals = {
+        layer.series_id: layer.pk
+        for layer, _, _ in statuses
+        if layer.kind == LayerKind.SERIES and not layer.is_sibling
+    }
     by_series: dict[int, list[dict[str, str]]] = {}
     for notice in notices:
         if notice.series_id:
             by_series.setdefault(notice.series_id, []).append(_notice(notice))
     return {
-        "case": _case(case, user),
+        "case": head,
         "patient": _patient(case),
         "studies": _studies(case),
         "run": run_summary(run),
         "reference": reference,
         "layers": [
-            _layer(layer, status, registration, by_series.get(layer.series_id or 0, []))
+            _layer(
+                layer, status, registration, by_series.get(layer.series_id or 0, []), originals
+            )
             for layer, status, registration in statuses
         ],
+        "alignment": alignment,
         "outlines": _outlines(run, statuses) if run else [],
         "findings": [finding_json(f) for f in _findings(run)] if run else [],
         "measurements": [
             measurement_json(m) for m in case.measurements.select_related("by")
         ],
-        "notices": [_notice(notice) for notice in notices],
+        "notices": [*_alignment_notice(alignment), *(_notice(notice) for notice in notices)],
         "stream": {"path": f"/ws/cases/{case.pk}/slices/", "version": STREAM_VERSION},
     }
 
@@ -116,6 +135,7 @@ def _layer(
     status: FusionStatus,
     registration: Registration | None,
     notices: list[dict[str, str]],
+    originals: dict[int | None, int],
 ) -> dict[str, Any]:
     record = layer.record
     return {
@@ -147,10 +167,24 @@ def _layer(
         "lossy": record["lossy"],
         "matrix": status.matrix,
         "registration_id": registration.pk if registration else None,
+        "deformed": _deformed(layer.refinement, originals.get(layer.series_id)),
         "fusion": status.as_json(),
         "model": _model(record),
         "notices": notices,
     }
+
+
+def _deformed(refinement: Refinement | None, of: int | None) -> dict[str, Any] | None:
+    if refinement is None:
+        return None
+    return {"registration": refinement.registration_id, "refinement": refinement.pk, "of": of}
+
+
+def _alignment_notice(alignment: dict[str, Any]) -> list[dict[str, str]]:
+    if not alignment["message"]:
+        return []
+    text = {"code": CHANGED, "message": alignment["message"]}
+    return [{**text, "severity": "warning", "subject": ""}]
 
 
 def _series_role(series: Series | None) -> dict[str, Any] | None:

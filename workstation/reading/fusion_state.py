@@ -9,8 +9,23 @@ from __future__ import annotations
 from dataclasses import asdict, dataclass
 from typing import Any
 
-from workstation.analyzing.models import Layer, LayerKind, Registration, Run
-from workstation.reading.models import RegistrationDecision, RegistrationDecisionKind
+from django.db.models import Prefetch
+
+from workstation.analyzing.fixing import DECIDED
+from workstation.analyzing.models import (
+    Layer,
+    LayerKind,
+    Refinement,
+    RefinementModel,
+    RefinementState,
+    Registration,
+    Run,
+)
+from workstation.reading.models import (
+    DecisionMethod,
+    RegistrationDecision,
+    RegistrationDecisionKind,
+)
 
 IDENTITY: list[list[float]] = [
     [1.0, 0.0, 0.0, 0.0],
@@ -20,9 +35,24 @@ IDENTITY: list[list[float]] = [
 ]
 
 
+FUSED_STATES = ("same_frame", "registered")
+START_WORDS = {
+    "computed": "the computed registration",
+    "delivered": "the delivered position",
+    "hand": "hand alignment",
+    "landmarks": "landmarks",
+    "refined": "an earlier refinement",
+}
+"""Where a refinement started, in a badge."""
+
+
 @dataclass(frozen=True)
 class FusionStatus:
-    """How a layer stands to the reference space. ``matrix``: layer LPS -> reference LPS, mm."""
+    """How a layer stands to the reference space. ``matrix``: layer LPS -> reference LPS, mm.
+
+    ``field`` is the FieldRecord of the transform on record, or None; a layer is drawn by its
+    matrix alone, and a deformed layer lies in the reference space already.
+    """
 
     state: str
     fused: bool
@@ -34,11 +64,15 @@ class FusionStatus:
     reasons: tuple[str, ...] = ()
     quality: tuple[dict[str, Any], ...] = ()
     decision: dict[str, Any] | None = None
+    model: str = "rigid"
+    refinement: int | None = None
+    field: dict[str, Any] | None = None
 
     def as_json(self) -> dict[str, Any]:
-        """For the viewer, without the matrix, which the view gives beside it."""
+        """For the viewer, without the matrix, which the view gives beside it, and the field."""
         values = asdict(self)
         values.pop("matrix")
+        values.pop("field")
         return values
 
 
@@ -54,12 +88,28 @@ PENDING = FusionStatus(
 )
 
 
+def in_force(decision: RegistrationDecision | None) -> RegistrationDecision | None:
+    """The decision, unless it takes the one before it back."""
+    withdrawn = RegistrationDecisionKind.WITHDRAWN
+    return None if decision is None or decision.decision == withdrawn else decision
+
+
+def accepted_refinement(decision: RegistrationDecision | None) -> Refinement | None:
+    """The refinement whose result a decision puts on record, if it is one of that kind."""
+    if decision is None or decision.decision != RegistrationDecisionKind.ACCEPTED:
+        return None
+    return decision.refinement
+
+
 def status_of(
     registration: Registration, decision: RegistrationDecision | None = None
 ) -> FusionStatus:
     """The status of a registered series under the reader's latest decision, if any."""
-    kind = decision.decision if decision else ""
-    nudged = kind == RegistrationDecisionKind.NUDGED and decision is not None
+    decision = in_force(decision)
+    refinement = accepted_refinement(decision)
+    if decision is not None and refinement is not None:
+        return _refined(refinement, decision)
+    nudged = decision is not None and decision.decision == RegistrationDecisionKind.NUDGED
     matrix = decision.matrix if decision and nudged else registration.matrix
     fused, badge = _judge(registration, decision)
     return FusionStatus(
@@ -72,15 +122,70 @@ def status_of(
         verdict=registration.verdict,
         reasons=tuple(registration.reasons),
         quality=tuple(registration.quality),
-        decision=None
-        if decision is None
-        else {
-            "decision": decision.decision,
-            "by": decision.by.display_name,
-            "at": decision.at.isoformat(),
-            "reason": decision.reason,
-        },
+        decision=_decision(decision),
+        model="rigid" if nudged else registration.model,
+        field=None if nudged else registration.deformation,
     )
+
+
+def _refined(refinement: Refinement, decision: RegistrationDecision) -> FusionStatus:
+    """Of the layer that a refinement moved; its deformed picture is a layer of its own."""
+    start, who = START_WORDS[refinement.start_method], decision.by.display_name
+    if refinement.model == RefinementModel.DEFORMABLE:
+        badge = f"Registered without its deformation: {start}, accepted by {who}"
+    else:
+        badge = f"Registered: refined ({refinement.model}) from {start}, accepted by {who}"
+    return _status_of_refinement(refinement, True, badge, refinement.matrix, decision)
+
+
+def deformed_status(
+    refinement: Refinement, decision: RegistrationDecision | None
+) -> FusionStatus:
+    """Of a deformed layer: fused only while the latest decision accepts its refinement."""
+    decision = in_force(decision)
+    if decision is not None and accepted_refinement(decision) == refinement:
+        badge = f"Deformed: {refinement.method}, accepted by {decision.by.display_name}"
+        return _status_of_refinement(refinement, True, badge, IDENTITY, decision)
+    badge = "Deformed: not fused until you accept it"
+    return _status_of_refinement(refinement, False, badge, IDENTITY, None)
+
+
+def _status_of_refinement(
+    refinement: Refinement,
+    fused: bool,
+    badge: str,
+    matrix: list[list[float]],
+    decision: RegistrationDecision | None,
+) -> FusionStatus:
+    return FusionStatus(
+        state="registered",
+        fused=fused,
+        badge=badge,
+        matrix=matrix,
+        method=refinement.method,
+        version=refinement.version,
+        verdict=refinement.verdict,
+        reasons=tuple(refinement.reasons),
+        quality=tuple(refinement.quality),
+        decision=_decision(decision),
+        model=refinement.model,
+        refinement=refinement.pk,
+        field=refinement.deformation,
+    )
+
+
+def _decision(decision: RegistrationDecision | None) -> dict[str, Any] | None:
+    if decision is None:
+        return None
+    return {
+        "decision": decision.decision,
+        "method": decision.method,
+        "refinement": decision.refinement_id,
+        "evidence": decision.evidence,
+        "by": decision.by.display_name,
+        "at": decision.at.isoformat(),
+        "reason": decision.reason,
+    }
 
 
 def _judge(
@@ -91,12 +196,15 @@ def _judge(
         if decision.decision == RegistrationDecisionKind.REJECTED:
             return False, f"Rejected by {who}: not fused"
         if decision.decision == RegistrationDecisionKind.NUDGED:
-            return True, f"Aligned by hand, {who}"
+            return True, _by_hand(decision, who)
         if can_accept(registration):
             what = "Same frame of reference" if registration.state == "same_frame" else "Registered"
             return True, f"{what}, accepted by {who}"
     if registration.state == "reference":
         return True, "Reference series"
+    decided = registration.parameters.get(DECIDED)
+    if decided is not None:
+        return registration.state in FUSED_STATES, str(decided["badge"])
     if registration.state == "not_registered" or registration.verdict == "refused":
         return False, "Not registered: not fused"
     if registration.verdict == "doubtful":
@@ -106,28 +214,54 @@ def _judge(
     return True, "Registered"
 
 
+def _by_hand(decision: RegistrationDecision, who: str) -> str:
+    if decision.method != DecisionMethod.LANDMARKS:
+        return f"Aligned by hand, {who}"
+    pairs, rms = decision.evidence["count"], decision.evidence["rms_mm"]
+    return f"Aligned by {pairs} landmark pairs (RMS {rms:.1f} mm), {who}"
+
+
 def can_accept(registration: Registration) -> bool:
     """A refused registration cannot be accepted, only aligned by hand."""
-    return registration.state in ("same_frame", "registered") and registration.verdict != "refused"
+    return registration.state in FUSED_STATES and registration.verdict != "refused"
+
+
+def refinement_can_be_accepted(refinement: Refinement) -> bool:
+    """Finished, and not refused (for instance because it folds the image)."""
+    return refinement.state == RefinementState.DONE and refinement.verdict in (
+        "usable", "doubtful",
+    )  # fmt: skip
 
 
 def layer_statuses(run: Run) -> list[tuple[Layer, FusionStatus, Registration | None]]:
-    """Every layer of a run in display order with its status, in three queries."""
+    """Every layer of a run in display order with its status, in four queries; the registration
+    only of image series themselves, not of what was made from them."""
     registrations = {
         row.series_id: row
-        for row in run.registrations.prefetch_related("decisions__by")
+        for row in run.registrations.prefetch_related(
+            Prefetch(
+                "decisions",
+                RegistrationDecision.objects.select_related("by", "refinement").order_by("id"),
+            )
+        )
     }
     found: list[tuple[Layer, FusionStatus, Registration | None]] = []
-    for layer in run.layers.select_related("series", "run"):
-        if layer.kind != LayerKind.SERIES:
-            found.append((layer, DERIVED, None))
-            continue
+    for layer in run.layers.select_related("series", "run", "refinement"):
         registration = registrations.get(layer.series_id)
-        if registration is None:
+        if layer.kind == LayerKind.DEFORMED and registration is not None:
+            status = deformed_status(layer.refinement, latest_decision(registration))
+            found.append((layer, status, None))
+        elif layer.kind != LayerKind.SERIES:
+            found.append((layer, DERIVED, None))
+        elif registration is None:
             found.append((layer, REFERENCE if layer.is_reference else PENDING, None))
-            continue
-        decisions = list(registration.decisions.all())
-        found.append(
-            (layer, status_of(registration, decisions[-1] if decisions else None), registration)
-        )
+        else:
+            status = status_of(registration, latest_decision(registration))
+            found.append((layer, status, registration))
     return found
+
+
+def latest_decision(registration: Registration) -> RegistrationDecision | None:
+    """The newest decision, from what was prefetched if anything was."""
+    decisions = list(registration.decisions.all())
+    return decisions[-1] if decisions else None

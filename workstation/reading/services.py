@@ -1,4 +1,4 @@
-"""What a reader does at the images: judges findings, decides on registrations, measures."""
+"""What a reader does at the images: judges findings and measures (``aligning.py``: alignments)."""
 
 from __future__ import annotations
 
@@ -11,24 +11,17 @@ from django.db import transaction
 
 from workstation.accounts.models import User
 from workstation.accounts.services import record
-from workstation.analyzing.models import Finding, Layer, LayerKind, Registration, Run
+from workstation.analyzing.models import Finding, Layer, LayerKind, Run
 from workstation.analyzing.services import latest_done_run, latest_run
-from workstation.analyzing.volume_files import sample
+from workstation.analyzing.transforms import transform_of
+from workstation.analyzing.volume_files import open_layer, sample
 from workstation.live import publish
-from workstation.reading.fusion_state import FusionStatus, can_accept, layer_statuses, status_of
-from workstation.reading.models import (
-    FindingReview,
-    Measurement,
-    MeasurementTool,
-    RegistrationDecision,
-    RegistrationDecisionKind,
-    ReviewState,
-)
+from workstation.reading.fusion_state import FusionStatus, layer_statuses
+from workstation.reading.models import FindingReview, Measurement, MeasurementTool, ReviewState
 from workstation.reading.units import in_words
 from workstation.worklist.models import Case, CaseState
 from workstation.worklist.services import holds
 
-RIGID_TOLERANCE = 1e-4
 FARTHEST_MM = 10_000.0
 """Coordinates beyond ten metres are no patient coordinates."""
 
@@ -53,7 +46,8 @@ def shows_strangers(run: Run) -> bool:
     return layers.exclude(series__study__cases=run.case_id).exists()
 
 
-def _check_reading(case: Case, user: User) -> None:
+def check_reading(case: Case, user: User) -> None:
+    """Raise :class:`ReviewRefused` unless the user holds the case and it is not signed."""
     if case.state in (CaseState.SIGNED, CaseState.ADDENDED):
         raise ReviewRefused("The report is signed; its findings and registrations stand.")
     if not holds(case, user):
@@ -73,7 +67,7 @@ def review_finding(
 ) -> FindingReview | None:
     """Accept, edit or reject a finding; ``pending`` takes the judgement back (undo)."""
     case = Case.objects.select_for_update().get(pk=finding.run.case_id)
-    _check_reading(case, user)
+    check_reading(case, user)
     review: FindingReview | None = None
     if state == "pending":
         FindingReview.objects.filter(finding=finding).delete()
@@ -100,62 +94,6 @@ def review_finding(
     return review
 
 
-@transaction.atomic
-def decide_registration(
-    registration: Registration,
-    user: User,
-    *,
-    decision: str,
-    reason: str = "",
-    matrix: Any = None,
-    address: str = "",
-) -> FusionStatus:
-    """Accept, reject or replace (nudge) a registration. The decision is stored beside what was
-    computed, never over it."""
-    case = Case.objects.select_for_update().get(pk=registration.run.case_id)
-    _check_reading(case, user)
-    if decision not in RegistrationDecisionKind.values:
-        raise ReviewRefused("A registration is accepted, nudged or rejected.")
-    if registration.state == "reference":
-        raise ReviewRefused("This is the reference series itself.")
-    nudged = None
-    if decision == RegistrationDecisionKind.NUDGED:
-        nudged = _rigid(matrix)
-    elif decision == RegistrationDecisionKind.ACCEPTED and not can_accept(registration):
-        raise ReviewRefused(
-            "This registration was refused and cannot be accepted: "
-            + (" ".join(registration.reasons) or "its quality is too low.")
-            + " Align it by hand if you need the fusion."
-        )
-    row = RegistrationDecision.objects.create(
-        registration=registration, decision=decision, matrix=nudged,
-        reason=reason.strip()[:500], by=user,
-    )  # fmt: skip
-    record(
-        "decide_registration", user=user, site=case.site, obj=registration, case_id=case.pk,
-        remote_address=address, detail={"decision": decision},
-    )  # fmt: skip
-    publish(case.site_id, "report", case.pk)
-    return status_of(registration, row)
-
-
-def _rigid(matrix: Any) -> list[list[float]]:
-    """A 4x4 rigid matrix (layer LPS -> reference LPS); a nudge may move and turn, not stretch."""
-    try:
-        rows = np.array(matrix, dtype=np.float64)
-    except (TypeError, ValueError, OverflowError):
-        raise ReviewRefused("A nudge needs a 4x4 matrix.") from None
-    if rows.shape != (4, 4) or not np.isfinite(rows).all():
-        raise ReviewRefused("A nudge needs a 4x4 matrix.")
-    turn = rows[:3, :3]
-    orthogonal = np.allclose(turn.T @ turn, np.eye(3), atol=RIGID_TOLERANCE)
-    if not orthogonal or np.linalg.det(turn) < 0 or not np.allclose(rows[3], [0, 0, 0, 1]):
-        raise ReviewRefused("A nudge may move and turn an image, not stretch or mirror it.")
-    if np.abs(rows[:3, 3]).max() > FARTHEST_MM:
-        raise ReviewRefused("The nudge moves the image out of every room.")
-    return [[float(v) for v in row] for row in rows]
-
-
 def check_points(points: Any, count: int) -> list[list[float]]:
     """``count`` finite LPS points in mm, or :class:`ReviewRefused`."""
     if not isinstance(points, list) or len(points) != count:
@@ -180,15 +118,28 @@ def probe(
 
     Of a series with several volumes the main one speaks, unless ``layers`` names those on screen.
 
-    Read from the stored volumes (trilinear; segmentations: nearest voxel). Layers that do not
-    reach the point say so.
+    Read from the stored volumes (trilinear; segmentations: nearest voxel; deformed layers: the
+    original voxels, through the deformation). Layers that do not reach the point say so.
     """
     run = current_run(case)
+    statuses = layer_statuses(run) if run else []
+    mains = {layer.key: layer for layer, _, _ in statuses}
+    deformed = {
+        layer.series_id
+        for layer, status, _ in statuses
+        if layer.kind == LayerKind.DEFORMED and status.fused
+    }
     values: list[dict[str, Any]] = []
-    for layer, status, _ in layer_statuses(run) if run else []:
-        if not status.fused or (layer.is_sibling if layers is None else layer.pk not in layers):
+    for layer, status, _ in statuses:
+        is_series = layer.kind == LayerKind.SERIES
+        # A deformed layer speaks for its series while it is fused.
+        hidden = layer.is_sibling or (is_series and layer.series_id in deformed)
+        if not status.fused or (hidden if layers is None else layer.pk not in layers):
             continue
-        value = float(sample(layer, [point], status.matrix)[0])
+        if layer.kind == LayerKind.DEFORMED:
+            value = _through(mains[layer.series.series_instance_uid], layer, status, point)
+        else:
+            value = float(sample(layer, [point], status.matrix)[0])
         inside = math.isfinite(value)
         values.append(
             {
@@ -200,6 +151,18 @@ def probe(
             }
         )
     return values
+
+
+def _through(source: Layer, deformed: Layer, status: FusionStatus, point: list[float]) -> float:
+    """The value of the original voxels at a point of the deformed layer: its own voxels were
+    interpolated once already."""
+    refinement = deformed.refinement
+    transform = transform_of(deformed.run, refinement.matrix, status.field)
+    own = transform.to_moving([point])
+    if not np.isfinite(own).all():
+        return math.nan
+    with open_layer(source) as volume:
+        return float(volume.values_at(own, nearest=False)[0])
 
 
 def _probe_text(layer: Layer, value: float) -> str:
@@ -222,7 +185,7 @@ def make_measurement(
 ) -> Measurement:
     """Keep a length (mm between two points) or a probe (values at one point of ``layers``)."""
     locked = Case.objects.select_for_update().get(pk=case.pk)
-    _check_reading(locked, user)
+    check_reading(locked, user)
     run = current_run(locked)
     evidence: dict[str, Any] = {"run": run.number if run else None}
     if tool == MeasurementTool.LENGTH:
@@ -255,7 +218,7 @@ def make_measurement(
 def delete_measurement(measurement: Measurement, user: User, *, address: str = "") -> None:
     """Take a measurement away; the audit trail keeps that it was there."""
     case = Case.objects.select_for_update().get(pk=measurement.case_id)
-    _check_reading(case, user)
+    check_reading(case, user)
     record(
         "measure", user=user, site=case.site, obj=measurement, case_id=case.pk,
         remote_address=address, detail={"deleted": True, "tool": measurement.tool},

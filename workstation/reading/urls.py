@@ -1,10 +1,11 @@
-"""URLs of the reading room: one page and the viewer's API."""
+"""URLs of the reading room: one page, the viewer's API and that of the registration tools."""
 
 from __future__ import annotations
 
 from django.urls import path
 
 from workstation.reading import api, views
+from workstation.reading import registration_api as tools
 
 app_name = "reading"
 urlpatterns = [
@@ -22,10 +23,44 @@ urlpatterns = [
         name="measurement",
     ),
     path("api/findings/<int:finding_id>/review/", api.FindingReviewView.as_view(), name="review"),
+    path("api/cases/<int:case_id>/thumbnail.png", api.thumbnail, name="thumbnail"),
+    path("api/cases/<int:case_id>/rerun/", tools.RerunView.as_view(), name="rerun"),
+    path(
+        "api/registrations/<int:registration_id>/",
+        tools.RegistrationView.as_view(),
+        name="registration",
+    ),
     path(
         "api/registrations/<int:registration_id>/decision/",
-        api.RegistrationDecisionView.as_view(),
+        tools.RegistrationDecisionView.as_view(),
         name="decision",
     ),
-    path("api/cases/<int:case_id>/thumbnail.png", api.thumbnail, name="thumbnail"),
+    path(
+        "api/registrations/<int:registration_id>/landmarks/",
+        tools.LandmarksView.as_view(),
+        name="landmarks",
+    ),
+    path(
+        "api/registrations/<int:registration_id>/landmarks/fit/",
+        tools.LandmarkFitView.as_view(),
+        name="landmark-fit",
+    ),
+    path(
+        "api/registrations/<int:registration_id>/map/", tools.MapView.as_view(), name="map-points"
+    ),
+    path(
+        "api/registrations/<int:registration_id>/refinements/",
+        tools.RefinementsView.as_view(),
+        name="refinements",
+    ),
+    path("api/landmarks/<int:landmark_id>/", tools.LandmarkView.as_view(), name="landmark"),
+    path("api/refinements/<int:refinement_id>/", tools.RefinementView.as_view(), name="refinement"),
+    *(
+        path(
+            f"api/refinements/<int:refinement_id>/{what}/",
+            tools.RefinementActView.as_view(what=what),
+            name=f"refinement-{what}",
+        )
+        for what in ("cancel", "retry", "discard")
+    ),
 ]

@@ -9,7 +9,7 @@ from django.views.decorators.http import require_GET
 
 from workstation.accounts.permissions import requires
 from workstation.accounts.services import address_of, record
-from workstation.reading.api import case_for
+from workstation.reading.asking import case_for
 
 
 @require_GET

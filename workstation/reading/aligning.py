@@ -1,0 +1,394 @@
+"""What a reader does to an alignment: landmarks, decisions, refinements, running again with it.
+
+Nothing is written over: decisions are rows beside what was computed, and the latest counts.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+from django.db import transaction
+
+from workstation.accounts.models import User
+from workstation.accounts.services import record
+from workstation.analyzing.models import ENDED, Refinement, Registration, Run
+from workstation.analyzing.refinements import (
+    RefinementRefused,
+    cancel_refinement,
+    discard_refinement,
+    retry_refinement,
+    start_refinement,
+)
+from workstation.analyzing.services import latest_run, start_run
+from workstation.analyzing.transforms import Transform, transform_of
+from workstation.live import publish
+from workstation.reading.alignment_changes import changed_alignments, fixed_registrations
+from workstation.reading.fusion_state import (
+    FusionStatus,
+    accepted_refinement,
+    can_accept,
+    in_force,
+    latest_decision,
+    refinement_can_be_accepted,
+    status_of,
+)
+from workstation.reading.landmarks import FitRefused, Residuals, fit_rigid
+from workstation.reading.models import (
+    DecisionMethod,
+    LandmarkPair,
+    RegistrationDecision,
+    RegistrationDecisionKind,
+)
+from workstation.reading.services import (
+    FARTHEST_MM,
+    ReviewRefused,
+    check_points,
+    check_reading,
+    current_run,
+)
+from workstation.worklist.models import Case
+from workstation.worklist.services import note_activity
+
+RIGID_TOLERANCE = 1e-4
+SAME_MM = 0.01
+"""Two matrices are one alignment if no point within a metre of the origin is moved apart more."""
+MOST_STRETCH = 2.0
+"""A start may stretch or shrink by this factor at most; more is no scanner and no breath."""
+MOST_PAIRS = 100
+MOST_MAPPED = 1000
+
+Kind = RegistrationDecisionKind
+
+
+def _lock(registration: Registration, user: User) -> Case:
+    """The locked case, which the user may change; the reference itself is never aligned."""
+    case = Case.objects.select_for_update().get(pk=registration.run.case_id)
+    check_reading(case, user)
+    if registration.state == "reference":
+        raise ReviewRefused("This is the reference series itself.")
+    return case
+
+
+def _note(
+    action: str, case: Case, user: User, obj: Any, address: str, **detail: Any
+) -> None:
+    record(
+        action, user=user, site=case.site, obj=obj, case_id=case.pk, remote_address=address,
+        detail=detail,
+    )  # fmt: skip
+    publish(case.site_id, "registration", case.pk)
+
+
+def transform_on_record(registration: Registration) -> tuple[FusionStatus, Transform]:
+    """Status and transform under the reader's latest decision."""
+    status = status_of(registration, latest_decision(registration))
+    return status, transform_of(registration.run, status.matrix, status.field)
+
+
+# --- decisions --------------------------------------------------------------------------------
+
+
+@transaction.atomic
+def decide_registration(
+    registration: Registration,
+    user: User,
+    *,
+    decision: str,
+    reason: str = "",
+    matrix: Any = None,
+    method: str = "",
+    refinement: int | None = None,
+    address: str = "",
+) -> FusionStatus:
+    """Accept (what was computed, or a refinement), replace (by hand, or by the landmark fit),
+    reject, or withdraw the decision before."""
+    case = _lock(registration, user)
+    if decision not in Kind.values:
+        raise ReviewRefused("A registration is accepted, nudged, rejected or withdrawn.")
+    row = RegistrationDecision(
+        registration=registration, decision=decision, reason=reason.strip()[:500], by=user
+    )
+    if decision == Kind.NUDGED and method == DecisionMethod.LANDMARKS:
+        row.method = DecisionMethod.LANDMARKS
+        row.matrix, row.evidence = _landmark_alignment(registration, matrix)
+    elif decision == Kind.NUDGED:
+        row.method, row.matrix = DecisionMethod.HAND, _rigid(matrix)
+    elif decision == Kind.ACCEPTED and refinement is not None:
+        row.method = DecisionMethod.REFINED
+        row.refinement = _acceptable(registration, refinement)
+    elif decision == Kind.ACCEPTED:
+        row.method = DecisionMethod.COMPUTED
+        _check_acceptable(registration)
+    elif decision == Kind.WITHDRAWN and in_force(latest_decision(registration)) is None:
+        raise ReviewRefused("There is no decision to take back.")
+    row.save()
+    detail = {"decision": decision}
+    if row.method in (DecisionMethod.LANDMARKS, DecisionMethod.REFINED):
+        detail["method"] = str(row.method)
+    if row.refinement_id:
+        detail["refinement"] = row.refinement_id
+    _note("decide_registration", case, user, registration, address, **detail)
+    publish(case.site_id, "report", case.pk)
+    return status_of(registration, row)
+
+
+def _check_acceptable(registration: Registration) -> None:
+    if not can_accept(registration):
+        raise ReviewRefused(
+            "This registration was refused and cannot be accepted: "
+            + (" ".join(registration.reasons) or "its quality is too low.")
+            + " Align it by hand if you need the fusion."
+        )
+
+
+def _acceptable(registration: Registration, refinement_id: int) -> Refinement:
+    found = registration.refinements.filter(pk=refinement_id).first()
+    if found is None:
+        raise ReviewRefused("This refinement is not one of this registration.")
+    if not refinement_can_be_accepted(found):
+        why = " ".join(found.reasons) or f"it is {found.get_state_display().lower()}."
+        raise ReviewRefused(f"This refinement cannot be accepted: {why}")
+    return found
+
+
+def _rigid(matrix: Any) -> list[list[float]]:
+    """A 4x4 rigid matrix (layer LPS -> reference LPS); a nudge may move and turn, not stretch."""
+    rows = _four_by_four(matrix)
+    turn = rows[:3, :3]
+    orthogonal = np.allclose(turn.T @ turn, np.eye(3), atol=RIGID_TOLERANCE)
+    if not orthogonal or np.linalg.det(turn) < 0:
+        raise ReviewRefused("A nudge may move and turn an image, not stretch or mirror it.")
+    return _as_lists(rows)
+
+
+def _affine(matrix: Any) -> list[list[float]]:
+    """A 4x4 from which a refinement may start: rigid or mildly affine, never mirrored."""
+    rows = _four_by_four(matrix)
+    stretch = np.linalg.svd(rows[:3, :3], compute_uv=False)
+    if stretch[0] > MOST_STRETCH or stretch[2] < 1 / MOST_STRETCH:
+        raise ReviewRefused(f"The start stretches the image more than {MOST_STRETCH:g} times.")
+    if np.linalg.det(rows[:3, :3]) < 0:
+        raise ReviewRefused("The start mirrors the image.")
+    return _as_lists(rows)
+
+
+def _four_by_four(matrix: Any) -> npt.NDArray[np.float64]:
+    try:
+        rows = np.array(matrix, dtype=np.float64)
+    except (TypeError, ValueError, OverflowError):
+        raise ReviewRefused("An alignment needs a 4x4 matrix.") from None
+    if rows.shape != (4, 4) or not np.isfinite(rows).all():
+        raise ReviewRefused("An alignment needs a 4x4 matrix.")
+    if not np.allclose(rows[3], [0, 0, 0, 1]):
+        raise ReviewRefused("The last row of an alignment is 0, 0, 0, 1.")
+    if np.abs(rows[:3, 3]).max() > FARTHEST_MM:
+        raise ReviewRefused("The alignment moves the image out of every room.")
+    return rows
+
+
+def _as_lists(rows: npt.NDArray[np.float64]) -> list[list[float]]:
+    return [[float(v) for v in row] for row in rows]
+
+
+def _same(first: Any, second: Any) -> bool:
+    apart = np.abs(np.asarray(first) - np.asarray(second))
+    return bool((apart[:3, :3].sum(axis=1) * 1000 + apart[:3, 3]).max() < SAME_MM)
+
+
+# --- landmarks --------------------------------------------------------------------------------
+
+
+@transaction.atomic
+def place_landmark(
+    registration: Registration,
+    user: User,
+    *,
+    reference: Any,
+    moving: Any,
+    label: str = "",
+    address: str = "",
+) -> LandmarkPair:
+    """Keep a pair: a point in the reference space, and the same place in the moving series' own."""
+    case = _lock(registration, user)
+    there, here = check_points([reference, moving], 2)
+    if registration.landmarks.count() >= MOST_PAIRS:
+        raise ReviewRefused(f"At most {MOST_PAIRS} landmark pairs can be kept.")
+    pair = LandmarkPair.objects.create(
+        registration=registration, reference=there, moving=here, label=label.strip()[:64], by=user
+    )
+    _note("landmark", case, user, pair, address, registration=registration.pk)
+    return pair
+
+
+@transaction.atomic
+def remove_landmark(pair: LandmarkPair, user: User, *, address: str = "") -> Registration:
+    """Undo a pair; the audit trail keeps that it was there."""
+    registration = pair.registration
+    case = _lock(registration, user)
+    _note("landmark", case, user, pair, address, registration=registration.pk, deleted=True)
+    pair.delete()
+    return registration
+
+
+def residuals_of(pairs: Iterable[LandmarkPair], transform: Transform) -> Residuals:
+    """The pairs' distances under a transform, mm, in the order given."""
+    rows = list(pairs)
+    if not rows:
+        return Residuals(np.empty(0))
+    return Residuals(
+        transform.mismatch([p.reference for p in rows], [p.moving for p in rows])
+    )
+
+
+def fit_landmarks(registration: Registration) -> dict[str, Any]:
+    """The rigid fit to the pairs with what remains; a proposal, nothing is kept."""
+    pairs = list(registration.landmarks.all())
+    try:
+        matrix = fit_rigid([p.reference for p in pairs], [p.moving for p in pairs])
+    except FitRefused as reason:
+        raise ReviewRefused(str(reason)) from None
+    left = residuals_of(pairs, Transform(matrix))
+    return {
+        "matrix": _as_lists(matrix),
+        **left.as_json(),
+        "pairs": [
+            {"id": pair.pk, "residual_mm": float(mm)}
+            for pair, mm in zip(pairs, left.each, strict=True)
+        ],
+    }
+
+
+def _landmark_alignment(
+    registration: Registration, sent: Any
+) -> tuple[list[list[float]], dict[str, Any]]:
+    """The fit as it is now, with its evidence. ``sent``: the fit that the reader looked at."""
+    fit = fit_landmarks(registration)
+    matrix = fit.pop("matrix")
+    if sent is not None and not _same(matrix, _four_by_four(sent)):
+        raise ReviewRefused("This is not the fit to the landmarks as they are now. Fit again.")
+    residuals = {row["id"]: row["residual_mm"] for row in fit.pop("pairs")}
+    fit["pairs"] = [
+        {
+            "label": pair.label,
+            "reference": pair.reference,
+            "moving": pair.moving,
+            "residual_mm": residuals[pair.pk],
+        }
+        for pair in registration.landmarks.all()
+    ]
+    return matrix, fit
+
+
+# --- refinements ------------------------------------------------------------------------------
+
+
+@transaction.atomic
+def refine_from_here(
+    registration: Registration, user: User, *, model: str, matrix: Any = None, address: str = ""
+) -> Refinement:
+    """Ask for a better alignment from the one on record, or from ``matrix`` (hand alignment)."""
+    case = _lock(registration, user)
+    status, method = _start(registration)
+    start = status.matrix
+    if matrix is not None:
+        given = _affine(matrix)
+        if not _same(given, start):
+            start, method = given, DecisionMethod.HAND
+    try:
+        row = start_refinement(
+            registration, user, model=model, start=start, start_method=str(method)
+        )
+    except RefinementRefused as reason:
+        raise ReviewRefused(str(reason)) from None
+    _note("refine", case, user, row, address, asked="start", model=model)
+    return row
+
+
+def _start(registration: Registration) -> tuple[FusionStatus, str]:
+    """The alignment on record, and where it comes from."""
+    decision = in_force(latest_decision(registration))
+    status = status_of(registration, decision)
+    if decision is not None and decision.decision == Kind.NUDGED:
+        return status, decision.method or DecisionMethod.HAND
+    if accepted_refinement(decision) is not None:
+        return status, DecisionMethod.REFINED
+    return status, DecisionMethod.COMPUTED if can_accept(registration) else "delivered"
+
+
+@transaction.atomic
+def steer_refinement(
+    refinement: Refinement, user: User, *, what: str, address: str = ""
+) -> Refinement:
+    """``cancel``, ``retry`` or ``discard``."""
+    case = _lock(refinement.registration, user)
+    if what == "discard" and refinement.decisions.exists():
+        raise ReviewRefused(
+            "A decision stands on this result; it stays on record. Reject or replace it instead."
+        )
+    verb = {
+        "cancel": cancel_refinement, "retry": retry_refinement, "discard": discard_refinement,
+    }[what]  # fmt: skip
+    try:
+        row = verb(refinement, user)
+    except RefinementRefused as reason:
+        raise ReviewRefused(str(reason)) from None
+    _note("refine", case, user, row, address, asked=what)
+    return row
+
+
+# --- points -----------------------------------------------------------------------------------
+
+
+def map_points(
+    registration: Registration, points: Any, *, origin: str, refinement: Refinement | None = None
+) -> tuple[list[list[float] | None], str]:
+    """Points of one space in the other (None: no counterpart), and the model of the transform."""
+    count = len(points) if isinstance(points, list) else 0
+    if not 0 < count <= MOST_MAPPED:
+        raise ReviewRefused(f"Send 1 to {MOST_MAPPED} points.")
+    checked = check_points(points, count)
+    if refinement is None:
+        status, transform = transform_on_record(registration)
+        model = status.model
+    elif refinement.matrix is None or refinement.verdict == "refused":
+        raise ReviewRefused("This refinement has no result that could map points.")
+    else:
+        transform = transform_of(registration.run, refinement.matrix, refinement.deformation)
+        model = refinement.model
+    mapped = (
+        transform.to_moving(checked) if origin == "reference" else transform.to_reference(checked)
+    )
+    return [
+        [float(v) for v in point] if np.isfinite(point).all() else None for point in mapped
+    ], model
+
+
+# --- running again ----------------------------------------------------------------------------
+
+
+@transaction.atomic
+def run_again(case: Case, user: User, *, address: str = "") -> Run:
+    """A new analysis that takes the alignments on record instead of computing them."""
+    locked = Case.objects.select_for_update().get(pk=case.pk)
+    check_reading(locked, user)
+    run = current_run(locked)
+    newest = latest_run(locked)
+    if run is None or newest is None or newest.state not in ENDED:
+        raise ReviewRefused("An analysis of this case is under way; wait for it.")
+    if run.pk != newest.pk:
+        raise ReviewRefused("The newest analysis of this case failed; retry it first.")
+    if not changed_alignments(run):
+        raise ReviewRefused("The findings were computed with these alignments already.")
+    again = start_run(
+        locked, "another alignment", by=user, fixed_registrations=fixed_registrations(run)
+    )
+    note_activity(locked.pk, "Queued")
+    record(
+        "retry", user=user, site=locked.site, obj=again, case_id=locked.pk,
+        remote_address=address, detail={"alignment": sorted(again.fixed_registrations)},
+    )  # fmt: skip
+    publish(locked.site_id, "run", locked.pk)
+    return again
