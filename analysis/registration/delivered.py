@@ -204,36 +204,36 @@ def judge_claim(
     has state ``not_registered`` and the identity; its matrix is kept in ``parameters``.
     ``store`` keeps the field of a claim that is not refused.
     """
-    start, volume = claim.matrix, moving
-    folds = 0.0
+    start, volume, folds = claim.matrix, moving, 0.0
+    quality: tuple[QualityFigure, ...] = ()
     if claim.field is not None:
         folds = claim.field.folded_share()
-        volume, _ = resample(moving, reference.grid, deformation=claim.field)
-        start = IDENTITY
-    found = register(
-        volume, reference, moving_uid=moving_uid, reference_uid=reference_uid, same_frame=False,
-        seed=seed, threads=threads, progress=progress,
-        model="affine" if claim.model == "affine" else "rigid", start=start,
-    )  # fmt: skip
-    verdict, reasons, quality = _judged(claim, found, start, reference, moving)
+        basis = "share of the field's cell corners with a Jacobian of 0 or less"
+        quality = (QualityFigure("folded", folds, "1", basis, folds == 0),)
     if folds > 0:
-        verdict = "refused"
-        reasons = (f"the delivered deformation folds space at {folds:.1%} of its cells", *reasons)
-    if claim.field is not None:
-        quality = (
-            *quality,
-            QualityFigure(
-                "folded", folds, "1", "share of the field's cell corners with a Jacobian <= 0",
-                folds == 0,
-            ),
+        verdict: Verdict = "refused"
+        reasons: tuple[str, ...] = (
+            f"the delivered deformation folds space at {folds:.1%} of its cells",
+        )
+        check = "folding"
+    else:
+        if claim.field is not None:
+            volume, start = _straightened(claim, claim.field, moving, reference)
+        found = register(
+            volume, reference, moving_uid=moving_uid, reference_uid=reference_uid,
+            same_frame=False, seed=seed, threads=threads, progress=progress,
+            model="affine" if claim.model == "affine" else "rigid", start=start,
         )  # fmt: skip
+        verdict, reasons, figures = _judged(found, start, reference, moving)
+        quality = (*figures, *quality)
+        check = f"{found.method}; {found.version}"
     parameters: dict[str, Any] = {
         "object": claim.source.uid,
         "made": claim.source.made,
         "maker": claim.source.maker,
         "older_objects": [stored.uid for stored in claim.older],
         "undefined_nodes": claim.undefined,
-        "check": f"{VERSION}; {found.method}; {found.version}",
+        "check": f"{VERSION}; {check}",
         "seed": seed,
     }
     refused = verdict == "refused"
@@ -255,8 +255,27 @@ def judge_claim(
     )
 
 
+def _straightened(
+    claim: Claim, field: Deformation, moving: Volume, reference: Volume
+) -> tuple[Volume, Matrix]:
+    """The moving series as the claim deforms it, left where it was delivered, and the rigid matrix
+    that brings it to the reference: what a rigid registration can be asked about."""
+    deformed, _ = resample(moving, reference.grid, deformation=field)
+    push = np.array(claim.matrix)
+    left, _, right = np.linalg.svd(push[:3, :3])
+    rotation = left @ right
+    # About the reference's middle: there the rigid part puts things where the affine one does.
+    middle = reference.grid.centre
+    own = apply(np.linalg.inv(push), middle[None])[0]
+    rigid = np.eye(4)
+    rigid[:3, :3] = rotation
+    rigid[:3, 3] = middle - rotation @ own
+    grid = Grid(deformed.grid.shape, np.linalg.inv(rigid) @ deformed.grid.affine)
+    return replace(deformed, grid=grid), as_matrix(rigid)
+
+
 def _judged(
-    claim: Claim, found: RegistrationRecord, start: Matrix, reference: Volume, moving: Volume
+    found: RegistrationRecord, start: Matrix, reference: Volume, moving: Volume
 ) -> tuple[Verdict, tuple[str, ...], tuple[QualityFigure, ...]]:
     """Verdict, reasons and figures of a claim from the registration that started there."""
     figures = tuple(

@@ -1,0 +1,150 @@
+"""A transform made elsewhere is used if the images confirm it, and only then."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from pathlib import Path
+
+import numpy as np
+import pytest
+from scipy.spatial.transform import Rotation
+
+from analysis.contracts import (
+    FieldRecord,
+    QualityFigure,
+    RegistrationRecord,
+    SeriesInput,
+    Verdict,
+    VolumeRecord,
+)
+from analysis.deformation import Deformation
+from analysis.geometry import Grid
+from analysis.phantoms.model import Phantom
+from analysis.registration.delivered import (
+    Claim,
+    DeliveredRegistrations,
+    decide,
+    field_store,
+    judge_claim,
+)
+from analysis.registration.rigid import invert, rigid
+from analysis.registration.spatial_registration import read_registrations
+from analysis.resampling import resample
+from tests.analysis.registration.conftest import translation
+from tests.analysis.registration.test_spatial_registration import CT, PET, smooth
+from tests.analysis.registration_objects import deformable_item, spatial_item, write_object
+
+
+def claim_of(
+    given: SeriesInput, moving: VolumeRecord = PET, reference: VolumeRecord = CT
+) -> Claim:
+    objects, notices = read_registrations([given])
+    assert notices == ()
+    claim = DeliveredRegistrations(objects).claim(moving, reference)
+    assert claim is not None
+    return claim
+
+
+def judged(claim: Claim, head: Phantom, folder: Path, role: str = "T2") -> RegistrationRecord:
+    return judge_claim(
+        claim, head.series[role].volume, head.reference.volume, moving_uid="pet",
+        reference_uid="ct", seed=1, threads=2, store=field_store(folder, folder, "pet"),
+    )  # fmt: skip
+
+
+def figure(record: RegistrationRecord, name: str) -> float:
+    return next(q.value for q in record.quality if q.name == name)
+
+
+def test_a_true_transform_is_used_as_it_is(head: Phantom, tmp_path: Path) -> None:
+    truth = np.array(head.series["T2"].to_reference)
+    # The object's own space is a third one, the reference is an item of it too.
+    third = rigid(Rotation.from_euler("x", 90, degrees=True), np.array([0, 0, 900.0]), np.zeros(3))
+    given = write_object(
+        tmp_path / "r.dcm", "9.9", spatial_item("1.1", third), spatial_item("1.2", third @ truth)
+    )
+    claim = claim_of(given)
+    record = judged(claim, head, tmp_path)
+    assert (record.state, record.verdict, record.reasons) == ("registered", "usable", ())
+    assert np.abs(np.array(record.matrix) - truth).max() < 1e-6
+    assert record.method == "DICOM Spatial Registration by Else Where 3"
+    assert figure(record, "distance_to_delivered") < 1.0
+    assert figure(record, "estimated_error") >= figure(record, "distance_to_delivered")
+
+    def own() -> RegistrationRecord:
+        raise AssertionError("nothing is searched when the delivered transform is good")
+
+    used, [notice] = decide(record, claim, own, "T2")
+    assert used is record
+    assert (notice.code, notice.severity) == ("registration_object_used", "info")
+
+
+def test_one_that_is_30_mm_off_is_not_used(head: Phantom, tmp_path: Path) -> None:
+    truth = np.array(head.series["T2"].to_reference)
+    wrong = translation(30 / np.sqrt(2), -30 / np.sqrt(2), 0) @ truth
+    claim = claim_of(write_object(tmp_path / "r.dcm", "1.1", spatial_item("1.2", wrong)))
+    record = judged(claim, head, tmp_path)
+    assert (record.state, record.verdict) == ("not_registered", "refused")
+    assert np.allclose(record.parameters["rejected_matrix"], wrong)
+    mine = replace(
+        record, state="registered", verdict="usable", reasons=(), method="our own", parameters={}
+    )
+    used, [notice] = decide(record, claim, lambda: mine, "T2")
+    assert (used.method, used.verdict) == ("our own", "usable")
+    assert np.allclose(used.parameters["not_used"]["matrix"], wrong)
+    assert notice.code == "registration_object_not_used"
+    assert "Else Where 3" in notice.message
+
+
+@pytest.mark.parametrize(
+    ("claimed", "own", "winner"),
+    [
+        ("usable", "usable", "claimed"),
+        ("doubtful", "usable", "own"),
+        ("doubtful", "doubtful", "own"),
+        ("doubtful", "refused", "claimed"),
+        ("refused", "refused", "own"),
+    ],
+)
+def test_the_better_verdict_wins(
+    claimed: Verdict, own: Verdict, winner: str, tmp_path: Path
+) -> None:
+    claim = claim_of(write_object(tmp_path / "r.dcm", "1.1", spatial_item("1.2", np.eye(4))))
+    record = RegistrationRecord("pet", "ct", "registered", claim.matrix, "claimed", "1", claimed)
+    record = replace(record, quality=(QualityFigure("estimated_error", 1.0, "mm", ""),))
+    mine = replace(record, method="own", verdict=own)
+    used, _ = decide(record, claim, lambda: mine, "PET")
+    assert used.method == winner
+
+
+def test_a_true_field_is_used_and_a_folded_one_refused(head: Phantom, tmp_path: Path) -> None:
+    truth = np.array(head.series["T1"].to_reference)
+    grid = head.reference.volume.grid
+    corners = grid.to_lps([[0, 0, 0], [*(np.array(grid.shape[::-1]) - 1)]])
+    shape = (7, 8, 9)
+    lattice = np.diag([*((corners[1] - corners[0]) / (np.array(shape[::-1]) - 1)), 1.0])
+    lattice[:3, 3] = corners[0]
+    vectors = smooth(shape, 5.0).astype(np.float32)
+    # The images of a patient who is deformed: where x now lies, x + u(x) lay before.
+    field = Deformation(vectors, Grid(shape, lattice))
+    reference, _ = resample(head.reference.volume, grid, deformation=field)
+    item = deformable_item("1.2", vectors, lattice, after=invert(truth))
+    claim = claim_of(write_object(tmp_path / "d.dcm", "1.1", item, deformable=True))
+    given = {"moving_uid": "pet", "reference_uid": "ct", "seed": 1, "threads": 2}
+    stored: list[FieldRecord] = []
+
+    def store(field: Deformation) -> FieldRecord:
+        stored.append(field_store(tmp_path, tmp_path, "pet")(field))
+        return stored[-1]
+
+    record = judge_claim(claim, head.series["T1"].volume, reference, store=store, **given)
+    assert (record.verdict, record.model, record.reasons) == ("usable", "deformable", ())
+    assert record.deformation == stored[0]
+    assert Deformation.read(tmp_path / stored[0].path).matrix == record.matrix
+    assert record.method.startswith("DICOM Deformable Spatial Registration")
+    folded = deformable_item("1.2", vectors * -30, lattice, after=invert(truth))
+    claim = claim_of(write_object(tmp_path / "f.dcm", "1.1", folded, deformable=True))
+    record = judge_claim(claim, head.series["T1"].volume, reference, store=store, **given)
+    assert record.verdict == "refused" and record.deformation is None
+    assert "folds" in record.reasons[0]
+    assert len(stored) == 1
