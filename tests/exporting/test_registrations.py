@@ -21,6 +21,7 @@ from analysis.registration.delivered import between
 from analysis.registration.spatial_registration import read_registration
 from tests.analysis.registration.test_spatial_registration import carried, series, smooth
 from tests.exporting.test_objects import code_of, complaints
+from workstation.analyzing.transforms import Transform
 from workstation.exporting.plain_objects import save
 from workstation.exporting.registrations import matrix_type, write_registration
 from workstation.exporting.sources import CannotWrite
@@ -74,8 +75,9 @@ def written(
     **more: Any,
 ) -> pydicom.Dataset:
     headers = moving or [header("pet 1", "1.2"), header("pet 22", "1.2")]
+    placed = Transform(matrix, deformation)
     ds = write_registration(
-        Signed(), headers, row(matrix, **more), deformation, "2.25.77", "2.25.78"  # type: ignore[arg-type]
+        Signed(), headers, row(matrix, **more), placed, "2.25.77", "2.25.78"  # type: ignore[arg-type]
     )
     save(ds, path)
     return pydicom.dcmread(path)

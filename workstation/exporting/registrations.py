@@ -25,7 +25,7 @@ from pydicom.sequence import Sequence
 from pydicom.sr.codedict import codes
 from pydicom.valuerep import format_number_as_ds
 
-from workstation.analyzing.field_files import Field
+from workstation.analyzing.transforms import Transform
 from workstation.exporting.plain_objects import code_sequence, new_object
 from workstation.exporting.sources import (
     DEVICE_SERIAL,
@@ -49,16 +49,16 @@ def write_registration(
     sources: Sources,
     moving_headers: list[Dataset],
     row: dict[str, Any],
-    field: Field | None,
+    placed: Transform,
     uid: str,
     series_uid: str,
 ) -> FileDataset:
-    """One fused series. ``row`` is its entry in the signed content, ``field`` what ``row`` names.
+    """One fused series. ``row`` is its entry in the signed content, ``placed`` what ``row`` says.
 
     Raises :class:`CannotWrite` for a field whose lattice has no right angles.
     """
     headers = sources.reference_headers
-    kind = SPATIAL_REGISTRATION if field is None else DEFORMABLE_SPATIAL_REGISTRATION
+    kind = SPATIAL_REGISTRATION if placed.field is None else DEFORMABLE_SPATIAL_REGISTRATION
     ds = new_object(sources, kind, uid, series_uid, "REG")
     ds.SeriesNumber = SERIES_NUMBER
     ds.SeriesDescription = "Radfuse: registration. Not for diagnostic use"
@@ -68,11 +68,10 @@ def write_registration(
     ds.FrameOfReferenceUID = sources.frame_of_reference_uid
     ds.PositionReferenceIndicator = headers[0].get("PositionReferenceIndicator")
     ds.ContributingEquipmentSequence = [_acceptance(sources, row)]
-    matrix = np.array(row["matrix"], dtype=np.float64)
-    if field is None:
+    if placed.field is None:
         ds.RegistrationSequence = [
             _spatial(ds.FrameOfReferenceUID, headers, np.eye(4), None),
-            _spatial(_moving_frame(sources, moving_headers), moving_headers, matrix, row),
+            _spatial(_moving_frame(sources, moving_headers), moving_headers, placed.matrix, row),
         ]
     else:
         frame = moving_headers[0].get("FrameOfReferenceUID")
@@ -82,7 +81,7 @@ def write_registration(
             )
         ds.DeformableRegistrationSequence = [
             _still(ds.FrameOfReferenceUID, headers),
-            _deformable(str(frame), moving_headers, field, row),
+            _deformable(str(frame), moving_headers, placed, row),
         ]
     _refer(ds, [*headers, *moving_headers])
     return ds
@@ -156,22 +155,23 @@ def _still(frame: str, headers: list[Dataset]) -> Dataset:
 
 
 def _deformable(
-    frame: str, headers: list[Dataset], field: Field, row: dict[str, Any]
+    frame: str, headers: list[Dataset], placed: Transform, row: dict[str, Any]
 ) -> Dataset:
     item = Dataset()
     item.SourceFrameOfReferenceUID = frame
     item.ReferencedImageSequence = [_reference(h) for h in headers]
     item.FrameOfReferenceTransformationComment = _figures(row)[:64]
     item.RegistrationTypeCodeSequence = _type_code(row)
-    item.DeformableRegistrationGridSequence = [_grid(field)]
-    back = np.asarray(np.linalg.inv(np.array(field.matrix)), dtype=np.float64)
+    item.DeformableRegistrationGridSequence = [_grid(placed)]
+    back = np.asarray(np.linalg.inv(placed.matrix), dtype=np.float64)
     item.PostDeformationMatrixRegistrationSequence = [_matrix(back)]
     return item
 
 
-def _grid(field: Field) -> Dataset:
+def _grid(placed: Transform) -> Dataset:
     """The lattice with its vectors, x fastest, float32 little-endian (C.20.3.1.3)."""
-    vectors, affine = field.displacement, field.grid.affine.copy()
+    assert placed.field is not None, "called only for a deformable registration"
+    vectors, affine = placed.field.displacement, placed.field.grid.affine.copy()
     spacing = np.linalg.norm(affine[:3, :3], axis=0)
     axes = affine[:3, :3] / spacing
     if np.abs(axes.T @ axes - np.eye(3)).max() > ORTHONORMAL:

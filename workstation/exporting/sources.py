@@ -13,8 +13,8 @@ import numpy as np
 import pydicom
 from pydicom.valuerep import format_number_as_ds
 
-from workstation.analyzing.field_files import Field, read_field
 from workstation.analyzing.models import Layer, LayerKind, Run
+from workstation.analyzing.transforms import Transform, transform_of
 from workstation.analyzing.volume_files import Values, VolumeUnreadable, read_volume
 from workstation.receiving.models import Instance
 from workstation.receiving.plain_text import as_utf_8
@@ -164,13 +164,10 @@ class Sources:
         except VolumeUnreadable as error:
             raise CannotWrite(str(error)) from error
 
-    def field_of(self, row: dict[str, Any]) -> Field | None:
-        """The deformation that a signed registration names; None for a rigid or affine one."""
-        named = row.get("deformation")
-        if not named:
-            return None
+    def transform_of(self, row: dict[str, Any]) -> Transform:
+        """How a series lay when the report was signed, by its row in the signed content."""
         try:
-            return read_field(self.run, named)
+            return transform_of(self.run, row["matrix"], row.get("deformation"))
         except VolumeUnreadable as error:
             raise CannotWrite(str(error)) from error
 

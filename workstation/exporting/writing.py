@@ -57,8 +57,8 @@ def _datasets(sources: Sources) -> Iterator[tuple[str, str, Dataset]]:
         yield ObjectKind.SR, "sr", write_report(sources, *uids("sr"), segmentation)
         for number, (row, headers) in enumerate(_registered_series(sources), start=1):
             name = f"reg{number}"
-            field = sources.field_of(row)
-            dataset = write_registration(sources, headers, row, field, *uids(name))
+            placed = sources.transform_of(row)
+            dataset = write_registration(sources, headers, row, placed, *uids(name))
             yield ObjectKind.REG, name, dataset
     pdf = render_pdf(sources.version)
     yield ObjectKind.PDF, "pdf", write_pdf_object(sources, pdf, *uids("pdf"))

@@ -86,7 +86,10 @@ def fixed_registrations(run: Run) -> dict[str, Any]:
         if decision is not None:
             decided = {
                 "badge": status.badge,
+                "decision": decision.decision,
+                "method": decision.method,
                 "by": decision.by.username,
+                "name": decision.by.display_name,
                 "at": decision.at.isoformat(),
                 "run": run.number,
             }

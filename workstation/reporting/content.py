@@ -14,8 +14,9 @@ from datetime import datetime
 from typing import Any
 
 from workstation.accounts.models import User
-from workstation.analyzing.models import Finding
-from workstation.reading.fusion_state import layer_statuses
+from workstation.analyzing.fixing import DECIDED
+from workstation.analyzing.models import Finding, LayerKind, Registration
+from workstation.reading.fusion_state import in_force, latest_decision, layer_statuses
 from workstation.reading.models import FindingReview, Measurement, RegistrationDecisionKind
 from workstation.receiving.models import Series
 from workstation.reporting.models import Report, Version
@@ -143,15 +144,10 @@ def registrations_of(report: Report) -> list[dict[str, Any]]:
         return []
     rows = []
     for layer, status, registration in layer_statuses(report.run):
-        if registration is None or layer.is_sibling:
-            continue  # siblings share the registration of their series
-        decision = registration.decisions.all()
-        last = decision[len(decision) - 1] if decision else None
-        if last is not None and last.decision == RegistrationDecisionKind.WITHDRAWN:
-            last = None
-        refinement = last.refinement if last else None
-        nudged = last is not None and last.decision == RegistrationDecisionKind.NUDGED
-        field = (refinement or registration).deformation
+        if registration is None or layer.is_sibling or layer.kind != LayerKind.SERIES:
+            continue  # siblings and deformed layers share the registration of their series
+        decided = _decided(registration)
+        by_hand = decided.get("decision") == RegistrationDecisionKind.NUDGED
         error = [q["value"] for q in status.quality if q["name"] == "estimated_error"]
         rows.append(
             {
@@ -161,16 +157,32 @@ def registrations_of(report: Report) -> list[dict[str, Any]]:
                 "verdict": status.verdict,
                 "method": status.method,
                 "version": status.version,
-                "decision": last.decision if last else "",
-                "decided_by": last.by.username if last else "",
-                "decided_by_name": last.by.display_name if last else "",
-                "decided_at": last.at.isoformat() if last else "",
-                "decision_method": last.method if last else "",
-                "evidence": last.evidence if last else {},
-                "refined": refinement is not None,
+                "decision": decided.get("decision", ""),
+                "decision_method": decided.get("method", ""),
+                "decided_by": decided.get("by", ""),
+                "decided_by_name": decided.get("name", ""),
+                "decided_at": decided.get("at", ""),
+                "evidence": decided.get("evidence", {}),
+                "refined": status.refinement is not None,
                 "matrix": status.matrix,
-                "deformation": None if nudged else field,
-                "estimated_error_mm": None if nudged or not error else error[0],
+                "deformation": status.field,
+                # Of what was computed: it says nothing about what was moved by hand.
+                "estimated_error_mm": None if by_hand or not error else error[0],
             }
         )
     return rows
+
+
+def _decided(registration: Registration) -> dict[str, Any]:
+    """The reader's decision in force, of this run or of the one that this run took it from."""
+    last = in_force(latest_decision(registration))
+    if last is None:
+        return dict(registration.parameters.get(DECIDED, {}))
+    return {
+        "decision": last.decision,
+        "method": last.method,
+        "by": last.by.username,
+        "name": last.by.display_name,
+        "at": last.at.isoformat(),
+        "evidence": last.evidence,
+    }
