@@ -12,14 +12,9 @@ import numpy as np
 import numpy.typing as npt
 import SimpleITK as sitk
 
-from analysis.contracts import IDENTITY, Matrix
 from analysis.grids import FloatArray as FloatArray
 from analysis.grids import Grid as Grid
 from analysis.grids import as_matrix as as_matrix
-
-OUTSIDE: dict[str, float] = {"[hnsf'U]": -1024.0}
-"""Value given to voxels outside a resampled volume, by unit; every other unit gets 0."""
-
 
 @dataclass(frozen=True, eq=False)
 class Volume:
@@ -73,39 +68,6 @@ def isotropic_grid(grid: Grid, spacing_mm: float) -> Grid:
     return Grid((int(count[2]), int(count[1]), int(count[0])), affine)
 
 
-def resample(
-    volume: Volume,
-    grid: Grid,
-    matrix: Matrix = IDENTITY,
-    *,
-    nearest: bool = False,
-    outside: float | None = None,
-) -> Volume:
-    """The volume on another grid, float32 (or its own type when ``nearest``).
-
-    ``matrix`` maps the volume's LPS to the LPS of ``grid`` (moving -> reference); sampling needs
-    the inverse, which is taken here. Linear interpolation unless ``nearest``.
-    """
-    if outside is None:
-        outside = OUTSIDE.get(volume.unit, 0.0)
-    inverse = np.linalg.inv(np.asarray(matrix, dtype=np.float64))
-    transform = sitk.AffineTransform(3)
-    transform.SetMatrix([float(v) for v in inverse[:3, :3].ravel()])
-    transform.SetTranslation([float(v) for v in inverse[:3, 3]])
-    source = to_sitk(volume if nearest else volume.with_array(volume.array.astype(np.float32)))
-    resampler = sitk.ResampleImageFilter()
-    nz, ny, nx = grid.shape
-    resampler.SetSize([nx, ny, nz])
-    resampler.SetOutputSpacing(grid.spacing)
-    resampler.SetOutputOrigin([float(v) for v in grid.affine[:3, 3]])
-    resampler.SetOutputDirection([float(v) for v in grid.direction.ravel()])
-    resampler.SetTransform(transform)
-    resampler.SetInterpolator(sitk.sitkNearestNeighbor if nearest else sitk.sitkLinear)
-    resampler.SetDefaultPixelValue(float(outside))
-    array = sitk.GetArrayFromImage(resampler.Execute(source))
-    return replace(volume, array=array, grid=grid)
-
-
 def axial_grid(grid: Grid, spacing_mm: float) -> Grid:
     """Cubic voxels along the patient axes (i = left, j = posterior, k = head) over ``grid``'s box.
 
@@ -132,22 +94,6 @@ def subgrid(grid: Grid, start: tuple[int, int, int], stop: tuple[int, int, int])
     affine = grid.affine.copy()
     affine[:3, 3] = grid.to_lps(np.array(start[::-1]))
     return Grid((stop[0] - start[0], stop[1] - start[1], stop[2] - start[2]), affine)
-
-
-def shrink(volume: Volume, spacing_mm: float) -> Volume:
-    """Means of whole blocks of voxels, as many along each axis as fit in ``spacing_mm``.
-
-    Done before :func:`resample` to a much coarser grid, so that the coarse values are averages
-    and not a noisy pick of every n-th voxel. A volume that is no finer comes back as it is.
-    """
-    factors = [max(1, int(spacing_mm / s + 0.25)) for s in volume.grid.spacing]
-    factors = [min(f, n) for f, n in zip(factors, volume.grid.shape[::-1], strict=True)]
-    if factors == [1, 1, 1]:
-        return volume
-    image = sitk.BinShrink(
-        to_sitk(volume.with_array(volume.array.astype(np.float32))), [int(f) for f in factors]
-    )
-    return replace(volume, array=sitk.GetArrayFromImage(image), grid=grid_of(image))
 
 
 def level_grid(grid: Grid, factors: tuple[int, int, int]) -> Grid:

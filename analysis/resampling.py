@@ -39,6 +39,7 @@ def resample(
     deformation: Deformation | None = None,
     interpolation: Interpolation = "linear",
     fill: float | None = None,
+    averaged: bool = True,
 ) -> tuple[Volume, Mask]:
     """The volume on ``grid``, and which voxels of ``grid`` lie in the volume's field of view.
 
@@ -52,7 +53,9 @@ def resample(
     linearly interpolated share of it, background included, and a label that would vanish so keeps
     its best voxels, as many as make up its volume.
 
-    ``fill`` is the value outside, by default :func:`fill_of` the unit. Raises ``ValueError`` for a
+    ``fill`` is the value outside, by default :func:`fill_of` the unit. ``averaged=False`` takes the
+    values at the voxels' middles even on a much coarser grid: for distances and the like, which
+    are smooth and exact. Raises ``ValueError`` for a
     matrix beside a deformation, labels that are none, a fill that the type cannot hold, and
     ``cubic`` with fewer than 4 voxels along an axis.
     """
@@ -62,7 +65,7 @@ def resample(
         matrix = deformation.matrix
     push = np.eye(4) if matrix is None else np.asarray(matrix, dtype=np.float64)
     pull = np.asarray(np.linalg.inv(push), dtype=np.float64)
-    way = Way(grid, volume.grid, pull, deformation)
+    way = Way(grid, volume.grid, pull, deformation, averaged)
     outside = fill_of(volume.unit) if fill is None else fill
     kind = volume.array.dtype
     array = volume.array.view(np.uint8) if kind == np.bool_ else volume.array

@@ -100,6 +100,7 @@ class Way:
     source: Grid
     pull: FloatArray
     deformation: Deformation | None
+    averaged: bool = True
 
     def matrix(self) -> FloatArray:
         """4x4, target voxels -> source voxels, both (i, j, k, 1), apart from the deformation."""
@@ -108,6 +109,8 @@ class Way:
 
     def factors(self) -> Voxel:
         """(fz, fy, fx): source voxels to average before sampling."""
+        if not self.averaged:
+            return 1, 1, 1
         reach = np.linalg.norm(self.matrix()[:3, :3], axis=1)
         whole = np.floor(reach + (2 - COARSER) + 1e-9).astype(int)
         fx, fy, fz = np.clip(whole, 1, np.array(self.source.shape[::-1]))

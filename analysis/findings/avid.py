@@ -24,7 +24,8 @@ from analysis.findings.shape import (
     mask_points,
     points_box,
 )
-from analysis.geometry import Volume, resample
+from analysis.geometry import Volume
+from analysis.resampling import resample
 
 MIN_SUV = 2.5
 MIN_RATIO = 2.0
@@ -98,9 +99,8 @@ def _measure(
     if box is None:
         return None
     part = crop(case.reference.volume, box)
-    soft = resample(
-        Volume(region.astype(np.float32), grid, "1"), part.grid, pet.matrix, outside=0.0
-    )
+    own = Volume(region.astype(np.float32), grid, "1")
+    soft, _ = resample(own, part.grid, matrix=pet.matrix)
     mask = np.asarray(soft.array) >= 0.5
     if not mask.any():
         return None

@@ -26,7 +26,8 @@ from analysis.findings.shape import (
     points_box,
 )
 from analysis.findings.symmetry import MirrorPlane, mirror_plane
-from analysis.geometry import Volume, resample
+from analysis.geometry import Volume
+from analysis.resampling import resample
 
 MIN_VOLUME_ML = 0.3
 MARGIN_MM = 25.0
@@ -70,7 +71,7 @@ def _level(values: npt.NDArray[np.floating], inner: Mask, shell: Mask, top: floa
 def _sampled(layer: Layer | None, box: Volume) -> npt.NDArray[np.float64] | None:
     if layer is None:
         return None
-    moved = resample(layer.volume, box.grid, layer.matrix)
+    moved, _ = resample(layer.volume, box.grid, matrix=layer.matrix)
     return np.asarray(moved.array, dtype=np.float64)
 
 
@@ -122,7 +123,7 @@ def find_lesions(case: CaseImages) -> tuple[list[Candidate], list[Notice]]:
         only = np.where(
             ndi.binary_dilation(component, iterations=2), np.asarray(probability.array), 0.0
         )
-        soft = resample(probability.with_array(only.astype(np.float32)), part.grid, outside=0.0)
+        soft, _ = resample(probability.with_array(only.astype(np.float32)), part.grid)
         seed = np.asarray(soft.array) >= MIN_PROBABILITY
         if seed.any():
             found.append(_lesion(case, part, box[0], seed, component, name, plane))
@@ -144,7 +145,7 @@ def _core(
     """(core, enhancing part, level on T1c) inside ``whole``; None for what cannot be told."""
     core: Mask | None = None
     if "core" in case.outputs:
-        soft = resample(case.outputs["core"], part.grid, outside=0.0)
+        soft, _ = resample(case.outputs["core"], part.grid)
         core = (np.asarray(soft.array) >= MIN_PROBABILITY) & whole
     inner = core if core is not None and core.any() else whole
     values, level = _enhancement(case, part, whole, inner)

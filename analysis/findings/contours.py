@@ -25,8 +25,9 @@ from analysis.findings.shape import (
     mask_points,
     points_box,
 )
-from analysis.geometry import Volume, as_matrix, resample
+from analysis.geometry import Volume, as_matrix
 from analysis.outlines import mask_of
+from analysis.resampling import resample
 
 SAME_DICE = 0.5
 
@@ -71,13 +72,13 @@ def _rasterise(case: CaseImages, outline: OutlineRecord) -> Contour | Notice:
         )
     if layer.uid == case.reference_uid:
         return Contour(outline, layer, own, own)
-    soft = resample(
-        Volume(own.astype(np.float32), layer.volume.grid, "1"),
+    moved, _ = resample(
+        Volume(own, layer.volume.grid, "1"),
         case.reference.volume.grid,
-        layer.matrix,
-        outside=0.0,
+        matrix=layer.matrix,
+        interpolation="labels",
     )
-    return Contour(outline, layer, own, np.asarray(soft.array) >= 0.5)
+    return Contour(outline, layer, own, np.asarray(moved.array, dtype=np.bool_))
 
 
 def _dice(a: Mask, b: Mask) -> float:
@@ -120,13 +121,13 @@ def _on_pet(contour: Contour, pet: Layer) -> Mask:
     if contour.layer.uid == pet.uid:
         return contour.own
     to_pet = np.asarray(invert(pet.matrix)) @ np.asarray(contour.layer.matrix)
-    soft = resample(
-        Volume(contour.own.astype(np.float32), contour.layer.volume.grid, "1"),
+    moved, _ = resample(
+        Volume(contour.own, contour.layer.volume.grid, "1"),
         pet.volume.grid,
-        as_matrix(to_pet),
-        outside=0.0,
+        matrix=as_matrix(to_pet),
+        interpolation="labels",
     )
-    return np.asarray(np.asarray(soft.array) >= 0.5)
+    return np.asarray(moved.array, dtype=np.bool_)
 
 
 def _uptake(case: CaseImages, group: list[Contour]) -> dict[str, Any]:

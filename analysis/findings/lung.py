@@ -21,8 +21,9 @@ from analysis.findings.shape import (
     mask_points,
     points_box,
 )
-from analysis.geometry import Grid, Volume, resample
+from analysis.geometry import Grid, Volume
 from analysis.pathways.content import body_air
+from analysis.resampling import resample
 
 MIN_PROBABILITY = 0.5
 MIN_DIAMETER_MM = 4.0
@@ -76,13 +77,8 @@ def components(probability: Volume) -> list[Mask]:
 
 def _on_grid(component: Mask, source: Grid, target: Grid) -> Mask:
     """A component of the model grid on a part of the CT grid (at least its middle voxel)."""
-    soft = resample(
-        Volume(component.astype(np.float32), source, "1"), target, outside=0.0
-    )
-    mask = np.asarray(soft.array) >= 0.5
-    if not mask.any():
-        mask = np.asarray(soft.array) >= 0.999 * float(np.max(soft.array))
-    return mask
+    moved, _ = resample(Volume(component, source, "1"), target, interpolation="labels")
+    return np.asarray(moved.array, dtype=np.bool_)
 
 
 def find_nodules(case: CaseImages) -> tuple[list[Candidate], list[Notice]]:
@@ -98,7 +94,8 @@ def find_nodules(case: CaseImages) -> tuple[list[Candidate], list[Notice]]:
         if box is None:
             continue
         ct = crop(reference.volume, box)
-        nodule = refine(ct, _on_grid(component, whole.grid, ct.grid))
+        seed = _on_grid(component, whole.grid, ct.grid)
+        nodule = refine(ct, seed) if seed.any() else None
         if nodule is None:
             unmeasured += 1
             continue

@@ -27,7 +27,8 @@ from analysis.findings.shape import (
     mask_points,
     points_box,
 )
-from analysis.geometry import Grid, Volume, resample, subgrid
+from analysis.geometry import Grid, Volume, subgrid
+from analysis.resampling import resample
 
 PEAK_RADIUS_MM = 6.2035
 """Radius of a sphere of 1 ml."""
@@ -105,7 +106,9 @@ def distance_on_pet(mask: Mask, grid: Grid, pet: Layer, box_grid: Grid) -> npt.N
     """Distance in mm to a reference-space mask, sampled on a part of the PET's grid."""
     distance = distance_outside(mask, grid)
     known = Volume(distance.astype(np.float32), grid, "mm")
-    moved = resample(known, box_grid, invert(pet.matrix), outside=FAR_MM)
+    moved, _ = resample(
+        known, box_grid, matrix=invert(pet.matrix), fill=FAR_MM, averaged=False
+    )
     return np.asarray(moved.array, dtype=np.float64)
 
 

@@ -10,7 +10,8 @@ import numpy.typing as npt
 import scipy.ndimage as ndi
 from scipy.optimize import minimize
 
-from analysis.geometry import Volume, isotropic_grid, resample, shrink
+from analysis.geometry import Volume, isotropic_grid
+from analysis.resampling import resample
 
 LOOK_MM = 5.0
 POINTS = 8000
@@ -49,7 +50,7 @@ def mirror_plane(head: Volume) -> MirrorPlane | None:
     Coarse (5 mm voxels, smoothed): the plane is good to about 2 mm and 1 degree, enough to mirror
     a region of a centimetre, not to compare single voxels.
     """
-    coarse = resample(shrink(head, LOOK_MM), isotropic_grid(head.grid, LOOK_MM))
+    coarse, _ = resample(head, isotropic_grid(head.grid, LOOK_MM))
     image = ndi.gaussian_filter(np.asarray(coarse.array, dtype=np.float64), 1.0)
     inside = image > 0.5 * image.mean()
     if inside.sum() < 200:

@@ -7,7 +7,7 @@ were made in another way.
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 import numpy as np
 import numpy.typing as npt
@@ -15,9 +15,11 @@ import numpy.typing as npt
 from analysis.contracts import Matrix
 from analysis.errors import ModelError
 from analysis.fusion.bundle import Contract, Normalisation
-from analysis.geometry import Grid, Volume, axial_grid, resample, shrink, subgrid
+from analysis.geometry import Grid, Volume, axial_grid, subgrid
+from analysis.resampling import resample
 
 FloatArray = npt.NDArray[np.float32]
+Mask = npt.NDArray[np.bool_]
 
 BODY_ABOVE: dict[str, float] = {"CT": -500.0, "PET": 0.2}
 """Body threshold by role, HU and SUV; MR has no scale and uses half of the volume's mean."""
@@ -35,6 +37,19 @@ class Prepared:
     grid: Grid
     present: tuple[str, ...]
     missing: tuple[str, ...]
+    inside: Mapping[str, Mask] = field(default_factory=dict)
+    """For each channel that is present, [z, y, x]: where its series has voxels. Elsewhere the
+    network was shown air (CT), no uptake (PET) or no signal (MR), not "missing"."""
+
+    @property
+    def seen(self) -> Mask:
+        """Voxels that at least one series covers."""
+        return np.asarray(np.logical_or.reduce(list(self.inside.values())), dtype=np.bool_)
+
+    def coverage(self, role: str) -> float:
+        """Share of the voxels seen by any series that this one covers."""
+        seen = self.seen
+        return float((self.inside[role] & seen).sum() / seen.sum()) if seen.any() else 0.0
 
 
 def normalise(array: npt.NDArray[np.generic], rule: Normalisation) -> FloatArray:
@@ -80,13 +95,15 @@ def prepare(
     """Resample, crop to the body, normalise, stack.
 
     ``channels``: by role, the volume on its own grid and the matrix series LPS -> reference LPS.
-    A channel of the contract that is not given is zero everywhere after normalisation. Raises
-    ModelError ``wrong_unit`` for a channel in another unit than the model was trained on, and
+    A channel of the contract that is not given is zero everywhere after normalisation. Outside its
+    field of view a channel holds the declared fill of its unit, as the networks were trained with,
+    and ``Prepared.inside`` says where that is. Raises ModelError ``wrong_unit`` for a channel in another unit than the model was trained on, and
     ``nothing_in_view`` when no channel shows a body inside the reference's field of view.
     """
     present = contract.present(set(channels))
     grid = axial_grid(reference, contract.spacing_mm)
     sampled: dict[str, npt.NDArray[np.float32]] = {}
+    inside: dict[str, Mask] = {}
     for role in present:
         volume, matrix = channels[role]
         unit = contract.normalisation[role].unit
@@ -94,7 +111,7 @@ def prepare(
             raise ModelError(
                 "wrong_unit", f"The {role} series is in {volume.unit}; the model needs {unit}."
             )
-        coarse = resample(shrink(volume, contract.spacing_mm), grid, matrix)
+        coarse, inside[role] = resample(volume, grid, matrix=matrix)
         sampled[role] = np.asarray(coarse.array, dtype=np.float32)
     box = _body_box(sampled) if sampled else None
     if box is None:
@@ -109,7 +126,8 @@ def prepare(
         rule = contract.normalisation[role]
         image[contract.channels.index(role)] = normalise(values[region], rule)
     missing = tuple(c for c in contract.channels if c not in present)
-    return Prepared(image, grid, present, missing)
+    covered = {role: mask[region] for role, mask in inside.items()}
+    return Prepared(image, grid, present, missing, covered)
 
 
 def crop_around(

@@ -8,7 +8,8 @@ import numpy as np
 import numpy.typing as npt
 import scipy.ndimage as ndi
 
-from analysis.geometry import Grid, Volume, isotropic_grid, resample, shrink
+from analysis.geometry import Grid, Volume, isotropic_grid
+from analysis.resampling import resample
 
 LOOK_MM = 4.0
 BODY_HU = -300.0
@@ -37,7 +38,7 @@ class BodyAir:
 
 def body_air(ct: Volume) -> BodyAir:
     """Body and lung-like air of a CT in HU."""
-    coarse = resample(shrink(ct, LOOK_MM), isotropic_grid(ct.grid, LOOK_MM))
+    coarse, _ = resample(ct, isotropic_grid(ct.grid, LOOK_MM))
     hu = np.asarray(coarse.array)
     labels, count = ndi.label(ndi.binary_opening(hu > BODY_HU))
     if count == 0:

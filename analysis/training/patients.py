@@ -17,10 +17,11 @@ import numpy.typing as npt
 from analysis.contracts import Matrix
 from analysis.fusion.bundle import Contract
 from analysis.fusion.channels import prepare
-from analysis.geometry import Grid, Volume, resample, shrink
+from analysis.geometry import Grid, Volume
 from analysis.phantoms.head import make_head
 from analysis.phantoms.model import VERSION, Phantom
 from analysis.phantoms.thorax import make_thorax
+from analysis.resampling import resample
 from analysis.training.plans import NOTE, PLANS, SEEDS, Plan
 
 
@@ -76,7 +77,7 @@ def phantom_channels(phantom: Phantom) -> dict[str, tuple[Volume, Matrix]]:
 def on_grid(label: Volume, grid: Grid) -> npt.NDArray[np.uint8]:
     """A binary label on the model grid: voxels of which at least half is inside."""
     share = label.with_array(np.asarray(label.array, dtype=bool).astype(np.float32))
-    coarse = resample(shrink(share, grid.spacing[0]), grid, outside=0.0)
+    coarse, _ = resample(share, grid, fill=0.0)
     return np.asarray(np.asarray(coarse.array, dtype=np.float32) >= 0.5, dtype=np.uint8)
 
 

@@ -7,8 +7,9 @@ import scipy.ndimage as ndi
 
 from analysis.contracts import ModelUse
 from analysis.fusion import FusionOutput
-from analysis.geometry import Grid, Volume, axial_grid, resample, shrink
+from analysis.geometry import Grid, Volume, axial_grid
 from analysis.phantoms.model import Phantom
+from analysis.resampling import resample
 
 MODEL_MM = 3.0
 BLUR_VOXELS = 0.7
@@ -17,9 +18,8 @@ BLUR_VOXELS = 0.7
 def probability_map(label: Volume, reference: Grid) -> Volume:
     """A label (0/1) as a blurred probability on the grid of the shipped networks."""
     grid = axial_grid(reference, MODEL_MM)
-    coarse = shrink(label.with_array(label.array.astype(np.float32)), MODEL_MM)
-    soft = np.asarray(resample(coarse, grid, outside=0.0).array)
-    blurred = np.clip(ndi.gaussian_filter(soft, BLUR_VOXELS), 0.0, 1.0)
+    soft, _ = resample(label.with_array(label.array.astype(np.float32)), grid, fill=0.0)
+    blurred = np.clip(ndi.gaussian_filter(soft.array, BLUR_VOXELS), 0.0, 1.0)
     return Volume(blurred.astype(np.float32), grid, "1")
 
 

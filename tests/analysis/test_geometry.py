@@ -18,7 +18,6 @@ from analysis.geometry import (
     grid_of,
     isotropic_grid,
     level_grid,
-    resample,
     to_sitk,
 )
 
@@ -78,25 +77,6 @@ def test_isotropic_grid_keeps_the_corner_and_directions(grid: Grid, spacing: flo
 
 def test_voxel_volume() -> None:
     assert Grid((1, 1, 1), np.diag([2.0, 5.0, 10.0, 1.0])).voxel_volume_ml == pytest.approx(0.1)
-
-
-def test_resample_matrix_maps_moving_to_reference() -> None:
-    """A bright voxel, moved by +4 mm in x and +2 mm in z, is found there on the reference."""
-    grid = Grid((9, 9, 9), np.diag([2.0, 2.0, 2.0, 1.0]))
-    array = np.zeros(grid.shape, np.float32)
-    array[3, 4, 2] = 100
-    matrix = np.eye(4)
-    matrix[:3, 3] = [4, 0, 2]
-    moved = resample(Volume(array, grid, "1"), grid, as_matrix(matrix))
-    assert np.unravel_index(moved.array.argmax(), grid.shape) == (4, 4, 4)
-    assert moved.array.max() == pytest.approx(100)
-
-
-def test_resample_outside_is_air_for_ct_and_zero_for_suv() -> None:
-    grid = Grid((3, 3, 3), np.eye(4))
-    far = Grid((2, 2, 2), np.array([[1, 0, 0, 90], [0, 1, 0, 0], [0, 0, 1, 0], [0, 0, 0, 1.0]]))
-    for unit, outside in (("[hnsf'U]", -1024), ("g/ml{SUVbw}", 0)):
-        assert np.all(resample(Volume(np.ones((3, 3, 3)), grid, unit), far).array == outside)
 
 
 def test_sheared_affine_is_refused_by_itk_bridge() -> None:

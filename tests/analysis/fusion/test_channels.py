@@ -11,7 +11,7 @@ from analysis.contracts import IDENTITY
 from analysis.errors import ModelError
 from analysis.fusion.bundle import Normalisation
 from analysis.fusion.channels import crop_around, normalise, prepare
-from analysis.geometry import Grid, Volume, as_matrix, axial_grid, shrink, subgrid
+from analysis.geometry import Grid, Volume, as_matrix, axial_grid, subgrid
 from analysis.training.patients import draft_contract
 from analysis.training.plans import HU, PLANS, SUV
 
@@ -135,13 +135,8 @@ def test_axial_grid_covers_an_oblique_box() -> None:
     assert (places < np.array(out.shape[::-1]) - 0.5).all()
 
 
-def test_shrink_and_subgrid_keep_places() -> None:
+def test_subgrid_keeps_places() -> None:
     volume = chest()
-    coarse = shrink(volume, 6.0)
-    assert coarse.grid.spacing == (6.0, 6.0, 6.0)
-    assert np.allclose(coarse.grid.to_lps([0, 0, 0]), volume.grid.to_lps([1, 1, 0.5]))
-    assert float(coarse.array[0, 0, 0]) == pytest.approx(float(volume.array[:2, :3, :3].mean()))
-    assert shrink(volume, 2.0) is volume
     part = subgrid(volume.grid, (5, 6, 7), (20, 30, 40))
     assert part.shape == (15, 24, 33)
     assert np.allclose(part.to_lps([1, 2, 3]), volume.grid.to_lps([8, 8, 8]))

@@ -14,10 +14,11 @@ from analysis.contracts import IDENTITY, Matrix
 from analysis.errors import ModelError
 from analysis.fusion import FusionOutput, infer
 from analysis.fusion.bundle import SHIPPED, build, find_bundle, read_bundle
-from analysis.geometry import Volume, grid_of, resample
+from analysis.geometry import Volume, grid_of
 from analysis.phantoms.head import make_head
 from analysis.phantoms.model import Phantom
 from analysis.phantoms.thorax import make_thorax
+from analysis.resampling import resample
 from analysis.training.card import NOT_MEASURED, SECTIONS
 from analysis.training.scoring import dice
 
@@ -158,7 +159,7 @@ def test_a_real_glioma_without_pet_is_pointed_at(real_data: Path) -> None:
     tumour = from_nifti(folder / "seg_fused" / "mav.nii.gz", "OTHER")
     assert inside(tumour, peak_place(output))
     label = tumour.with_array((tumour.array > 0).astype(np.float32))
-    truth = np.asarray(resample(label, output.heatmap.grid, outside=0.0).array) >= 0.5
+    truth = np.asarray(resample(label, output.heatmap.grid)[0].array) >= 0.5
     assert dice(output.heatmap.array >= 0.5, truth) > 0.4
     assert output.model.present == ("T1", "T1c", "T2", "FLAIR")
 

@@ -8,9 +8,10 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from analysis.contracts import IDENTITY
-from analysis.geometry import as_matrix, resample
+from analysis.geometry import as_matrix
 from analysis.phantoms.head import CENTRE, make_head
 from analysis.phantoms.model import Phantom
+from analysis.resampling import resample
 
 VERY_COARSE = (7.0, 7.0, 7.0)
 
@@ -45,7 +46,7 @@ def test_the_transform_maps_the_series_onto_the_reference(
     brain = head.body.array > 0
 
     def likeness(matrix) -> float:
-        moved = resample(series.noise_free, target.grid, matrix).array
+        moved = resample(series.noise_free, target.grid, matrix=matrix)[0].array
         return float(np.corrcoef(moved[brain], target.array[brain])[0, 1])
 
     true = np.array(series.to_reference)

@@ -7,9 +7,9 @@ import pytest
 from scipy import ndimage
 
 from analysis.contracts import IDENTITY
-from analysis.geometry import resample
 from analysis.phantoms.model import LesionSpec, Phantom
 from analysis.phantoms.thorax import PET_FWHM_MM, make_thorax
+from analysis.resampling import resample
 
 VERY_COARSE = (6.0, 6.0, 6.0)
 
@@ -27,7 +27,7 @@ def test_voxel_size_does_not_change_the_patient(thorax: Phantom) -> None:
     coarse = make_thorax(7, spacing_mm=VERY_COARSE, positive=True)
     assert coarse.lesions == thorax.lesions
     a, b = thorax.series["CT"].noise_free, coarse.series["CT"].noise_free
-    back = resample(a, b.grid).array
+    back = resample(a, b.grid)[0].array
     assert np.corrcoef(back.ravel(), b.array.ravel())[0, 1] > 0.95
 
 
@@ -116,7 +116,8 @@ def test_neither_modality_is_enough_alone() -> None:
         phantom = make_thorax(seed, spacing_mm=VERY_COARSE, noise=0.0)
         cold_nodules += sum(not lesion.suspicious for lesion in phantom.lesions)
         pet = phantom.series["PET"].noise_free
-        label = resample(phantom.labels["suspicious"], pet.grid).array
+        share = phantom.labels["suspicious"]
+        label = resample(share, pet.grid)[0].array
         away = ndimage.distance_transform_edt(label < 0.3, sampling=pet.grid.spacing[::-1]) > 15
         z = pet.grid.to_lps(np.argwhere(np.ones(pet.array.shape))[:, ::-1])
         lung_level = ((z[:, 2] > 5) & (np.abs(z[:, 0]) < 130)).reshape(pet.array.shape)
