@@ -2,7 +2,7 @@
 
 ``models_dir`` is a comma-separated list of behaviours, each ``NAME`` or ``step:NAME``; none of
 them for a step means: report progress and leave a valid result. ``once-`` before a name means: only
-the first time in this run's folder.
+the first time in this run's folder. A refinement's behaviours stand in ``refine.txt`` there.
 """
 
 from __future__ import annotations
@@ -15,37 +15,51 @@ import sys
 import time
 from pathlib import Path
 
-from analysis.contracts import StepRequest, from_json
-from tests.analyzing.results import leave_result
+from analysis.contracts import RefineRequest, StepRequest, from_json
+from tests.analyzing.results import leave_refinement, leave_result
 
 
 def say(**event: object) -> None:
     print(json.dumps(event), flush=True)
 
 
-def behaviour(request: StepRequest) -> str:
-    for word in filter(None, request.models_dir.split(",")):
+Request = StepRequest | RefineRequest
+
+
+def name_of(request: Request) -> str:
+    return request.step if isinstance(request, StepRequest) else "refine"
+
+
+def behaviour(request: Request) -> str:
+    asked = Path(request.run_dir) / "refine.txt"
+    words = ""
+    if isinstance(request, StepRequest):
+        words = request.models_dir
+    elif asked.exists():
+        words = asked.read_text()
+    for word in filter(None, words.split(",")):
         step, _, name = word.rpartition(":")
-        if step not in ("", request.step):
+        if step not in ("", name_of(request)):
             continue
         if not name.startswith("once-"):
             return name
-        mark = Path(request.run_dir) / f"{request.step}.{name}"
+        mark = Path(request.run_dir) / f"{name_of(request)}.{name}"
         if not mark.exists():
             mark.touch()
             return name.removeprefix("once-")
     return "work"
 
 
-def answer(request: StepRequest) -> None:
+def answer(request: Request) -> None:
     what = behaviour(request)
     run_dir = Path(request.run_dir)
-    say(event="progress", fraction=0.5, text=f"working on {request.step}")
+    name = name_of(request)
+    say(event="progress", fraction=0.5, text=f"working on {name}")
     match what.split("-"):
         case ["hang"]:
             time.sleep(3600)
         case ["slow", seconds]:
-            (run_dir / f"{request.step}.pid").write_text(str(os.getpid()))
+            (run_dir / f"{name}.pid").write_text(str(os.getpid()))
             time.sleep(float(seconds))
         case ["killed"]:
             os.kill(os.getpid(), signal.SIGKILL)
@@ -71,17 +85,20 @@ def answer(request: StepRequest) -> None:
             say(event="error", code="out_of_memory", message="Memory ran out.", retriable=True)
             return
         case ["nonsense"]:
-            (run_dir / request.step).mkdir(parents=True, exist_ok=True)
-            (run_dir / request.step / "result.json").write_text("{}")
-            say(event="done", result=f"{request.step}/result.json")
+            (run_dir / name).mkdir(parents=True, exist_ok=True)
+            (run_dir / name / "result.json").write_text("{}")
+            say(event="done", result=f"{name}/result.json")
             return
         case ["escape"]:
             say(event="done", result="../../../etc/hostname")
             return
-        case ["work"]:
+        case ["work"] | ["refused"]:
             pass
         case _:
             raise SystemExit(f"unknown behaviour {what}")
+    if isinstance(request, RefineRequest):
+        say(event="done", result=leave_refinement(request, refused=what == "refused"))
+        return
     uids = tuple(s.series_instance_uid for s in request.series if s.modality != "RTSTRUCT")
     say(event="done", result=leave_result(request.step, run_dir, uids))
 
@@ -90,4 +107,5 @@ if __name__ == "__main__":
     # As analysis.serve does (importing it would load the science): die with the worker.
     ctypes.CDLL(None).prctl(1, signal.SIGKILL, 0, 0, 0)
     for line in sys.stdin:
-        answer(from_json(StepRequest, line))
+        kind = RefineRequest if json.loads(line).get("task") == "refine" else StepRequest
+        answer(from_json(kind, line))

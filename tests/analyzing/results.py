@@ -19,6 +19,8 @@ from analysis.contracts import (
     Notice,
     OutlineRecord,
     QualityFigure,
+    RefineRequest,
+    RefineResult,
     RegisterResult,
     RegistrationRecord,
     SentenceRecord,
@@ -26,6 +28,8 @@ from analysis.contracts import (
     VolumeRecord,
     to_json,
 )
+from analysis.deformation import Deformation
+from analysis.grids import Grid, as_matrix
 from analysis.slice_codec import encode_slice
 
 AFFINE = ((2.0, 0.0, 0.0, -10.0), (0.0, 2.0, 0.0, -20.0), (0.0, 0.0, 3.0, 100.0), (0, 0, 0, 1.0))
@@ -143,3 +147,39 @@ def leave_result(step: str, run_dir: Path, uids: tuple[str, ...]) -> str:
     partial.write_bytes(to_json(result))
     partial.replace(folder / "result.json")
     return f"{step}/result.json"
+
+
+FIELD_SHIFT = (0.0, 0.0, 3.0)
+"""mm: the deformation that :func:`leave_refinement` makes moves every point alike."""
+
+
+def leave_refinement(request: RefineRequest, *, refused: bool = False) -> str:
+    """A refinement's files: 1 mm further to the left than its start; deformable ones keep the start
+    and move by ``FIELD_SHIFT``."""
+    run_dir = Path(request.run_dir)
+    folder = run_dir / request.folder
+    folder.mkdir(parents=True, exist_ok=True)
+    matrix, field, deformed = np.array(request.start), None, None
+    if request.model != "deformable":
+        matrix[0, 3] += 1.0
+    elif not refused:
+        displacement = np.zeros((3, 3, 3, 3), np.float32) + np.array(FIELD_SHIFT, np.float32)
+        affine = np.diag([100.0, 100.0, 100.0, 1.0])
+        affine[:3, 3] = (-100, -100, 0)
+        deformation = Deformation(displacement, Grid((3, 3, 3), affine), request.start)
+        field = deformation.record(run_dir, folder / "field.npz")
+        deformed = stored(
+            run_dir, f"deformed-{folder.name}", ramp(), path=f"{request.folder}/deformed.rfv",
+            slope=request.moving.slope, role=request.moving.role, unit=request.moving.unit,
+        )  # fmt: skip
+    record = RegistrationRecord(
+        request.moving.series_instance_uid, request.reference.series_instance_uid,
+        "not_registered" if refused else "registered", as_matrix(matrix), f"test {request.model}",
+        "1", "refused" if refused else "usable", ("It folds.",) if refused else (),
+        (QualityFigure("smallest_jacobian", 1.0, "1", "test", not refused),), {}, request.model,
+        field,
+    )  # fmt: skip
+    partial = folder / f"result.json.{os.getpid()}"
+    partial.write_bytes(to_json(RefineResult(record, deformed)))
+    partial.replace(folder / "result.json")
+    return f"{request.folder}/result.json"
