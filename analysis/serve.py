@@ -15,7 +15,6 @@ thread that started it ends (``PR_SET_PDEATHSIG``), even in the middle of native
 from __future__ import annotations
 
 import ctypes
-import errno
 import json
 import logging
 import os
@@ -24,55 +23,17 @@ import sys
 import time
 import traceback
 import warnings
-from collections.abc import Iterator
-from contextlib import contextmanager
 from typing import IO, Any
 
 from pydantic import ValidationError
 
+from analysis.boundary import as_analysis_error, protected_stdout
 from analysis.contracts import StepRequest, from_json
-from analysis.errors import AnalysisError, InputRefused, ResourceExhausted
+from analysis.errors import AnalysisError, InputRefused
 from analysis.pipeline import result_path, run_step
 
 PROGRESS_INTERVAL_S = 0.2
 _PR_SET_PDEATHSIG = 1
-_SHORTAGE_WORDS = ("can't allocate memory", "out of memory", "bad_alloc", "failed to allocate")
-
-
-@contextmanager
-def protected_stdout() -> Iterator[IO[str]]:
-    """The real standard output, while everybody else's prints go to standard error."""
-    sys.stdout.flush()
-    real = os.fdopen(os.dup(1), "w", encoding="utf-8", newline="\n")
-    python_stdout = sys.stdout
-    os.dup2(2, 1)
-    sys.stdout = sys.stderr
-    try:
-        yield real
-    finally:
-        real.flush()
-        os.dup2(real.fileno(), 1)
-        sys.stdout = python_stdout
-        real.close()
-
-
-def as_analysis_error(error: BaseException) -> AnalysisError | None:
-    """The expected failure that ``error`` stands for, or None when it is a defect of ours."""
-    if isinstance(error, AnalysisError):
-        return error
-    shortage = isinstance(error, MemoryError) or (
-        isinstance(error, RuntimeError)
-        and any(words in str(error).lower() for words in _SHORTAGE_WORDS)
-    )
-    if shortage:
-        return ResourceExhausted(
-            "out_of_memory", "The computer ran out of memory in this step. Try again later."
-        )
-    if isinstance(error, OSError) and error.errno in (errno.ENOSPC, errno.EDQUOT):
-        return ResourceExhausted(
-            "disk_full", "The disk is full. Free some space, then try the step again."
-        )
-    return None
 
 
 def die_with_parent() -> None:
