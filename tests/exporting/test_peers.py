@@ -18,6 +18,7 @@ from pynetdicom import AE, evt
 
 from tests.conftest import need
 from tests.exporting.house import House, build
+from tests.exporting.test_registration_delivery import refined
 from workstation import flow
 from workstation.broker import EXPORT_QUEUE, FLOW_QUEUE, broker
 from workstation.exporting import actors
@@ -190,6 +191,32 @@ def test_orthanc_stores_files_and_refuses_a_wrong_title(
     assert len(studies) == 1, "results join the study of the images"
     tags = find(http, f"/studies/{studies[0]}")["PatientMainDicomTags"]
     assert tags["PatientID"] == "EX-1"
+
+
+def test_a_deformable_registration_reaches_both_peers(
+    signed: House, storescp: tuple[int, Path], orthanc: tuple[int, int]
+) -> None:
+    refined(signed, "deformable")
+    port, folder = storescp
+    dicom, http = orthanc
+    destination(signed, "alive", port)
+    destination(signed, "Orthanc", dicom, ae_title="ORTHANC")
+    signed.export()
+    work()
+    sent = Delivery.objects.filter(object__kind="reg")
+    assert [row.state for row in sent] == ["sent", "sent"]
+    kind = "1.2.840.10008.5.1.4.1.1.66.3"
+    [copy] = [ds for ds in map(pydicom.dcmread, folder.iterdir()) if ds.SOPClassUID == kind]
+    ours = pydicom.dcmread(folder.parent / "home" / "exports" / sent[0].object.path)
+    assert copy == ours
+    stored = [find(http, f"/instances/{pk}/simplified-tags") for pk in find(http, "/instances")]
+    [there] = [tags for tags in stored if tags["Modality"] == "REG"]
+    assert there["SOPInstanceUID"] == ours.SOPInstanceUID
+    told = subprocess.run(
+        [need("dcmdump"), "+P", "VectorGridData", next(folder.glob(f"*{ours.SOPInstanceUID}"))],
+        capture_output=True, text=True, check=True,
+    ).stdout  # fmt: skip
+    assert told.startswith("(0064,0009) OF 0\\0\\3\\0\\0\\3")
 
 
 def find(http: int, path: str) -> Any:
