@@ -37,6 +37,7 @@ PERMISSIONS: dict[str, frozenset[Role]] = {
     "finding.review": _READERS,
     "registration.decide": _READERS,
     "measurement.make": _READERS,
+    "suv_input.enter": _READERS,
     "report.view": _READERS,
     "report.edit": _READERS,
     "report.sign": _READERS,

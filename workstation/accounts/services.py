@@ -23,6 +23,7 @@ ACTIONS: dict[str, str] = {
     "landmark": "placed or removed a landmark pair",
     "refine": "asked for a refined registration, or stopped, retried or discarded one",
     "measure": "made or deleted a measurement",
+    "enter_suv_input": "entered a value that a PET header lacks, or took it back",
     "edit": "saved a report draft",
     "sign": "signed a report",
     "addend": "signed an addendum",

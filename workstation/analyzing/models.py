@@ -1,6 +1,7 @@
 """Runs, their steps, what they made. The step table is the job queue's truth.
 
-Refinements live in ``refinement_models.py`` and are imported here, where Django looks for models.
+Refinements live in ``refinement_models.py``, values entered for SUV in ``pet_models.py``; both are
+imported here, where Django looks for models.
 """
 
 from __future__ import annotations
@@ -11,6 +12,7 @@ from django.db import models
 from django.db.models import Count, OuterRef, Q, Subquery
 
 from workstation.accounts.models import SiteQuerySet, SiteRow, User
+from workstation.analyzing.pet_models import PetEntry, PetQuantity
 from workstation.analyzing.refinement_models import (
     Refinement,
     RefinementEvent,
@@ -21,7 +23,8 @@ from workstation.receiving.models import Series
 from workstation.worklist.models import Case
 
 __all__ = [
-    "ENDED", "DraftSentence", "Finding", "Layer", "LayerKind", "Refinement", "RefinementEvent",
+    "ENDED", "DraftSentence", "Finding", "Layer", "LayerKind", "PetEntry", "PetQuantity",
+    "Refinement", "RefinementEvent",
     "RefinementModel", "RefinementState", "Registration", "Run", "RunFact", "RunNotice",
     "RunQuerySet", "RunState", "Step", "StepEvent", "StepState", "StepTitle", "state_of",
 ]  # fmt: skip
