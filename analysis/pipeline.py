@@ -13,8 +13,9 @@ import os
 import shutil
 from collections.abc import Callable
 from dataclasses import replace
+from functools import partial
 from pathlib import Path
-from typing import TypeVar
+from typing import Any, TypeVar
 
 import SimpleITK as sitk
 
@@ -48,6 +49,9 @@ from analysis.fusion import FusionOutput
 from analysis.fusion import infer as run_networks
 from analysis.geometry import Volume
 from analysis.registration import REGISTRATION_VERSION, register_series
+from analysis.registration.claims import DeliveredRegistrations
+from analysis.registration.delivered import register_with_objects
+from analysis.registration.spatial_registration import read_registrations
 from analysis.volume_store import read_volume, write_volume
 
 Progress = Callable[[float, str], None]
@@ -111,6 +115,9 @@ def _register(request: StepRequest, folder: Path, progress: Progress) -> Registe
     run_dir = Path(request.run_dir)
     reference = read_volume(run_dir, reference_record)
     others = [v for v in _speakers(assembled) if v is not reference_record]
+    objects, unread = read_registrations(request.series)
+    delivered = DeliveredRegistrations(objects)
+    told: list[Notice] = list(unread)
     registrations = [
         RegistrationRecord(
             assembled.reference_series_uid,
@@ -128,25 +135,41 @@ def _register(request: StepRequest, folder: Path, progress: Progress) -> Registe
             progress((done + fraction) / len(others), f"{label}: {text}")
 
         same_frame = record.frame_of_reference_uid == reference_record.frame_of_reference_uid
-        registrations.append(
-            register_series(
-                read_volume(run_dir, record),
+        moving = read_volume(run_dir, record)
+        registered, notices = register_with_objects(
+            delivered,
+            (record, moving),
+            (reference_record, reference),
+            partial(
+                _own,
+                moving,
                 reference,
                 moving_uid=record.series_instance_uid,
                 reference_uid=assembled.reference_series_uid,
                 same_frame=same_frame and bool(record.frame_of_reference_uid),
                 seed=request.seed,
                 threads=request.threads,
-                progress=show,
-            )
+            ),
+            seed=request.seed,
+            threads=request.threads,
+            run_dir=run_dir,
+            folder=folder,
+            progress=show,
         )
+        registrations.append(registered)
+        told += notices
+    told += delivered.notices
     labels = {v.series_instance_uid: v.label for v in others}
-    notices = [
+    told += [
         _doubt(r, labels[r.series_instance_uid])
         for r in registrations
         if r.state != "reference" and r.verdict != "usable"
     ]
-    return RegisterResult(tuple(registrations), tuple(notices))
+    return RegisterResult(tuple(registrations), tuple(told))
+
+
+def _own(moving: Volume, reference: Volume, progress: Progress, **more: Any) -> RegistrationRecord:
+    return register_series(moving, reference, progress=progress, **more)
 
 
 def _doubt(registration: RegistrationRecord, label: str) -> Notice:

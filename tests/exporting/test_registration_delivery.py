@@ -9,7 +9,7 @@ import numpy as np
 import pydicom
 import pytest
 
-from analysis.registration.delivered import between
+from analysis.registration.claims import between
 from analysis.registration.spatial_registration import read_registration
 from tests.analysis.registration.test_spatial_registration import series
 from tests.analyzing.results import FIELD_SHIFT, leave_refinement

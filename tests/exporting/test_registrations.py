@@ -17,7 +17,7 @@ from scipy.spatial.transform import Rotation
 
 from analysis.deformation import Deformation
 from analysis.grids import Grid, as_matrix
-from analysis.registration.delivered import between
+from analysis.registration.claims import between
 from analysis.registration.spatial_registration import read_registration
 from tests.analysis.registration.test_spatial_registration import carried, series, smooth
 from tests.exporting.test_objects import code_of, complaints

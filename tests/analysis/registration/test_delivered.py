@@ -20,13 +20,8 @@ from analysis.contracts import (
 from analysis.deformation import Deformation
 from analysis.geometry import Grid
 from analysis.phantoms.model import Phantom
-from analysis.registration.delivered import (
-    Claim,
-    DeliveredRegistrations,
-    decide,
-    field_store,
-    judge_claim,
-)
+from analysis.registration.claims import Claim, DeliveredRegistrations
+from analysis.registration.delivered import decide, field_store, judge_claim
 from analysis.registration.rigid import invert, rigid
 from analysis.registration.spatial_registration import read_registrations
 from analysis.resampling import resample

@@ -13,7 +13,7 @@ from scipy.spatial.transform import Rotation
 
 from analysis.contracts import VolumeRecord
 from analysis.errors import InputRefused
-from analysis.registration.delivered import DeliveredRegistrations, between
+from analysis.registration.claims import DeliveredRegistrations, between
 from analysis.registration.spatial_registration import read_registration, read_registrations
 from tests.analysis.registration_objects import (
     deformable_item,
