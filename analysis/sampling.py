@@ -108,10 +108,14 @@ class Way:
         return np.asarray(matrix, dtype=np.float64)
 
     def factors(self) -> Voxel:
-        """(fz, fy, fx): source voxels to average before sampling."""
+        """(fz, fy, fx): source voxels to average before sampling.
+
+        Along each source axis as many as it takes to get one target voxel further: thick oblique
+        slices do not blur what their own planes resolve.
+        """
         if not self.averaged:
             return 1, 1, 1
-        reach = np.linalg.norm(self.matrix()[:3, :3], axis=1)
+        reach = 1 / np.linalg.norm(np.linalg.inv(self.matrix()[:3, :3]), axis=0)
         whole = np.floor(reach + (2 - COARSER) + 1e-9).astype(int)
         fx, fy, fz = np.clip(whole, 1, np.array(self.source.shape[::-1]))
         return int(fz), int(fy), int(fx)

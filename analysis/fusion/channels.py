@@ -41,15 +41,14 @@ class Prepared:
     """For each channel that is present, [z, y, x]: where its series has voxels. Elsewhere the
     network was shown air (CT), no uptake (PET) or no signal (MR), not "missing"."""
 
+    coverage: Mapping[str, float] = field(default_factory=dict)
+    """For each channel that is present: the share of the body, as any of them shows it, that lies
+    in its field of view."""
+
     @property
     def seen(self) -> Mask:
         """Voxels that at least one series covers."""
         return np.asarray(np.logical_or.reduce(list(self.inside.values())), dtype=np.bool_)
-
-    def coverage(self, role: str) -> float:
-        """Share of the voxels seen by any series that this one covers."""
-        seen = self.seen
-        return float((self.inside[role] & seen).sum() / seen.sum()) if seen.any() else 0.0
 
 
 def normalise(array: npt.NDArray[np.generic], rule: Normalisation) -> FloatArray:
@@ -71,13 +70,16 @@ def _foreground_threshold(values: npt.NDArray[np.float32]) -> float:
     return 0.5 * float(values.mean())
 
 
-def _body_box(
-    volumes: Mapping[str, npt.NDArray[np.float32]],
-) -> tuple[tuple[int, int, int], tuple[int, int, int]] | None:
-    """(start, stop) in (z, y, x) of what any channel shows as body; None if nothing does."""
+def _body(volumes: Mapping[str, npt.NDArray[np.float32]]) -> Mask:
+    """What any channel shows as body."""
     body = np.zeros(next(iter(volumes.values())).shape, dtype=bool)
     for role, values in volumes.items():
         body |= values > BODY_ABOVE.get(role, _foreground_threshold(values))
+    return body
+
+
+def _box_of(body: Mask) -> tuple[tuple[int, int, int], tuple[int, int, int]] | None:
+    """(start, stop) in (z, y, x) of the planes that hold body; None if none does."""
     start, stop = [], []
     for axis in range(3):
         others = tuple(a for a in range(3) if a != axis)
@@ -97,8 +99,9 @@ def prepare(
     ``channels``: by role, the volume on its own grid and the matrix series LPS -> reference LPS.
     A channel of the contract that is not given is zero everywhere after normalisation. Outside its
     field of view a channel holds the declared fill of its unit, as the networks were trained with,
-    and ``Prepared.inside`` says where that is. Raises ModelError ``wrong_unit`` for a channel in another unit than the model was trained on, and
-    ``nothing_in_view`` when no channel shows a body inside the reference's field of view.
+    and ``Prepared.inside`` says where that is. Raises ModelError ``wrong_unit`` for a channel in
+    another unit than the model was trained on, and ``nothing_in_view`` when no channel shows a
+    body inside the reference's field of view.
     """
     present = contract.present(set(channels))
     grid = axial_grid(reference, contract.spacing_mm)
@@ -113,7 +116,8 @@ def prepare(
             )
         coarse, inside[role] = resample(volume, grid, matrix=matrix)
         sampled[role] = np.asarray(coarse.array, dtype=np.float32)
-    box = _body_box(sampled) if sampled else None
+    body = _body(sampled) if sampled else np.zeros(grid.shape, dtype=bool)
+    box = _box_of(body)
     if box is None:
         raise ModelError(
             "nothing_in_view", "No series shows anything inside the reference's field of view."
@@ -126,8 +130,10 @@ def prepare(
         rule = contract.normalisation[role]
         image[contract.channels.index(role)] = normalise(values[region], rule)
     missing = tuple(c for c in contract.channels if c not in present)
-    covered = {role: mask[region] for role, mask in inside.items()}
-    return Prepared(image, grid, present, missing, covered)
+    coverage = {role: float(np.count_nonzero(mask & body) / body.sum()) for role, mask in
+                inside.items()}  # fmt: skip
+    covered = {role: mask[region].copy() for role, mask in inside.items()}
+    return Prepared(image, grid, present, missing, covered, coverage)
 
 
 def crop_around(

@@ -18,8 +18,13 @@ from analysis.geometry import Grid, Volume
 
 Voxel = tuple[int, int, int]
 """(z, y, x)."""
+MIN_COVERAGE = 0.95
+"""A channel that covers less of the body is named in a notice."""
 CANDIDATE_EDGE, CANDIDATE_PEAK = 0.2, 0.5
 """Probabilities that bound a candidate region and that it must reach."""
+
+BEYOND: dict[str, str] = {"CT": "air", "PET": "no uptake"}
+"""What a channel holds outside its field of view, as its networks were trained; else no signal."""
 
 Progress = Callable[[float, str], None]
 """Called with the share done (0..1) and plain words for what is being done."""
@@ -112,6 +117,16 @@ def _notices(bundle: Bundle, prepared: Prepared) -> list[Notice]:
         )
         for role in prepared.missing
     ]
+    notices += [
+        Notice(
+            "partial_channel",
+            f"The {role} series covers {100 * share:.0f} % of the body that {bundle.name} looked "
+            f"at. Beyond its field of view the network was shown {BEYOND.get(role, 'no signal')}; "
+            "its answer there stands on the other series.",
+        )
+        for role in prepared.present
+        if (share := prepared.coverage[role]) < MIN_COVERAGE
+    ]
     notices.append(Notice("model_note", f"{bundle.name}: {bundle.contract.note}", "info"))
     return notices
 
@@ -150,6 +165,7 @@ def infer(
     prepared = prepare(series, reference, bundle.contract)
     progress(0.25, f"running {bundle.name}")
     maps = segment(load_network(bundle, device), bundle, prepared.image, device)
+    maps[:, ~prepared.seen] = 0.0  # where no series has voxels, nothing was found or excluded
     primary = bundle.contract.outputs.index(bundle.contract.primary)
     notices = _notices(bundle, prepared)
 

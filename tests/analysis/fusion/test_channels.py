@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
 from hypothesis import given
@@ -140,3 +142,22 @@ def test_subgrid_keeps_places() -> None:
     part = subgrid(volume.grid, (5, 6, 7), (20, 30, 40))
     assert part.shape == (15, 24, 33)
     assert np.allclose(part.to_lps([1, 2, 3]), volume.grid.to_lps([8, 8, 8]))
+
+
+def test_what_lies_outside_a_series_is_known() -> None:
+    """A PET of the lower half: above it the channel holds no uptake, and says that it ends."""
+    reference, whole = chest(), pet(np.eye(4))
+    half = replace(
+        whole, array=whole.array[:30], grid=subgrid(whole.grid, (0, 0, 0), (30, 55, 60))
+    )
+    prepared = prepare(
+        {"CT": (reference, IDENTITY), "PET": (half, IDENTITY)}, reference.grid, CONTRACT
+    )
+    z = prepared.grid.to_lps([[0, 0, k] for k in range(prepared.grid.shape[0])])[:, 2]
+    ends = half.grid.to_lps([0, 0, 29.5])[2]
+    assert np.array_equal(prepared.inside["PET"].any(axis=(1, 2)), z <= ends)
+    assert not prepared.image[1][~prepared.inside["PET"]].any()
+    assert prepared.inside["CT"].mean() > 0.99
+    assert prepared.coverage["CT"] > 0.99
+    assert 0.3 < prepared.coverage["PET"] < 0.7
+    assert np.array_equal(prepared.seen, prepared.inside["CT"] | prepared.inside["PET"])

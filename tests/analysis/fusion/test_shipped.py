@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import json
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -14,7 +15,7 @@ from analysis.contracts import IDENTITY, Matrix
 from analysis.errors import ModelError
 from analysis.fusion import FusionOutput, infer
 from analysis.fusion.bundle import SHIPPED, build, find_bundle, read_bundle
-from analysis.geometry import Volume, grid_of
+from analysis.geometry import Volume, grid_of, subgrid
 from analysis.phantoms.head import make_head
 from analysis.phantoms.model import Phantom
 from analysis.phantoms.thorax import make_thorax
@@ -97,7 +98,7 @@ def test_lung_peak_lies_in_the_avid_lesion(thorax: Phantom, both: FusionOutput) 
     assert both.heatmap.array.dtype == np.float32
     assert set(both.outputs) == {"nodule", "suspicious"}
     assert both.model.present == ("CT", "PET")
-    assert not [n for n in both.notices if n.code == "missing_channel"]
+    assert not {n.code for n in both.notices} & {"missing_channel", "partial_channel"}
 
 
 def test_heart_and_liver_stay_dark(thorax: Phantom, both: FusionOutput) -> None:
@@ -119,6 +120,19 @@ def test_missing_channel_is_accepted_and_named(thorax: Phantom, both: FusionOutp
     (notice,) = [n for n in output.notices if n.code == "missing_channel"]
     assert "PET" in notice.message
     assert not np.array_equal(output.heatmap.array, both.heatmap.array)
+
+
+def test_a_channel_that_ends_early_is_named(thorax: Phantom) -> None:
+    """Only the lower two thirds of the PET are there: that is said."""
+    given = channels(thorax, "CT", "PET")
+    pet, matrix = given["PET"]
+    planes = pet.grid.shape[0] * 2 // 3
+    part = subgrid(pet.grid, (0, 0, 0), (planes, *pet.grid.shape[1:]))
+    given["PET"] = replace(pet, array=pet.array[:planes], grid=part), matrix
+    output = infer("lung", given, thorax.labels["nodule"].grid, threads=1)
+    (notice,) = [n for n in output.notices if n.code == "partial_channel"]
+    assert "The PET series covers" in notice.message
+    assert "no uptake" in notice.message
 
 
 def test_the_same_case_gives_the_same_answer(thorax: Phantom, both: FusionOutput) -> None:
