@@ -25,8 +25,9 @@ from analysis.volumes.reading import (
     read_objects,
 )
 from analysis.volumes.splitting import split
-from analysis.volumes.stacking import Stack, stack, untilt
-from analysis.volumes.values import AIR_HU, has_rescale, read_values
+from analysis.volumes.stacking import Stack, stack
+from analysis.volumes.straightening import straightened
+from analysis.volumes.values import has_rescale, read_values
 
 HU_UNIT = "[hnsf'U]"
 ARBITRARY_UNIT = "1"
@@ -95,7 +96,7 @@ class LoadedVolume:
     frame_of_reference_uid: str
     """Empty if the images name none: then they share a space with no other series."""
     sop_instance_uids: tuple[str, ...]
-    """Source instance of each slice k."""
+    """Source instance of each slice k, the nearest where slices were interpolated."""
     frame_numbers: tuple[int, ...]
     """Frame (from 1) in that instance of each slice k; empty for single-frame instances."""
     role: Role
@@ -218,26 +219,20 @@ def load_volume(plan: SeriesPlan, planned: PlannedVolume) -> LoadedVolume:
     unit, factor, evidence, more = _unit(plan, planned)
     notices += more
     array = values.array * factor if factor != 1.0 else values.array
-    grid = stacked.grid
     source: dict[str, Any] = dict(values.evidence) | evidence
     source["slices"] = len(planned.frames)
-    source["spacing_mm"] = [round(v, 6) for v in grid.spacing]
+    source["spacing_mm"] = [round(v, 6) for v in stacked.grid.spacing]
+    source["placement_error_mm"] = round(stacked.placement_error_mm, 4)
+    source["patient_position"] = _text(first, "PatientPosition")
     if planned.setting.count > 1:
         source["dimensions"] = list(planned.setting.values)
     if planned.frames[0].tile is not None:
         source["mosaic"] = "slices cut from tiles"
-    if stacked.tilt_degrees:
-        array, grid = untilt(array, grid, AIR_HU if unit == HU_UNIT else 0.0)
-        source["tilt_degrees"] = round(stacked.tilt_degrees, 3)
-        source["resampled"] = "slices shifted within their planes, linear"
-        notices.append(
-            Notice(
-                "gantry_tilt",
-                f"The slices are stacked at {stacked.tilt_degrees:.1f} degrees (gantry tilt); "
-                "they were shifted within their planes to an upright volume.",
-                "info",
-            )
-        )
+    volume, how, more = straightened(
+        Volume(array, stacked.grid, unit, plan.input.modality, planned.role), stacked
+    )
+    source |= how
+    notices += more
     if plan.lossy:
         notices.append(
             Notice(
@@ -255,15 +250,16 @@ def load_volume(plan: SeriesPlan, planned: PlannedVolume) -> LoadedVolume:
             )
         )
     source["libraries"] = versions("pydicom", "numpy", "pylibjpeg")
-    numbers = tuple(f.number for f in planned.frames)
+    nearest = [planned.frames[round(float(place))] for place in stacked.places]
+    numbers = tuple(f.number for f in nearest)
     uid = plan.input.series_instance_uid
     return LoadedVolume(
-        volume=Volume(array, grid, unit, plan.input.modality, planned.role),
+        volume=volume,
         input=plan.input,
         key=planned.key,
         setting=planned.setting,
         frame_of_reference_uid=frame,
-        sop_instance_uids=tuple(str(ds.SOPInstanceUID) for ds in stacked.instances),
+        sop_instance_uids=tuple(str(f.header.SOPInstanceUID) for f in nearest),
         frame_numbers=numbers if all(numbers) else (),
         role=planned.role,
         code=planned.code,

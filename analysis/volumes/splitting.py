@@ -18,7 +18,8 @@ import numpy as np
 from analysis.errors import InputRefused
 from analysis.volumes.dimensions import PHYSICAL, Dimension, Value, explicit, kind_of, stack_of
 from analysis.volumes.frames import Frame
-from analysis.volumes.stacking import MIN_SLICES, SAME_POSITION_MM, floats_of
+from analysis.volumes.stacking import floats_of
+from analysis.volumes.tolerances import MIN_SLICES, SAME_POSITION_MM
 
 Place = Hashable
 Part = list[Frame]

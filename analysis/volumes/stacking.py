@@ -1,7 +1,9 @@
 """Slices to a lattice: order, orientation, spacing, gaps, tilt. Proves it or refuses.
 
 Order comes from the slice positions projected on the slice normal, never from file order or
-InstanceNumber.
+InstanceNumber; so neither the order of files nor how the patient lay (head or feet first, supine,
+prone, on a side) needs a rule: positions are the patient's own. What is off even places is judged
+by :mod:`tolerances`, straightened by :mod:`straightening`.
 """
 
 from __future__ import annotations
@@ -10,62 +12,54 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
-import numpy.typing as npt
 from pydicom.dataset import Dataset
-from scipy import ndimage
 
 from analysis.contracts import Notice
 from analysis.errors import InputRefused
 from analysis.geometry import FloatArray, Grid
+from analysis.volumes import tolerances
 from analysis.volumes.damage import READ_ERRORS
 from analysis.volumes.reading import MAX_VOXELS
-
-MIN_SLICES = 3
-"""Fewer images are a localiser or a key image, not a volume."""
-ORIENTATION_TOLERANCE = 1e-3
-"""Largest difference between direction cosines of slices that count as parallel (0.06 degrees)."""
-SAME_POSITION_MM = 0.01
-"""Slices closer than this lie at the same position."""
-SPACING_TOLERANCE = 0.05
-"""A slice may lie this part of the spacing off its place ..."""
-SPACING_TOLERANCE_MM = 0.06
-"""... or this far, whichever is more: headers round positions to 0.1 mm."""
-TILT_TOLERANCE_MM = 0.01
-"""Sideways step per slice above which the stack is sheared (gantry tilt)."""
-DRIFT_TOLERANCE = 0.25
-"""Part of the spacing that slices may drift off their places along the stack, summed up."""
-DRIFT_TOLERANCE_MM = 0.1
-"""A slice may lie this far beside the straight line through all slices."""
-HEADER_SPACING_TOLERANCE = 0.1
-"""Relative difference to SpacingBetweenSlices above which a notice is given."""
+from analysis.volumes.spacing import even_places
 
 
 @dataclass(frozen=True, eq=False)
 class Stack:
-    """The instances in slice order with their lattice; ``step`` is LPS mm from slice to slice."""
+    """The instances in slice order with their lattice."""
 
     instances: tuple[Dataset, ...]
+    """As they were acquired, in slice order."""
     order: tuple[int, ...]
-    """Place in the input of each slice k."""
+    """Place in the input of each instance."""
     grid: Grid
     """Sheared if ``tilt_degrees`` is not 0."""
+    places: FloatArray
+    """For each slice of ``grid`` its place among the instances: 0, 1, 2 ... as they are, or
+    fractions where uneven slices have to be interpolated."""
     tilt_degrees: float
+    placement_error_mm: float
+    """How far any voxel of any instance lies from where that instance's own header puts it."""
     notices: tuple[Notice, ...]
 
+    @property
+    def interpolated(self) -> bool:
+        return len(self.places) != len(self.instances) or bool(
+            np.any(self.places != np.arange(len(self.places)))
+        )
 
 def stack(instances: Sequence[Dataset]) -> Stack:
-    """Order the slices and prove that they form one evenly spaced volume.
+    """Order the slices and prove that they form one volume.
 
     Raises ``InputRefused``: ``too_few_slices``, ``no_geometry``, ``mixed_orientation``,
     ``mixed_geometry``, ``mixed_frame_of_reference``, ``overlapping_volumes``,
-    ``missing_slice``, ``uneven_spacing``.
+    ``missing_slice``, ``uneven_spacing``, ``volume_too_large``.
     """
     first = instances[0]
-    if len(instances) < MIN_SLICES:
+    if len(instances) < tolerances.MIN_SLICES:
         raise InputRefused(
             "too_few_slices",
-            f"The series has {len(instances)} image(s); a volume needs at least {MIN_SLICES}. "
-            "Localisers and single images are not analysed.",
+            f"The series has {len(instances)} image(s); a volume needs at least "
+            f"{tolerances.MIN_SLICES}. Localisers and single images are not analysed.",
         )
     orientations = np.array([floats_of(ds, "ImageOrientationPatient", 6) for ds in instances])
     positions = np.array([floats_of(ds, "ImagePositionPatient", 3) for ds in instances])
@@ -73,66 +67,98 @@ def stack(instances: Sequence[Dataset]) -> Stack:
     row, column = _directions(orientations)
     _check_same_frame(instances, spacings)
     normal = np.cross(row, column)
+    order = np.argsort(positions @ normal, kind="stable")
+    ordered = tuple(instances[int(n)] for n in order)
+    positions = positions[order]
     along = positions @ normal
-    order = np.argsort(along, kind="stable")
-    along = along[order]
     _check_distinct(along)
-    count = len(instances)
-    _check_line(along)
-    ordered = positions[order]
-    step = (ordered[-1] - ordered[0]) / (count - 1)
-    _check_straight(ordered, step)
+    _check_straight(positions)
+    even = even_places(along, _thicknesses(ordered))
+    count = len(even.places)
+    step = (positions[-1] - positions[0]) / (count - 1)
+    row, column, step, start, tilt = _upright(row, column, step, positions[0], count)
     affine = np.eye(4)
-    affine[:3, 0] = row * spacings[0][1]  # PixelSpacing is (between rows, between columns)
-    affine[:3, 1] = column * spacings[0][0]
-    affine[:3, 2] = step
-    affine[:3, 3] = ordered[0]
-    sideways = step - normal * (step @ normal)
-    tilt = 0.0
-    if float(np.linalg.norm(sideways)) > TILT_TOLERANCE_MM:
-        tilt = float(np.degrees(np.arctan2(np.linalg.norm(sideways), step @ normal)))
-    else:
-        affine[:3, 2] = normal * (step @ normal)
+    affine[:3, 0] = row * spacings[:, 1].mean()  # PixelSpacing is (between rows, between columns)
+    affine[:3, 1] = column * spacings[:, 0].mean()
+    affine[:3, 2], affine[:3, 3] = step, start
     grid = Grid((count, int(first.Rows), int(first.Columns)), affine)
     if count * grid.shape[1] * grid.shape[2] > MAX_VOXELS:
         raise InputRefused("volume_too_large", "The series is too large to be read as one volume.")
-    notices = _header_notices(first, float(step @ normal), count)
-    places = tuple(int(i) for i in order)
-    return Stack(tuple(instances[i] for i in places), places, grid, tilt, notices)
+    error = _placement_error(
+        grid, even.index_of_source, orientations[order], positions, spacings[order]
+    )
+    notices = (
+        *even.notices,
+        *_placement_notice(error),
+        *_header_notices(first, float(np.median(np.diff(along))), len(instances)),
+    )
+    return Stack(ordered, tuple(int(n) for n in order), grid, even.places, tilt, error, notices)
 
 
-def untilt(
-    array: npt.NDArray[np.generic], grid: Grid, outside: float
-) -> tuple[npt.NDArray[np.float32], Grid]:
-    """A sheared stack on an upright lattice: every slice stays in its own plane and is shifted
-    within it (linear interpolation); the field grows so that nothing is cut off.
+def _upright(
+    row: FloatArray, column: FloatArray, step: FloatArray, start: FloatArray, count: int
+) -> tuple[FloatArray, FloatArray, FloatArray, FloatArray, float]:
+    """(row, column, step, start, tilt in degrees; 0 if the lattice is upright).
 
-    Returns the array, float32 [z, y, x], and its grid.
+    A lean that may be rounding is taken out where it does least: out of positions if they hold
+    less than they are rounded to, else out of the directions. Anything more is a tilt.
     """
-    i, j, step = grid.affine[:3, 0], grid.affine[:3, 1], grid.affine[:3, 2]
-    spacing_x, spacing_y, _ = grid.spacing
-    normal = np.cross(i / spacing_x, j / spacing_y)
-    per_slice = np.array([step @ i / spacing_x**2, step @ j / spacing_y**2])  # voxels (x, y)
-    shifts = np.arange(grid.shape[0])[:, None] * per_slice
-    low = np.floor(shifts.min(axis=0)).astype(int)
-    high = np.ceil(shifts.max(axis=0)).astype(int)
-    nz, ny, nx = grid.shape
-    size_x, size_y = nx + high[0] - low[0], ny + high[1] - low[1]
-    result = np.empty((nz, size_y, size_x), dtype=np.float32)
-    for k in range(nz):
-        dx, dy = shifts[k] - low
-        result[k] = ndimage.affine_transform(
-            array[k].astype(np.float32),
-            np.ones(2),
-            offset=(-dy, -dx),
-            output_shape=(size_y, size_x),
-            order=1,
-            cval=outside,
+    normal = np.cross(row, column)
+    sideways = step - normal * (step @ normal)
+    lean = float(np.linalg.norm(sideways)) * (count - 1)
+    tilt = float(np.degrees(np.arctan2(np.linalg.norm(sideways), step @ normal)))
+    if lean <= tolerances.TILT_MM:
+        middle = sideways * (count - 1) / 2  # half the lean at either end
+        return row, column, normal * (step @ normal), start + middle, 0.0
+    if tilt > tolerances.TILT_DEGREES:
+        return row, column, step, start, tilt
+    line = step / np.linalg.norm(step)
+    row = row - line * (row @ line)
+    row = row / np.linalg.norm(row)
+    return row, np.cross(line, row), step, start, 0.0
+
+
+def _placement_error(
+    grid: Grid,
+    index: FloatArray,
+    orientations: FloatArray,
+    positions: FloatArray,
+    spacings: FloatArray,
+) -> float:
+    """The largest distance in mm between where the lattice has the corner pixels of each instance
+    and where that instance's own header has them (PS3.3 C.7.6.2.1.1)."""
+    _, ny, nx = grid.shape
+    worst = 0.0
+    for i, j in ((0, 0), (nx - 1, 0), (0, ny - 1), (nx - 1, ny - 1)):
+        told = (
+            positions
+            + orientations[:, :3] * spacings[:, 1:] * i
+            + orientations[:, 3:] * spacings[:, :1] * j
         )
-    affine = grid.affine.copy()
-    affine[:3, 2] = normal * (step @ normal)
-    affine[:3, 3] = grid.affine[:3, 3] + low[0] * i + low[1] * j
-    return result, Grid((nz, int(size_y), int(size_x)), affine)
+        ours = grid.to_lps(np.stack([np.full(len(index), i), np.full(len(index), j), index], -1))
+        worst = max(worst, float(np.linalg.norm(told - ours, axis=1).max()))
+    return worst
+
+
+def _placement_notice(error: float) -> tuple[Notice, ...]:
+    if error <= tolerances.PLACEMENT_NOTICE_MM:
+        return ()
+    return (
+        Notice(
+            "placed_approximately",
+            f"The headers of single slices put some voxels up to {error:.1f} mm away from where "
+            "the volume has them; measurements across slices are no better than that.",
+        ),
+    )
+
+
+def _thicknesses(instances: Sequence[Dataset]) -> FloatArray | None:
+    """SliceThickness of every slice in mm; None unless all tell one."""
+    try:
+        told = np.array([float(ds.get("SliceThickness") or 0) for ds in instances])
+    except READ_ERRORS:
+        return None
+    return told if bool(np.all(np.isfinite(told)) and np.all(told > 0)) else None
 
 
 def floats_of(ds: Dataset, keyword: str, count: int) -> list[float]:
@@ -155,28 +181,32 @@ def _no_geometry(keyword: str) -> InputRefused:
 
 
 def _directions(orientations: FloatArray) -> tuple[FloatArray, FloatArray]:
+    """Unit vectors of rows and columns, exactly orthogonal, as near as can be to all slices'."""
     row, column = orientations[0][:3], orientations[0][3:]
     lengths = np.linalg.norm(row), np.linalg.norm(column)
-    if not np.allclose(lengths, 1, atol=1e-2) or abs(row @ column) > 1e-2:
+    if (
+        not np.allclose(lengths, 1, atol=tolerances.UNIT_LENGTH)
+        or abs(row @ column) > tolerances.ORTHOGONAL
+    ):
         raise _no_geometry("ImageOrientationPatient")
-    if float(np.abs(orientations - orientations[0]).max()) > ORIENTATION_TOLERANCE:
+    if float(np.abs(orientations - orientations[0]).max()) > tolerances.PARALLEL:
         groups = len({tuple(np.round(o, 2)) for o in orientations})
         raise InputRefused(
             "mixed_orientation",
             f"The series mixes images of {max(groups, 2)} orientations (a localiser or radial "
             "scan?), which do not form one volume. Send each orientation as its own series.",
         )
-    mean = orientations.mean(axis=0)
-    row = mean[:3] / np.linalg.norm(mean[:3])
-    column = mean[3:] - row * (row @ mean[3:])
-    return row, np.asarray(column / np.linalg.norm(column))
+    mean = orientations.mean(axis=0).reshape(2, 3)
+    u, _, vt = np.linalg.svd(mean, full_matrices=False)
+    nearest = np.asarray(u @ vt, dtype=np.float64)
+    return nearest[0], nearest[1]
 
 
 def _check_same_frame(instances: Sequence[Dataset], spacings: FloatArray) -> None:
     if spacings.min() <= 0:
         raise _no_geometry("PixelSpacing")
     sizes = {(int(ds.Rows), int(ds.Columns)) for ds in instances}
-    if len(sizes) > 1 or not np.allclose(spacings, spacings[0], rtol=1e-3):
+    if len(sizes) > 1 or not np.allclose(spacings, spacings[0], rtol=tolerances.SAME_PIXELS):
         raise InputRefused(
             "mixed_geometry", "The images of this series differ in size or pixel spacing."
         )
@@ -189,15 +219,15 @@ def _check_same_frame(instances: Sequence[Dataset], spacings: FloatArray) -> Non
 
 def _check_distinct(along: FloatArray) -> None:
     """No two slices at one position."""
-    apart = np.diff(along) > SAME_POSITION_MM
+    apart = np.diff(along) > tolerances.SAME_POSITION_MM
     places = int(apart.sum()) + 1
     if places == len(along):
         return
-    if places < MIN_SLICES:
+    if places < tolerances.MIN_SLICES:
         raise InputRefused(
             "too_few_slices",
             f"The series has {len(along)} images at {places} position(s); a volume needs at least "
-            f"{MIN_SLICES} positions. Single slices over time are not analysed.",
+            f"{tolerances.MIN_SLICES} positions. Single slices over time are not analysed.",
         )
     if len(along) % places == 0:
         text = f"The series has {len(along) // places} images at each of {places} positions"
@@ -210,69 +240,13 @@ def _check_distinct(along: FloatArray) -> None:
     )
 
 
-def _lattice(steps: FloatArray) -> tuple[float, npt.NDArray[np.int_]] | None:
-    """The spacing and each step as whole multiples of it, or None if there is no such spacing.
-
-    Tried with the usual step first, then with the smallest (few slices, large gaps). At least
-    half of the steps must be single, or a lucky divisor would explain anything.
-    """
-    for guess in (float(np.median(steps)), float(steps.min())):
-        whole = np.rint(steps / guess).astype(int)
-        if whole.min() < 1 or 2 * int((whole == 1).sum()) < len(steps):
-            continue
-        spacing = float(steps.sum() / whole.sum())
-        tolerance = max(SPACING_TOLERANCE * spacing, SPACING_TOLERANCE_MM)
-        if float(np.abs(steps - whole * spacing).max()) <= 2 * tolerance:  # both ends rounded
-            return spacing, whole
-    return None
-
-
-def _check_line(along: FloatArray) -> None:
-    """Every slice on its place of the lattice; a whole step too many is a missing slice."""
-    steps = np.diff(along)
-    found = _lattice(steps)
-    if found is None:
-        usual = float(np.median(steps))
-        worst = int(np.argmax(np.abs(steps - usual)))
-        raise InputRefused(
-            "uneven_spacing",
-            f"The slices are not evenly spaced: mostly {usual:.2f} mm, but "
-            f"{steps[worst]:.2f} mm between slices {worst + 1} and {worst + 2}. "
-            "Send the complete, evenly reconstructed series.",
-        )
-    spacing, whole = found
-    gaps = np.flatnonzero(whole > 1)
-    if gaps.size:
-        missing = int((whole[gaps] - 1).sum())
-        where = "; ".join(
-            f"{whole[g] - 1} between slices {g + 1} and {g + 2}, at "
-            + ", ".join(f"{along[g] + n * spacing:.1f}" for n in range(1, min(whole[g], 4)))
-            + (" ... mm" if whole[g] > 4 else " mm")
-            for g in gaps[:5]
-        )
-        more = f" and {gaps.size - 5} more gaps" if gaps.size > 5 else ""
-        raise InputRefused(
-            "missing_slice",
-            f"{missing} of {len(along) + missing} slices {'is' if missing == 1 else 'are'} "
-            f"missing ({where} along the slice axis{more}). Send the missing "
-            f"slice{'' if missing == 1 else 's'} and the series is read again.",
-        )
-    line = along[0] + np.arange(len(along)) * spacing
-    drift = float(np.abs(along - line).max())
-    if drift > max(2 * SPACING_TOLERANCE_MM, DRIFT_TOLERANCE * spacing):
-        raise InputRefused(
-            "uneven_spacing",
-            f"The slices are not evenly spaced: they drift up to {drift:.2f} mm from even places.",
-        )
-
-
-def _check_straight(positions: FloatArray, step: FloatArray) -> None:
+def _check_straight(positions: FloatArray) -> None:
     """Slices follow one straight line; anything else is a moving field of view."""
-    line = positions[0] + np.arange(len(positions))[:, None] * step
-    beside = positions - line
-    along = step / np.linalg.norm(step)
-    beside = beside - np.outer(beside @ along, along)
-    if float(np.linalg.norm(beside, axis=1).max()) > DRIFT_TOLERANCE_MM:
+    line = positions[-1] - positions[0]
+    line = line / np.linalg.norm(line)
+    beside = positions - positions[0]
+    beside = beside - np.outer(beside @ line, line)
+    if float(np.linalg.norm(beside, axis=1).max()) > tolerances.SIDEWAYS_MM:
         raise InputRefused(
             "mixed_geometry",
             "The images of this series are shifted against each other within their planes.",
@@ -285,7 +259,7 @@ def _header_notices(first: Dataset, spacing: float, count: int) -> tuple[Notice,
         told = abs(float(first.get("SpacingBetweenSlices") or 0))
     except ValueError:
         told = 0.0
-    if told and abs(told - spacing) > HEADER_SPACING_TOLERANCE * spacing:
+    if told and abs(told - spacing) > tolerances.HEADER_SPACING * spacing:
         notices.append(
             Notice(
                 "spacing_contradicts_header",

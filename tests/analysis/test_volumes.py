@@ -115,7 +115,7 @@ def test_positions_rounded_to_a_tenth_are_even(tmp_path: Path) -> None:
 
 def _moved(k: int, ds: Dataset) -> None:
     if k == 3:
-        ds.ImagePositionPatient = [0, 0, 3.4]
+        ds.ImagePositionPatient = [0, 0, 3.8]
 
 
 def _turned(k: int, ds: Dataset) -> None:
