@@ -11,13 +11,15 @@ import logging
 from collections.abc import Callable, Iterable
 from datetime import datetime
 from functools import partial
+from typing import Any
 
 import dramatiq
 from django.db import InterfaceError, OperationalError, transaction
 from django.db.models import Exists, OuterRef, Q
 from django.utils import timezone
 
-from workstation.analyzing.models import ENDED, Run, RunState
+from workstation.analyzing.models import ENDED, PetEntry, Run, RunState
+from workstation.analyzing.pet_inputs import entered_since
 from workstation.analyzing.refinements import return_orphaned_refinements, send_due_refinements
 from workstation.analyzing.requests import inputs_digest
 from workstation.analyzing.services import (
@@ -30,6 +32,8 @@ from workstation.analyzing.services import (
 from workstation.auditing.retention import apply_all
 from workstation.broker import ADVANCE_ACTOR, FLOW_QUEUE
 from workstation.exporting.services import cases_without_exports, request_exports, send_due
+from workstation.reading.alignment_changes import fixed_registrations
+from workstation.reading.services import current_run
 from workstation.receiving.models import Series, Study
 from workstation.receiving.services import (
     arrivals,
@@ -87,8 +91,7 @@ def _advance(case_id: int) -> None:
     if images_are_new:
         came = _came_after(case, run)
         study_completed(case, announce=came)
-        again = "new images" if came else "another role of a series"
-        start_run(case, "first images" if run is None else again)
+        start_run(case, _reason(run, came), fixed_registrations=_decided(case, run))
         note_activity(case.pk, "Queued")
     elif run is not None and run.state in ENDED:
         _close_analysis(case, run)
@@ -105,12 +108,32 @@ def _has_unseen_images(case: Case, run: Run | None) -> bool:
 
 def _came_after(case: Case, run: Run | None) -> bool:
     """Whether the case has other images than the run saw; else a person only gave one of its
-    series another role."""
+    series another role, or entered a value for SUV."""
     if run is None or case.studies.filter(completed_at__gt=run.created_at).exists():
         return True
-    return not Series.objects.filter(
-        study__cases=case, role_set_at__gt=run.created_at
-    ).exists()
+    return not (_renamed_since(case, run) or entered_since(run))
+
+
+def _renamed_since(case: Case, run: Run) -> bool:
+    return Series.objects.filter(study__cases=case, role_set_at__gt=run.created_at).exists()
+
+
+def _reason(run: Run | None, came: bool) -> str:
+    """Why a run starts, for its page."""
+    if run is None:
+        return "first images"
+    if came:
+        return "new images"
+    return "a value entered for SUV" if entered_since(run) else "another role of a series"
+
+
+def _decided(case: Case, run: Run | None) -> dict[str, Any]:
+    """What the reader decided about alignments, where a run starts for the sake of an entered value
+    alone: images and roles are the same, so the decisions stand."""
+    shown = current_run(case)
+    if run is None or shown is None or _came_after(case, run) or _renamed_since(case, run):
+        return {}
+    return fixed_registrations(shown)
 
 
 def _close_analysis(case: Case, run: Run) -> None:
@@ -207,6 +230,7 @@ def waiting_cases() -> list[int]:
     )
     # A study joined or left after the run began: its message may have been lost.
     newer_place = Placement.objects.filter(case=OuterRef("pk"), at__gt=OuterRef("newest_run_at"))
+    newer_entry = PetEntry.objects.filter(case=OuterRef("pk"), at__gt=OuterRef("newest_run_at"))
     is_open = Q(state__in=OPEN_STATES)
     return list(
         Case.objects.annotate(newest_run_at=newest_run.values("created_at")[:1])
@@ -215,7 +239,7 @@ def waiting_cases() -> list[int]:
             Q(state__in=[CaseState.RECEIVING, CaseState.ANALYSING])
             | (is_open & ~Q(activity=""))
             | (is_open & Q(has_newer_study=True))
-            | (is_open & Exists(newer_place))
+            | (is_open & (Exists(newer_place) | Exists(newer_entry)))
             | (~is_open & Q(has_newer_study=True, new_images=False))
         )
         .order_by("pk")

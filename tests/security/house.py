@@ -24,7 +24,7 @@ from tests.factories import (
     UserFactory,
 )
 from workstation.accounts.models import AccessToken, Role, Site, User
-from workstation.analyzing.models import Refinement
+from workstation.analyzing.models import PetEntry, Refinement
 from workstation.exporting.models import Delivery, Destination, Export, ExportObject
 from workstation.reading.models import LandmarkPair, Measurement
 from workstation.receiving.models import (
@@ -165,6 +165,9 @@ def build() -> House:
             "node_id": node.pk,
             "prior_rule_id": rule.pk,
             "retrieval_id": retrieval.pk,
+            "pet_entry_id": PetEntry.objects.create(
+                case=case, series=series[1], quantity="weight_kg", value=70, reason=SCRIPT, by=own
+            ).pk,
         },
         routes={
             "worklist:rule": {

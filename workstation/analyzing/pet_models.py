@@ -42,7 +42,8 @@ class PetEntry(SiteRow):
                 condition=Q(withdrawn=True, value=None, sex="")
                 | Q(withdrawn=False, quantity="sex", value=None, sex__in=["M", "F"])
                 | (
-                    Q(withdrawn=False, value__gt=0, sex="")
+                    # A NULL would pass: to a database it is not false that it is greater than 0.
+                    Q(withdrawn=False, value__isnull=False, value__gt=0, sex="")
                     & ~Q(quantity="sex")
                 ),
                 name="pet_entry_has_its_value",

@@ -16,6 +16,7 @@ from analysis.contracts import (
     VolumeRecord,
 )
 from workstation.analyzing.models import Layer, LayerKind, Refinement, Run, Step
+from workstation.analyzing.pet_inputs import entered_values, entries_digest, entries_in_force
 from workstation.broker import GPU_QUEUE
 from workstation.receiving.models import Instance, RoleSource, Series
 from workstation.receiving.storage import path_of
@@ -32,7 +33,7 @@ def run_folder(run: Run) -> Path:
 
 def inputs_digest(case: Case) -> str:
     """SHA-256 over the sorted SOP instance UIDs and file hashes of the case's complete studies, and
-    the series roles that a person set.
+    the series roles and values for SUV that a person set.
 
     Empty when nothing is complete yet. Two runs with one digest saw the same bytes, named alike.
     """
@@ -57,11 +58,14 @@ def inputs_digest(case: Case) -> str:
     )
     for uid, role in roles:
         digest.update(f"role {uid} {role}\n".encode())
+    digest.update(entries_digest(case))
     return digest.hexdigest() if count else ""
 
 
 def series_inputs(case: Case) -> tuple[SeriesInput, ...]:
-    """Every series of the case's complete studies, RTSTRUCT included, with its archived files."""
+    """Every series of the case's complete studies, RTSTRUCT included, with its archived files and
+    the values that a reader entered for it."""
+    entries = entries_in_force(case)
     rows = (
         Series.objects.filter(study__cases=case, study__completed_at__isnull=False)
         .select_related("study")
@@ -75,6 +79,7 @@ def series_inputs(case: Case) -> tuple[SeriesInput, ...]:
             modality=series.modality,
             description=series.description,
             role=series.role,
+            entered=entered_values(entries, series),
             paths=tuple(
                 str(path_of(instance.sha256))
                 for instance in sorted(

@@ -31,7 +31,7 @@ class Migration(migrations.Migration):
             ],
             options={
                 'ordering': ['id'],
-                'constraints': [models.CheckConstraint(condition=models.Q(models.Q(('sex', ''), ('value', None), ('withdrawn', True)), models.Q(('quantity', 'sex'), ('sex__in', ['M', 'F']), ('value', None), ('withdrawn', False)), models.Q(('sex', ''), ('value__gt', 0), ('withdrawn', False), models.Q(('quantity', 'sex'), _negated=True)), _connector='OR'), name='pet_entry_has_its_value')],
+                'constraints': [models.CheckConstraint(condition=models.Q(models.Q(('sex', ''), ('value', None), ('withdrawn', True)), models.Q(('quantity', 'sex'), ('sex__in', ['M', 'F']), ('value', None), ('withdrawn', False)), models.Q(('sex', ''), ('value__gt', 0), ('value__isnull', False), ('withdrawn', False), models.Q(('quantity', 'sex'), _negated=True)), _connector='OR'), name='pet_entry_has_its_value')],
             },
         ),
     ]
