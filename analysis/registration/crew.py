@@ -5,25 +5,26 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor, wait
 from threading import Event
-
-from analysis.geometry import FloatArray
+from typing import TypeVar
 
 Progress = Callable[[float, str], None]
 Tick = Callable[[], bool]
 """Called once per optimiser iteration, in any thread; False means: stop now."""
-Job = Callable[[Tick], FloatArray]
+T = TypeVar("T")
+Job = Callable[[Tick], T]
 
 LOOK_EVERY_S = 0.2
 
 
 def run_jobs(
-    jobs: Sequence[Job],
+    jobs: Sequence[Job[T]],
     *,
     threads: int,
     ticks: int,
     progress: Callable[[float], None],
-) -> list[FloatArray]:
-    """Results of ``jobs`` in order, at most ``threads`` at a time (SimpleITK releases the GIL).
+) -> list[T]:
+    """Results of ``jobs`` in order, at most ``threads`` at a time (SimpleITK and torch
+    release the GIL).
 
     ``ticks`` is how many iterations all jobs take at most. ``progress`` gets the share done and is
     called in the caller's thread only; if it raises, for instance because the run was cancelled,

@@ -171,7 +171,7 @@ def _solve(
         return rigid(turn, share * PERTURB_MM * _unit(rng), centre)
 
     def together(
-        jobs: list[Job], levels: tuple[int, ...], begin: float, end: float, text: str
+        jobs: list[Job[FloatArray]], levels: tuple[int, ...], begin: float, end: float, text: str
     ) -> list[FloatArray]:
         return run_jobs(
             jobs,
@@ -197,7 +197,7 @@ def _solve(
 
 def _descent(
     fixed: Pyramid, mobile: Pyramid, start: FloatArray, seed: int, levels: tuple[int, ...]
-) -> Job:
+) -> Job[FloatArray]:
     """Gradient descent from ``start`` through ``levels`` (0 is the coarsest), to be run later."""
 
     def job(tick: Tick) -> FloatArray:
