@@ -268,13 +268,13 @@ class RefineRequest:
     folder: str
     """Relative to ``run_dir``."""
     model: TransformModel
-    start: Matrix
-    """moving LPS -> reference LPS. The result of "deformable" keeps it as its ``matrix``."""
-    start_method: str
-    """Where the start came from, in words, e.g. ``hand alignment``."""
+    start: RegistrationRecord
+    """The alignment to start from, with what is known of it. One by hand is "doubtful": the images
+    have not confirmed it. A deformable result keeps its ``matrix``."""
     moving: VolumeRecord
     reference: VolumeRecord
     seed: int = 20260101
+    device: str = "cpu"
     threads: int = 2
     task: Literal["refine"] = "refine"
 

@@ -159,14 +159,14 @@ def leave_refinement(request: RefineRequest, *, refused: bool = False) -> str:
     run_dir = Path(request.run_dir)
     folder = run_dir / request.folder
     folder.mkdir(parents=True, exist_ok=True)
-    matrix, field, deformed = np.array(request.start), None, None
+    matrix, field, deformed = np.array(request.start.matrix), None, None
     if request.model != "deformable":
         matrix[0, 3] += 1.0
     elif not refused:
         displacement = np.zeros((3, 3, 3, 3), np.float32) + np.array(FIELD_SHIFT, np.float32)
         affine = np.diag([100.0, 100.0, 100.0, 1.0])
         affine[:3, 3] = (-100, -100, 0)
-        deformation = Deformation(displacement, Grid((3, 3, 3), affine), request.start)
+        deformation = Deformation(displacement, Grid((3, 3, 3), affine), request.start.matrix)
         field = deformation.record(run_dir, folder / "field.npz")
         deformed = stored(
             run_dir, f"deformed-{folder.name}", ramp(), path=f"{request.folder}/deformed.rfv",

@@ -26,5 +26,11 @@ def run_gpu_step(step_id: int) -> None:
 
 @dramatiq.actor(queue_name=CPU_QUEUE, max_retries=0, time_limit=_LIMIT_MS)
 def run_refinement(refinement_id: int) -> None:
-    """A reader's "refine from here"."""
+    """A reader's "refine from here", rigid or affine."""
+    perform_refinement(refinement_id)
+
+
+@dramatiq.actor(queue_name=GPU_QUEUE, max_retries=0, time_limit=_LIMIT_MS)
+def run_gpu_refinement(refinement_id: int) -> None:
+    """A deformable one: torch, on the device if there is one."""
     perform_refinement(refinement_id)

@@ -32,11 +32,11 @@ from workstation.analyzing.models import (
 )
 from workstation.analyzing.recording import ResultInvalid, layer_row
 from workstation.analyzing.refinement_states import InvalidMove, LostLease, move, tell
-from workstation.analyzing.requests import refinement_folder, run_folder
+from workstation.analyzing.requests import refinement_folder, refinement_queue, run_folder
 from workstation.analyzing.services import BACKOFF_SECONDS, RESEND_AFTER
-from workstation.broker import CPU_QUEUE, send
+from workstation.broker import CPU_QUEUE, GPU_QUEUE, send
 
-ACTOR = "run_refinement"
+ACTORS = {CPU_QUEUE: "run_refinement", GPU_QUEUE: "run_gpu_refinement"}
 UNDER_WAY = (RefinementState.QUEUED, RefinementState.RUNNING)
 
 
@@ -130,7 +130,8 @@ def discard_refinement(refinement: Refinement, by: User) -> Refinement:
 
 def _send(row: Refinement) -> None:
     Refinement.objects.filter(pk=row.pk).update(sent_at=timezone.now())
-    transaction.on_commit(partial(send, ACTOR, CPU_QUEUE, row.pk))
+    queue = refinement_queue(row)
+    transaction.on_commit(partial(send, ACTORS[queue], queue, row.pk))
 
 
 def _queue(

@@ -9,15 +9,24 @@ from django.conf import settings
 from pydantic import TypeAdapter
 
 from analysis.contracts import (
+    QualityFigure,
     RefineRequest,
     RegistrationRecord,
     SeriesInput,
     StepRequest,
     VolumeRecord,
 )
-from workstation.analyzing.models import Layer, LayerKind, Refinement, Run, Step
+from workstation.analyzing.models import (
+    Layer,
+    LayerKind,
+    Refinement,
+    RefinementModel,
+    Registration,
+    Run,
+    Step,
+)
 from workstation.analyzing.pet_inputs import entered_values, entries_digest, entries_in_force
-from workstation.broker import GPU_QUEUE
+from workstation.broker import CPU_QUEUE, GPU_QUEUE
 from workstation.receiving.models import Instance, RoleSource, Series
 from workstation.receiving.storage import path_of
 from workstation.worklist.models import Case
@@ -113,6 +122,41 @@ def refinement_folder(refinement: Refinement) -> str:
     return f"refine/{refinement.pk}"
 
 
+def refinement_queue(refinement: Refinement) -> str:
+    """Deformable registration runs where networks do, the rest beside the other steps."""
+    return GPU_QUEUE if refinement.model == RefinementModel.DEFORMABLE else CPU_QUEUE
+
+
+BY_HAND = "it starts from an alignment by hand, which the images have not confirmed"
+_START_METHODS = {"hand": "aligned by hand", "landmarks": "landmarks", "delivered": "as delivered"}
+
+
+def _start_record(refinement: Refinement) -> RegistrationRecord:
+    """What is known of the alignment that a refinement starts from."""
+    registration = refinement.registration
+    judged: Registration | Refinement | None = None
+    if refinement.start_method == "computed":
+        judged = registration
+    elif refinement.start_method == "refined":
+        earlier = registration.refinements.filter(pk__lt=refinement.pk, matrix__isnull=False)
+        judged = next((row for row in earlier if row.matrix == refinement.start_matrix), None)
+    how = _START_METHODS.get(refinement.start_method, refinement.start_method)
+    model = judged.model if judged else "rigid"
+    return RegistrationRecord(
+        series_instance_uid=registration.series.series_instance_uid,
+        reference_series_uid=registration.reference.series_instance_uid,
+        state="registered",
+        matrix=tuple(tuple(row) for row in refinement.start_matrix),
+        method=judged.method if judged else how,
+        version=judged.version if judged else "",
+        verdict=judged.verdict if judged else "doubtful",
+        reasons=tuple(judged.reasons) if judged else (BY_HAND,),
+        quality=tuple(QualityFigure(**figure) for figure in judged.quality) if judged else (),
+        # Of a deformable one only the affine part is the start.
+        model="affine" if model == "deformable" else model,
+    )
+
+
 def refine_request(refinement: Refinement) -> RefineRequest:
     """The request of one refinement: both main volumes as the run stored them, and the start.
 
@@ -129,10 +173,10 @@ def refine_request(refinement: Refinement) -> RefineRequest:
         run_dir=str(run_folder(run)),
         folder=refinement_folder(refinement),
         model=refinement.model,
-        start=tuple(tuple(row) for row in refinement.start_matrix),
-        start_method=refinement.start_method,
+        start=_start_record(refinement),
         moving=of(registration.series.series_instance_uid),
         reference=of(registration.reference.series_instance_uid),
         seed=run.seed,
+        device=settings.ANALYSIS_DEVICE if refinement_queue(refinement) == GPU_QUEUE else "cpu",
         threads=settings.ANALYSIS_THREADS,
     )
