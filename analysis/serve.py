@@ -1,6 +1,7 @@
-"""The child process of one worker: takes steps from standard input until it closes.
+"""The child process of one worker: takes requests from standard input until it closes.
 
-Protocol, one JSON document per line. In: a ``StepRequest`` (``contracts.to_json``). Out::
+Protocol, one JSON document per line. In: a ``StepRequest`` or ``RefineRequest``
+(``contracts.to_json``). Out::
 
     {"event": "progress", "fraction": 0.4, "text": "registering MR"}
     {"event": "done", "result": "register/result.json"}          relative to run_dir
@@ -25,15 +26,17 @@ import traceback
 import warnings
 from typing import IO, Any
 
-from pydantic import ValidationError
+from pydantic import TypeAdapter, ValidationError
 
 from analysis.boundary import as_analysis_error, protected_stdout
-from analysis.contracts import StepRequest, from_json
+from analysis.contracts import RefineRequest, StepRequest
 from analysis.errors import AnalysisError, InputRefused
 from analysis.pipeline import result_path, run_step
+from analysis.refining import RESULT, refine
 
 PROGRESS_INTERVAL_S = 0.2
 _PR_SET_PDEATHSIG = 1
+_REQUEST: TypeAdapter[StepRequest | RefineRequest] = TypeAdapter(StepRequest | RefineRequest)
 
 
 def die_with_parent() -> None:
@@ -67,16 +70,20 @@ class _Speaker:
 
 
 def answer(line: str, speaker: _Speaker) -> None:
-    """Do the one step that ``line`` asks for and report how it ended."""
+    """Do the one thing that ``line`` asks for and report how it ended."""
     try:
         try:
-            request = from_json(StepRequest, line)
+            request = _REQUEST.validate_json(line)
         except ValidationError:
             raise InputRefused(
                 "bad_request", "The request is not a valid StepRequest document."
             ) from None
-        run_step(request, speaker.progress)
-        speaker.say(event="done", result=result_path(request.step))
+        if isinstance(request, RefineRequest):
+            refine(request, speaker.progress)
+            speaker.say(event="done", result=f"{request.folder}/{RESULT}")
+        else:
+            run_step(request, speaker.progress)
+            speaker.say(event="done", result=result_path(request.step))
     # The one top-level boundary: whatever happens, the parent gets an answer and the next
     # request is served. The traceback goes to standard error, never into the message.
     except Exception as error:  # noqa: BLE001
