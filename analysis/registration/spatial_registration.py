@@ -170,7 +170,8 @@ def _read(ds: Dataset, *, deformable: bool) -> SpatialRegistration:
         still = item.field is None and np.allclose(item.matrix, np.eye(4), atol=1e-6)
         if item.frame == frame and not item.images and not still:
             raise _malformed("it moves its own frame of reference")
-    maker = f"{ds.get('Manufacturer') or ''} {ds.get('ManufacturerModelName') or ''}".strip()
+    firm, model = str(ds.get("Manufacturer") or ""), str(ds.get("ManufacturerModelName") or "")
+    maker = model if model.lower().startswith(firm.lower()) else f"{firm} {model}".strip()
     return SpatialRegistration(
         uid=str(ds.get("SOPInstanceUID") or ""),
         series_uid=str(ds.get("SeriesInstanceUID") or ""),

@@ -8,9 +8,10 @@ from pathlib import Path
 import numpy as np
 import pydicom
 import pytest
+from django.conf import settings
 
-from analysis.registration.claims import between
-from analysis.registration.spatial_registration import read_registration
+from analysis.registration.claims import DeliveredRegistrations, between
+from analysis.registration.spatial_registration import read_registration, read_registrations
 from tests.analysis.registration.test_spatial_registration import series
 from tests.analyzing.results import FIELD_SHIFT, leave_refinement
 from tests.exporting.house import SHIFT, Build, House
@@ -19,12 +20,23 @@ from workstation.analyzing import transforms
 from workstation.analyzing.models import Registration
 from workstation.analyzing.recording import load_refinement
 from workstation.analyzing.refinements import claim_refinement, finish_refinement
-from workstation.analyzing.requests import refine_request
+from workstation.analyzing.requests import refine_request, series_inputs
+from workstation.analyzing.volume_files import record_of
 from workstation.exporting.services import start_export
 from workstation.exporting.sources import CannotWrite
 from workstation.exporting.writing import write_objects
 from workstation.reading.aligning import decide_registration, refine_from_here
+from workstation.receiving.models import DeidentificationProfile
+from workstation.receiving.services import store_instance
+from workstation.receiving.services.deidentifying import read_deidentified
+from workstation.receiving.services.pseudonyms import substitutes_of
 
+KEPT = (
+    "FrameOfReferenceTransformationMatrix", "FrameOfReferenceTransformationMatrixType",
+    "VectorGridData", "GridDimensions", "GridResolution", "ImagePositionPatient",
+    "ImageOrientationPatient",
+)  # fmt: skip
+FRAMES = ("FrameOfReferenceUID", "SourceFrameOfReferenceUID", "ReferencedSOPInstanceUID")
 BY_HAND = [[1, 0, 0, 4], [0, 1, 0, 5], [0, 0, 1, 6], [0, 0, 0, 1]]
 
 
@@ -131,6 +143,48 @@ def test_an_accepted_deformation_leaves_as_a_deformable_registration(house: Hous
     there = claim.field.to_moving(points)
     back = there @ np.array(SHIFT)[:3, :3].T + np.array(SHIFT)[:3, 3]
     assert np.abs(back - points - np.array(FIELD_SHIFT)).max() < 1e-3
+
+
+def test_a_registration_that_comes_back_is_read_by_the_next_run(house: House) -> None:
+    """As a PACS would send it: received, listed with the case's series, read as it was meant."""
+    decided("nudged", matrix=BY_HAND)(house)
+    path = written(house)["reg1"]
+    outcome = store_instance(house.site, [path.read_bytes()], source="test")
+    study = house.case.studies.get()
+    assert outcome.study_id == study.pk
+    study.completed_at = study.last_received_at
+    study.save()
+    objects, notices = read_registrations(series_inputs(house.case))
+    assert notices == ()
+    [ct] = house.run.layers.filter(is_reference=True)
+    pet = house.run.layers.get(kind="series", series__modality="PT")
+    claim = DeliveredRegistrations(objects).claim(record_of(pet), record_of(ct))
+    assert claim is not None
+    assert np.allclose(claim.matrix, np.array(BY_HAND), atol=1e-9)
+    assert claim.method == "DICOM Spatial Registration by Radfuse reading workstation"
+
+
+@pytest.mark.parametrize("model", ["affine", "deformable"])
+def test_without_identity_it_still_says_the_same(house: House, model: str) -> None:
+    refined(house, model)
+    export = start_export(house.export().pk)
+    assert export is not None
+    [item] = [one for one in write_objects(export) if one.kind == "reg"]
+    path = settings.EXPORTS_DIR / item.path
+    profile = DeidentificationProfile.objects.create(site=house.site, name="Registry")
+    outgoing, _ = read_deidentified(house.site, path, profile)
+    original = pydicom.dcmread(path)
+    substitutes = substitutes_of(house.site)
+    assert outgoing.FrameOfReferenceUID == substitutes.uid(original.FrameOfReferenceUID)
+    kept = [
+        [str(e.value) for e in ds.iterall() if e.keyword in KEPT] for ds in (original, outgoing)
+    ]
+    assert kept[0] == kept[1] != []
+    frames = [
+        [e.value for e in ds.iterall() if e.keyword in FRAMES] for ds in (original, outgoing)
+    ]
+    assert [substitutes.uid(uid) for uid in frames[0]] == frames[1]
+    assert "Läsare" not in str(outgoing) and "Nordklinik" not in str(outgoing)
 
 
 def test_a_deformation_that_is_gone_is_a_reason_not_a_crash(house: House, tmp_path: Path) -> None:
