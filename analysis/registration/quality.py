@@ -10,19 +10,30 @@ from dataclasses import dataclass
 from itertools import product
 
 import numpy as np
-from scipy import ndimage
 from scipy.spatial.transform import Rotation
 
 from analysis.contracts import QualityFigure, Verdict
 from analysis.geometry import FloatArray
 from analysis.registration import thresholds as t
+from analysis.registration.crew import side_by_side
+from analysis.registration.descent import ascend
+from analysis.registration.local import Blocks, match_blocks
+from analysis.registration.matching import Match
 from analysis.registration.preparation import Level, Pyramid
-from analysis.registration.rigid import angle_degrees, apply, distances, invert, rigid
-from analysis.registration.search import polish
+from analysis.registration.rigid import (
+    angle_degrees,
+    apply,
+    distances,
+    invert,
+    is_rigid,
+    rigid,
+    stretch,
+)
 from analysis.registration.similarity import Comparison
+from analysis.registration.solving import Solution
 
 POINTS = 12_000
-MIRROR_EVALUATIONS = 150
+MIRROR_POINTS = 6_000
 PROBES = 2_000
 SHARPNESS_SHIFT_MM = 10.0
 
@@ -44,11 +55,22 @@ class Figures:
     largest_voxel_mm: float
     turned_degrees: float
     moved_mm: float
+    misfit: float
+    """Share of local blocks that fit clearly better somewhere else; see :mod:`local`."""
+    local_mm: float
+    """Median distance to the best place of the blocks whose best place is sharp."""
+    blocks: int
+    smallest_scale: float = 1.0
+    largest_scale: float = 1.0
+    shear: float = 0.0
 
     @property
     def estimated_error_mm(self) -> float:
-        """Root of the squared sum of round trip, spread of starts and a tenth of the voxel."""
-        parts = (self.consistency_mm, self.spread_mm, 0.1 * self.largest_voxel_mm)
+        """Root of the squared sum of round trip, spread of starts, local distance and a tenth of
+        the voxel."""
+        parts = (
+            self.consistency_mm, self.spread_mm, self.local_mm, 0.1 * self.largest_voxel_mm
+        )
         return float(np.sqrt(np.sum(np.square(parts))))
 
 
@@ -62,17 +84,16 @@ def overlap(reference: Level, moving: Level, pull: FloatArray) -> float:
 def agreement(reference: Level, moving: Level, pull: FloatArray) -> float:
     """Dice of the two bodies, counted in the part of space that both images show."""
     nz, ny, nx = reference.body.shape
-    k, j, i = np.meshgrid(np.arange(nz), np.arange(ny), np.arange(nx), indexing="ij")
+    # Every second voxel along each axis is plenty for two outlines.
+    k, j, i = np.meshgrid(
+        np.arange(0, nz, 2), np.arange(0, ny, 2), np.arange(0, nx, 2), indexing="ij"
+    )
     points = reference.grid.to_lps(np.stack([i.ravel(), j.ravel(), k.ravel()], axis=1))
     index = moving.grid.to_index(apply(pull, points))
     seen = _inside(index, moving)
-    first = reference.body.ravel()[seen]
-    second = (
-        ndimage.map_coordinates(
-            moving.body.astype(np.float32), index[seen][:, ::-1].T, order=1, mode="nearest"
-        )
-        > 0.5
-    )
+    first = reference.body[::2, ::2, ::2].ravel()[seen]
+    place = np.ascontiguousarray(index[seen].T, dtype=np.float32)
+    second = moving.body_lattice.nearest(place) > 0.5
     total = int(first.sum() + second.sum())
     return float(2 * np.sum(first & second) / total) if total else 0.0
 
@@ -91,17 +112,22 @@ def sharpness(comparison: Comparison, pull: FloatArray, here: float) -> float:
     return float(1.0 - np.mean(away) / here)
 
 
-def mirror_gain(tissue: Comparison, pull: FloatArray, centre: FloatArray) -> float:
+def mirror_gain(
+    reference: Level, moving: Level, tissue: Comparison, pull: FloatArray, seed: int
+) -> float:
     """Relative change of shared information when the moving image is read left-right flipped.
 
-    The flip is about the sagittal plane through ``centre``; the patient's own middle plane may be
-    tilted and shifted against it, so the flipped sense starts from several tilts. Both senses get
-    the same improvement, on the same points.
+    The flip is about the sagittal plane through the body's middle; the patient's own middle plane
+    may be tilted and shifted against it, so the flipped sense starts from several tilts. Both
+    senses get the same improvement, on the same points.
     """
-
-    def cost(m: FloatArray) -> float:
-        return 1.0 - tissue.score(m).nmi
-
+    centre = reference.centroid
+    match = Match(
+        reference, moving, points=MIRROR_POINTS, seed=seed, bins=t.BINS[1], body_only=True
+    )
+    quick = Match(
+        reference, moving, points=MIRROR_POINTS // 4, seed=seed, bins=t.BINS[0], body_only=True
+    )
     flip = np.diag([-1.0, 1.0, 1.0, 1.0])
     flip[0, 3] = 2 * centre[0]
     flipped = [
@@ -110,40 +136,46 @@ def mirror_gain(tissue: Comparison, pull: FloatArray, centre: FloatArray) -> flo
         @ rigid(Rotation.from_euler("yz", (roll, yaw), degrees=True), np.array([x, 0, 0]), centre)
         for roll, yaw, x in product((-15.0, 0.0, 15.0), (-15.0, 0.0, 15.0), (-8.0, 0.0, 8.0))
     ]
-    straight, other = (
-        -polish(cost, start, centre, MIRROR_EVALUATIONS, 5.0)[0]
-        for start in (pull, min(flipped, key=cost))
+    ranked = sorted(flipped, key=lambda p: -quick.value(p)[0])
+    straight, *others = (
+        tissue.score(ascend(match, start, tolerance_mm=0.1).pull).nmi - 1.0
+        for start in (pull, *ranked[:2])
     )
-    return float(other / straight - 1.0) if straight > 0 else 0.0
+    return float(max(others) / straight - 1.0) if straight > 0 else 0.0
 
 
 def measure(
-    reference: Pyramid,
-    moving: Pyramid,
-    pull: FloatArray,
-    *,
-    before: FloatArray,
-    back: FloatArray,
-    others: list[FloatArray],
-    seed: int,
+    reference: Pyramid, moving: Pyramid, solution: Solution, *, seed: int, threads: int
 ) -> Figures:
-    """All figures of ``pull``. ``back`` is the independent solution moving -> reference (ITK's
-    sense with exchanged roles); ``others`` are solutions from perturbed starts."""
+    """All figures of a solution. What is independent runs side by side."""
     level, other = reference.middle, moving.middle
+    pull = solution.pull
     whole = Comparison(level, other, points=POINTS, seed=seed)
     tissue = Comparison(level, other, points=POINTS, seed=seed, body_only=True)
+    mirrored, local = side_by_side(
+        [
+            lambda: mirror_gain(level, other, tissue, pull, seed),
+            lambda: match_blocks(reference.fine, moving.fine, pull),
+        ],
+        threads=threads,
+        progress=lambda _share: None,
+    )
+    assert isinstance(mirrored, float)
+    assert isinstance(local, Blocks)
     probes = level.body_points(PROBES)
     after = whole.score(pull)
     shared = tissue.score(pull).nmi - 1.0
-    spread = [float(distances(pull, solution, probes).mean()) for solution in others]
-    round_trip = np.linalg.norm(apply(back, apply(pull, probes)) - probes, axis=1)
+    spread = [float(distances(pull, found, probes).mean()) for found in solution.others]
+    round_trip = np.linalg.norm(apply(solution.back, apply(pull, probes)) - probes, axis=1)
+    stretched = np.eye(3) if is_rigid(pull) else stretch(invert(pull))
+    scales = np.linalg.eigvalsh(stretched)
     return Figures(
-        information_before=whole.score(before).mi,
+        information_before=whole.score(np.eye(4)).mi,
         information_after=after.mi,
         normalised_information=after.nmi,
         shared=shared,
         sharpness=sharpness(tissue, pull, shared),
-        mirror_gain=mirror_gain(tissue, pull, level.centroid),
+        mirror_gain=mirrored,
         overlap=overlap(level, other, pull),
         agreement=agreement(level, other, pull),
         consistency_mm=float(round_trip.mean()),
@@ -151,6 +183,12 @@ def measure(
         largest_voxel_mm=max(reference.largest_voxel_mm, moving.largest_voxel_mm),
         turned_degrees=angle_degrees(pull),
         moved_mm=float(distances(pull, np.eye(4), probes).mean()),
+        misfit=local.misfit,
+        local_mm=local.distance_mm,
+        blocks=len(local.centres),
+        smallest_scale=float(scales.min()),
+        largest_scale=float(scales.max()),
+        shear=float(np.abs(stretched - np.diag(np.diag(stretched))).max()),
     )
 
 
@@ -219,6 +257,25 @@ def _rules(f: Figures) -> dict[str, _Rule]:
             False,
             f"slightly different starts end {f.spread_mm:.1f} mm apart",
         ),
+        "misfit": _Rule(
+            f.misfit, t.MISFIT_DOUBTFUL, t.MISFIT_REFUSED, False,
+            f"{f.misfit:.0%} of the local blocks fit clearly better somewhere else: the images may "
+            "show different patients, or the anatomy changed shape",
+        ),
+        "blocks": _Rule(
+            f.blocks, t.BLOCKS_DOUBTFUL, 0, True,
+            f"only {f.blocks} places have enough structure to check the alignment locally",
+        ),
+        "scales": _Rule(
+            max(f.largest_scale, 1 / max(f.smallest_scale, 1e-6)),
+            t.SCALE_DOUBTFUL, t.SCALE_REFUSED, False,
+            f"scales between {f.smallest_scale:.2f} and {f.largest_scale:.2f} are not plausible "
+            "for one patient",
+        ),
+        "shear": _Rule(
+            f.shear, t.SHEAR_DOUBTFUL, t.SHEAR_REFUSED, False,
+            f"a shear of {f.shear:.2f} is not plausible for one patient",
+        ),
         "error": _Rule(
             f.estimated_error_mm, t.TARGET_ERROR_DOUBTFUL_MM, t.TARGET_ERROR_REFUSED_MM, False,
             f"the estimated error is {f.estimated_error_mm:.1f} mm",
@@ -246,8 +303,18 @@ def as_quality(f: Figures) -> tuple[QualityFigure, ...]:
     return (
         QualityFigure(
             "estimated_error", f.estimated_error_mm, "mm",
-            "root of summed squares of round trip, spread of starts and a tenth of the largest "
-            "voxel; a lower bound: errors common to all runs do not show", ok("error"),
+            "root of summed squares of round trip, spread of starts, local distance and a tenth of "
+            "the largest voxel", ok("error"),
+        ),
+        QualityFigure(
+            "local_distance", f.local_mm, "mm",
+            f"median distance from where {f.blocks} blocks of 28 mm lie to where they fit best, "
+            "within 12 mm", None,
+        ),
+        QualityFigure(
+            "local_misfit", f.misfit, "1",
+            f"share of {f.blocks} blocks of 28 mm that fit clearly better somewhere else",
+            ok("misfit") and ok("blocks"),
         ),
         QualityFigure(
             "inverse_consistency", f.consistency_mm, "mm",
@@ -289,6 +356,19 @@ def as_quality(f: Figures) -> tuple[QualityFigure, ...]:
         QualityFigure(
             "body_agreement", f.agreement, "1",
             "Dice of the body outlines where both fields of view overlap", ok("agreement"),
+        ),
+        QualityFigure(
+            "largest_scale", f.largest_scale, "1",
+            "largest scale along any direction, 1 for a rigid model", ok("scales"),
+        ),
+        QualityFigure(
+            "smallest_scale", f.smallest_scale, "1",
+            "smallest scale along any direction, 1 for a rigid model", ok("scales"),
+        ),
+        QualityFigure(
+            "shear", f.shear, "1",
+            "largest off-diagonal element of the stretch along x, y, z; 0 for a rigid model",
+            ok("shear"),
         ),
         QualityFigure("rotation", f.turned_degrees, "deg", "angle of the transform", None),
         QualityFigure(

@@ -1,4 +1,4 @@
-"""Rigid 4x4 matrices: built, measured, compared. All map LPS mm to LPS mm."""
+"""Rigid and affine 4x4 matrices: built, measured, compared. All map LPS mm to LPS mm."""
 
 from __future__ import annotations
 
@@ -25,7 +25,9 @@ def from_vector(vector: FloatArray, centre: FloatArray, base: FloatArray) -> Flo
 
 
 def invert(matrix: FloatArray) -> FloatArray:
-    """The inverse, kept exactly rigid (transposed rotation)."""
+    """The inverse; of a rigid matrix kept exactly rigid (transposed rotation)."""
+    if not is_rigid(matrix, 1e-9):
+        return np.asarray(np.linalg.inv(matrix), dtype=np.float64)
     result = np.eye(4)
     result[:3, :3] = matrix[:3, :3].T
     result[:3, 3] = -matrix[:3, :3].T @ matrix[:3, 3]
@@ -45,8 +47,15 @@ def distances(first: FloatArray, second: FloatArray, points: FloatArray) -> Floa
 
 
 def angle_degrees(matrix: FloatArray) -> float:
-    """Rotation angle of a rigid matrix."""
+    """Rotation angle of a matrix; of an affine one, that of the nearest rotation."""
     return float(np.degrees(Rotation.from_matrix(matrix[:3, :3]).magnitude()))
+
+
+def stretch(matrix: FloatArray) -> FloatArray:
+    """The symmetric U of the polar decomposition A = R U: eigenvalues are the scales, off-diagonal
+    elements the shears (3x3)."""
+    _, values, right = np.linalg.svd(matrix[:3, :3])
+    return np.asarray(right.T @ np.diag(values) @ right, dtype=np.float64)
 
 
 def is_rigid(matrix: FloatArray, tolerance: float = 1e-6) -> bool:

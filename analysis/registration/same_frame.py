@@ -11,10 +11,11 @@ import numpy as np
 from analysis.contracts import QualityFigure, Verdict
 from analysis.geometry import FloatArray
 from analysis.registration import thresholds as t
+from analysis.registration.descent import ascend
+from analysis.registration.matching import Match
 from analysis.registration.preparation import Pyramid
 from analysis.registration.quality import overlap
 from analysis.registration.rigid import distances
-from analysis.registration.search import polish
 from analysis.registration.similarity import Comparison, Score
 
 METHOD = "same frame of reference, checked by field of view and mutual information"
@@ -54,7 +55,8 @@ def verify(
             "(H(A)+H(B))/H(A,B), body and 8 mm around, 32 bins", None,
         )
         return "doubtful", tuple(reasons), (shares, information)
-    best = _nearby(compared, here, level.centroid)
+    match = Match(level, other, points=t.POINTS[1], seed=seed, bins=t.BINS[1])
+    best = _nearby(match, compared, here)
     shift = float(distances(best, still, level.body_points(2_000)).mean())
     there = compared.score(best).nmi
     gain = (there - 1.0) / (here.nmi - 1.0) - 1.0
@@ -85,7 +87,7 @@ def verify(
     return ("doubtful" if reasons else "usable"), tuple(reasons), figures
 
 
-def _nearby(compared: Comparison, here: Score, centre: FloatArray) -> FloatArray:
+def _nearby(match: Match, compared: Comparison, here: Score) -> FloatArray:
     """The best rigid placement reached from the identity and from six shifts."""
 
     def cost(pull: FloatArray) -> float:
@@ -100,6 +102,6 @@ def _nearby(compared: Comparison, here: Score, centre: FloatArray) -> FloatArray
             shifted = np.eye(4)
             shifted[:3, 3] = sign * REACH_MM * axis
             starts.append(shifted)
-    ranked = sorted(starts, key=cost)
-    polished = [polish(cost, start, centre, 150, 6.0) for start in (np.eye(4), ranked[0])]
-    return min(polished, key=lambda entry: entry[0])[1]
+    nearest = min(starts[1:], key=cost)
+    climbed = [ascend(match, start, tolerance_mm=0.1).pull for start in (starts[0], nearest)]
+    return min(climbed, key=cost)

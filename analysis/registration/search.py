@@ -1,100 +1,134 @@
-"""Where to start: many rigid placements tried on the coarsest level, the best ones improved.
+"""Where to start: many poses tried on the coarsest level, the best ones improved.
 
-Gradient descent alone needs a start within about 25 degrees and 30 mm (measured: 35 degrees and
-43 mm off ended in a false optimum), and scanners, tables and patient positions differ by more.
+Headers place two scans of one patient anywhere: other tables, feet first against head first, prone
+against supine, a head turned by 45 degrees, halves of a body that only just meet. A descent climbs
+from about 25 degrees and 30 mm away, so the tried poses lie closer together than that.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Sequence
 from itertools import product
 
 import numpy as np
-from scipy.optimize import minimize
+import numpy.typing as npt
 from scipy.spatial.transform import Rotation
 
 from analysis.geometry import FloatArray
+from analysis.registration.matching import draw, scaled
 from analysis.registration.preparation import Level
-from analysis.registration.rigid import distances, from_vector, rigid
-from analysis.registration.similarity import Comparison
+from analysis.registration.rigid import distances
 
-ROTATION_STEP_DEGREES = 30.0
-SHIFT_STEP_MM = 30.0
-POINTS = 6_000
-RADIUS_MM = 80.0
-"""Turning by 1 / RADIUS_MM rad moves a head's surface by 1 mm: the common measure of turning and
-shifting in the search."""
+TURN_STEP_DEGREES = 35.0
+POINTS = 1000
+BINS = 12
+WANTED_SHARE = 0.5
+"""Half of what could overlap must overlap, else a pose is marked down: a small overlap can hold
+any accidental match."""
 DISTINCT_MM = 15.0
-"""Starts closer than this lead to the same optimum; only the better one is improved."""
+"""Poses closer than this lead to the same optimum; only the better one is improved."""
 
-Objective = Callable[[FloatArray], float]
-
-
-def candidates(reference: Level, moving: Level) -> list[FloatArray]:
-    """Pull matrices: middles of body and of field of view, turned by -30, 0, 30 degrees about
-    each axis and by 180 about one, and shifted by 30 mm along each axis."""
-    middles = (moving.centroid - reference.centroid, moving.grid.centre - reference.grid.centre)
-    steps = (-ROTATION_STEP_DEGREES, 0.0, ROTATION_STEP_DEGREES)
-    turns = [Rotation.from_euler("xyz", a, degrees=True) for a in product(steps, repeat=3)]
-    turns += [Rotation.from_rotvec(np.pi * axis) for axis in np.eye(3)]
-    still = Rotation.identity()
-    # Offsets for images that show different parts, longest along the body.
-    offsets = [SHIFT_STEP_MM * sign * axis for axis in np.eye(3) for sign in (-1.0, 1.0)]
-    offsets += [np.array([0.0, 0.0, 2 * SHIFT_STEP_MM * sign]) for sign in (-1.0, 1.0)]
-    starts = [np.eye(4)]
-    for middle in middles:
-        starts += [rigid(turn, middle, reference.centroid) for turn in turns]
-        starts += [rigid(still, middle + offset, reference.centroid) for offset in offsets]
-    return starts
+Scored = tuple[float, FloatArray]
 
 
-def objective(comparison: Comparison, smaller_ml: float, reference_ml: float) -> Objective:
-    """-(NMI), with a growing penalty below the overlap that could be expected.
-
-    A small overlap can hold any accidental match; the reference body can at most be covered by
-    what the moving image shows of it.
-    """
-    wanted = 0.7 * min(1.0, smaller_ml / max(reference_ml, 1e-6))
-
-    def cost(pull: FloatArray) -> float:
-        found = comparison.score(pull)
-        short = max(0.0, wanted - found.inside) / max(wanted, 1e-6)
-        return -(found.nmi - 1.0) * (1.0 - short) ** 2
-
-    return cost
+def turns() -> list[Rotation]:
+    """162 rotations: no turn, half turns about each axis and quarter turns about the long axis,
+    each with -35, 0 and 35 degrees about every axis."""
+    steps = (-TURN_STEP_DEGREES, 0.0, TURN_STEP_DEGREES)
+    small = [Rotation.from_euler("xyz", a, degrees=True) for a in product(steps, repeat=3)]
+    bases = [(0, 0, 0), (180, 0, 0), (0, 180, 0), (0, 0, 180), (0, 0, 90), (0, 0, -90)]
+    return [
+        turn * Rotation.from_euler("xyz", base, degrees=True) for base in bases for turn in small
+    ]
 
 
-def search(
-    reference: Level,
-    moving: Level,
-    *,
-    seed: int,
-    keep: int,
-    improve: int,
-    report: Callable[[float], None],
-) -> list[tuple[float, FloatArray]]:
-    """The ``keep`` best distinct starts as (cost, pull), best first, after improving ``improve``.
-
-    ``report`` gets the share done.
-    """
-    comparison = Comparison(reference, moving, points=POINTS, seed=seed)
-    cost = objective(comparison, moving.body_ml, reference.body_ml)
-    probes = reference.body_points(200)
-    tried = [(cost(pull), pull) for pull in candidates(reference, moving)]
-    report(0.4)
-    chosen = distinct(tried, probes, improve)
-    improved = []
-    for number, (_, pull) in enumerate(chosen):
-        improved.append(polish(cost, pull, reference.centroid, 180))
-        report(0.4 + 0.6 * (number + 1) / len(chosen))
-    return distinct(improved, probes, keep)
+def offsets(reference: Level, moving: Level) -> FloatArray:
+    """(n, 3) displacements in the reference's axes from middle on middle, mm: none, from body to
+    field of view, and a quarter or a half of the body along its axes, for halves that meet."""
+    points = reference.body_points(2_000)
+    extent = np.percentile(points, 97, axis=0) - np.percentile(points, 3, axis=0)
+    rows = [np.zeros(3)]
+    rows += [sign * 0.25 * extent * axis for axis in np.eye(3) for sign in (-1.0, 1.0)]
+    rows += [sign * 0.5 * extent * np.eye(3)[2] for sign in (-1.0, 1.0)]
+    return np.array(rows)
 
 
-def distinct(
-    tried: list[tuple[float, FloatArray]], probes: FloatArray, limit: int
-) -> list[tuple[float, FloatArray]]:
+def search(scorer: Scorer, reference: Level, moving: Level, *, keep: int) -> list[Scored]:
+    """The ``keep`` best distinct poses as (cost, pull), best first."""
+    shifts = offsets(reference, moving)
+    found: list[Scored] = []
+    middles = [moving.centroid, moving.grid.centre - reference.grid.centre + reference.centroid]
+    for turn in turns():
+        matrix = turn.as_matrix()
+        places = np.concatenate([middles[0] - shifts @ matrix.T, [middles[1]]])
+        costs = scorer.costs(matrix, places)
+        for cost, place in zip(costs, places, strict=True):
+            pull = np.eye(4)
+            pull[:3, :3] = matrix
+            pull[:3, 3] = place - matrix @ reference.centroid
+            found.append((float(cost), pull))
+    found.append((float(scorer.cost(np.eye(4))), np.eye(4)))
+    return distinct(found, reference.body_points(200), keep)
+
+
+class Scorer:
+    """Cost of poses: -(NMI - 1), nearest neighbours, marked down for a small overlap."""
+
+    def __init__(self, reference: Level, moving: Level, seed: int) -> None:
+        index = draw(reference.region, POINTS, seed)
+        self._arms = (reference.grid.to_lps(index.T) - reference.centroid).T
+        self._centre = reference.centroid
+        values = scaled(reference.lattice.values(index), reference.limits)
+        self._rows = np.minimum((values * BINS).astype(np.int64), BINS - 1)
+        array = scaled(moving.array, moving.limits)
+        self._columns = np.minimum((array * BINS).astype(np.int64), BINS - 1).ravel()
+        if moving.allowed is not None:
+            # One more column takes what lies outside the mask; it is left out of the count.
+            self._columns[~moving.allowed.ravel()] = BINS
+        self._shape = np.array(moving.array.shape[::-1])
+        self._to_index = np.linalg.inv(moving.grid.affine)
+        self._wanted = WANTED_SHARE * min(1.0, moving.body_ml / max(reference.body_ml, 1e-6))
+
+    def cost(self, pull: FloatArray) -> float:
+        place = pull[:3, :3] @ self._centre + pull[:3, 3]
+        return float(self.costs(pull[:3, :3], place[None])[0])
+
+    def costs(self, turn: FloatArray, places: FloatArray) -> FloatArray:
+        """Cost of pulling the reference's middle to each of ``places`` (n, 3) with one turn."""
+        linear = self._to_index[:3, :3]
+        arms = _product(linear @ turn, self._arms)
+        starts = np.asarray(places @ linear.T + self._to_index[:3, 3])
+        index = (arms[None] + starts[:, :, None]).astype(np.float32)
+        cell = np.rint(index).astype(np.int64)
+        nx, ny, nz = self._shape
+        inside = (cell[:, 0] >= 0) & (cell[:, 0] < nx)
+        for axis, count in ((1, ny), (2, nz)):
+            inside &= (cell[:, axis] >= 0) & (cell[:, axis] < count)
+        flat = cell[:, 0] + nx * (cell[:, 1] + ny * cell[:, 2])
+        columns = self._columns.take(np.where(inside, flat, 0))
+        columns[~inside] = BINS
+        size = BINS * (BINS + 1)
+        number = np.arange(len(places), dtype=np.int64)[:, None] * size
+        joint = np.bincount(
+            (number + self._rows * (BINS + 1) + columns).ravel(), minlength=size * len(places)
+        ).reshape(len(places), BINS, BINS + 1)[:, :, :BINS]
+        return self._judged(joint)
+
+    def _judged(self, joint: npt.NDArray[np.int64]) -> FloatArray:
+        count = np.maximum(joint.sum(axis=(1, 2)), 1)
+        share = count / self._arms.shape[1]
+        first = _entropies(joint.sum(axis=2), count)
+        second = _entropies(joint.sum(axis=1), count)
+        both = _entropies(joint.reshape(len(joint), -1), count)
+        information = (first + second) / np.maximum(both, 1e-9) - 1.0
+        short = np.maximum(0.0, self._wanted - share) / max(self._wanted, 1e-6)
+        information[count < 0.1 * self._arms.shape[1]] = 0.0
+        return np.asarray(-information * (1.0 - short) ** 2, dtype=np.float64)
+
+
+def distinct(tried: Sequence[Scored], probes: FloatArray, limit: int) -> list[Scored]:
     """The best entries of which no two lie closer than ``DISTINCT_MM``."""
-    kept: list[tuple[float, FloatArray]] = []
+    kept: list[Scored] = []
     for value, pull in sorted(tried, key=lambda entry: entry[0]):
         if all(distances(pull, other, probes).mean() > DISTINCT_MM for _, other in kept):
             kept.append((value, pull))
@@ -103,26 +137,17 @@ def distinct(
     return kept
 
 
-def polish(
-    cost: Objective, pull: FloatArray, centre: FloatArray, evaluations: int, step_mm: float = 10.0
-) -> tuple[float, FloatArray]:
-    """Nelder-Mead in six parameters from ``pull``; needs no gradient and jumps small bumps."""
-    turning_point = pull[:3, :3] @ centre + pull[:3, 3]
-    scale = np.array([1 / RADIUS_MM] * 3 + [1.0] * 3)
+def _entropies(counts: npt.NDArray[np.int64], total: npt.NDArray[np.int64]) -> FloatArray:
+    """Entropy of each row in nats, small-sample bias removed (Miller & Madow, 1955)."""
+    p = counts / total[:, None]
+    plain = -(p * np.log(np.where(p > 0, p, 1.0))).sum(axis=1)
+    return np.asarray(plain + (np.count_nonzero(counts, axis=1) - 1) / (2 * total))
 
-    def at(vector: FloatArray) -> float:
-        return cost(from_vector(vector * scale, turning_point, pull))
 
-    simplex = np.vstack([np.zeros(6), step_mm * np.eye(6)])
-    simplex[1:] -= step_mm / 7  # so that the start lies in the middle of the simplex
-    simplex[0] -= step_mm / 7
-    found = minimize(
-        at,
-        np.zeros(6),
-        method="Nelder-Mead",
-        options={"initial_simplex": simplex, "maxfev": evaluations, "xatol": 0.3, "fatol": 1e-5},
+def _product(matrix: FloatArray, arms: FloatArray) -> FloatArray:
+    """``matrix @ arms`` without BLAS, whose sums may depend on the number of threads."""
+    return np.asarray(
+        [row[0] * arms[0] + row[1] * arms[1] + row[2] * arms[2] for row in matrix]
     )
-    start = at(np.zeros(6))
-    if found.fun < start:
-        return float(found.fun), from_vector(found.x * scale, turning_point, pull)
-    return start, pull
+
+

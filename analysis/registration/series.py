@@ -5,8 +5,7 @@ from __future__ import annotations
 from typing import Any, Literal
 
 import numpy as np
-import SimpleITK as sitk
-from scipy.spatial.transform import Rotation
+import scipy
 
 from analysis.contracts import (
     IDENTITY,
@@ -18,25 +17,18 @@ from analysis.contracts import (
 )
 from analysis.geometry import FloatArray, Volume, as_matrix
 from analysis.registration import thresholds as t
-from analysis.registration.crew import Job, Progress, Tick, run_jobs
+from analysis.registration.crew import Progress, side_by_side
 from analysis.registration.preparation import Pyramid, build_pyramid
 from analysis.registration.quality import as_quality, judge, measure
-from analysis.registration.refine import MATTES_BINS, refine
-from analysis.registration.rigid import invert, rigid
+from analysis.registration.rigid import invert
 from analysis.registration.same_frame import METHOD as SAME_FRAME_METHOD
 from analysis.registration.same_frame import verify
-from analysis.registration.search import POINTS, objective, search
-from analysis.registration.similarity import Comparison
+from analysis.registration.solving import solve
 
-METHOD = "rigid, Mattes mutual information, multi-start, multi-resolution"
-
-KEPT_STARTS = 3
-DESCENT = {1: (60, 4.0), 2: (60, 1.0)}
-"""Level -> (iterations, first step in mm). The coarsest level is searched without gradients."""
-
-PERTURBED_STARTS = 3
-PERTURB_DEGREES = 4.0
-PERTURB_MM = 5.0
+METHOD = {
+    "rigid": "rigid, normalised mutual information, multi-start, multi-resolution",
+    "affine": "affine after rigid, normalised mutual information, multi-start, multi-resolution",
+}
 
 
 def _silent(_fraction: float, _message: str) -> None:
@@ -61,162 +53,102 @@ def register_series(
     """How ``moving`` lies in the space of ``reference``.
 
     ``same_frame``: both carry the same FrameOfReferenceUID. Then nothing is moved; the identity
-    is checked against the images and doubted or refused if they contradict it. Otherwise a rigid
-    transform is searched; ``matrix`` maps moving LPS to reference LPS in mm. A result that cannot
-    be trusted has state ``not_registered``, verdict ``refused`` and the identity.
+    is checked against the images and doubted or refused if they contradict it. Otherwise a
+    transform is searched; ``matrix`` maps moving LPS to reference LPS in mm. ``model`` "affine"
+    allows scales and shears after the rigid fit; implausible ones are refused. A result that
+    cannot be trusted has state ``not_registered``, verdict ``refused`` and the identity.
 
-    ``progress(share, text)`` is called several times a second in the caller's thread; an exception
-    from it stops the work and comes out here. Results are the same for
-    the same ``seed``, whatever ``threads`` is.
+    ``start`` (moving LPS -> reference LPS): no global search, only the best pose near it.
+    Masks (nonzero = compare here; any grid in the LPS of their image) restrict what is compared.
 
-    ``start`` (moving LPS -> reference LPS): no global search, only refinement from there.
+    ``progress(share, text)`` is called between the parts of the work, in the caller's thread; an
+    exception from it stops the work within a fraction of a second and comes out here. Results
+    are the same to the last bit for the same ``seed``, whatever ``threads`` is (on one make of
+    processor: others may round sines and logarithms differently).
+
+    Raises ``ValueError`` for a start that is no invertible 4x4.
     """
-    if model != "rigid" or moving_mask is not None or reference_mask is not None:
-        raise NotImplementedError("affine model and masks")
+    pull = None if start is None else _pull(start)
     progress(0.0, "Preparing the images")
-    try:
-        fixed, mobile = build_pyramid(reference), build_pyramid(moving)
-    except ValueError as error:
-        return _record(
-            moving_uid, reference_uid, "not_registered", "refused", (str(error),), (), METHOD, {}
+
+    def record(
+        state: FusionState,
+        verdict: Verdict,
+        reasons: tuple[str, ...],
+        figures: tuple[QualityFigure, ...] = (),
+        parameters: dict[str, Any] | None = None,
+        matrix: FloatArray | None = None,
+    ) -> RegistrationRecord:
+        return RegistrationRecord(
+            series_instance_uid=moving_uid,
+            reference_series_uid=reference_uid,
+            state=state,
+            matrix=IDENTITY if matrix is None else as_matrix(matrix),
+            method=SAME_FRAME_METHOD if same_frame else METHOD[model],
+            version=t.REGISTRATION_VERSION,
+            verdict=verdict,
+            reasons=reasons,
+            quality=figures,
+            parameters=parameters or {},
+            model="rigid" if same_frame else model,
         )
+
+    try:
+        fixed, mobile = side_by_side(
+            [
+                lambda: build_pyramid(reference, reference_mask),
+                lambda: build_pyramid(moving, moving_mask),
+            ],
+            threads=threads,
+            progress=lambda share: progress(0.1 * share, "Preparing the images"),
+        )
+    except ValueError as error:
+        return record("not_registered", "refused", (str(error),))
+    parameters: dict[str, Any] = {"seed": seed}
     if same_frame:
         verdict, reasons, figures = verify(fixed, mobile, seed=seed)
-        state: FusionState = "not_registered" if verdict == "refused" else "same_frame"
         progress(1.0, "Same frame of reference checked")
-        return _record(
-            moving_uid, reference_uid, state, verdict, reasons, figures, SAME_FRAME_METHOD,
-            {"seed": seed, "version": t.REGISTRATION_VERSION},
-        )
+        state: FusionState = "not_registered" if verdict == "refused" else "same_frame"
+        return record(state, verdict, reasons, figures, parameters)
     unfit = _unfit(fixed, mobile)
     if unfit:
-        return _record(
-            moving_uid, reference_uid, "not_registered", "refused", unfit, (), METHOD, {}
-        )
-    return _rigid(fixed, mobile, moving_uid, reference_uid, seed, threads, progress, start)
-
-
-def _rigid(
-    fixed: Pyramid,
-    mobile: Pyramid,
-    moving_uid: str,
-    reference_uid: str,
-    seed: int,
-    threads: int,
-    progress: Progress,
-    start: Matrix | None,
-) -> RegistrationRecord:
-    parameters: dict[str, Any] = {
-        "seed": seed,
+        return record("not_registered", "refused", unfit)
+    parameters |= {
         "deterministic": True,
-        "library": f"SimpleITK {sitk.Version_VersionString()}",
-        "metric_bins": MATTES_BINS,
+        "library": f"numpy {np.__version__}, scipy {scipy.__version__}",
         "levels_mm": list(t.LEVELS_MM),
-        "samples": list(t.SAMPLES),
-        "optimiser": "regular step gradient descent",
+        "points": list(t.POINTS),
+        "bins": list(t.BINS),
+        "optimiser": "BFGS",
+        "searched": start is None,
+        "masks": [name for name, mask in (("reference", reference_mask), ("moving", moving_mask))
+                  if mask is not None],
     }
-    try:
-        pull, others, back = _solve(fixed, mobile, seed, threads, progress, start)
-    except RuntimeError as error:
-        # SimpleITK says why on its last line, e.g. that no sample lies inside the moving image.
-        why = str(error).strip().splitlines()[-1]
-        reason = f"the images could not be brought to overlap ({why})"
-        return _record(
-            moving_uid, reference_uid, "not_registered", "refused", (reason,), (), METHOD,
-            parameters,
-        )
-    progress(0.9, "Judging the registration")
-    figures = measure(
-        fixed, mobile, pull, before=np.eye(4), back=back, others=others, seed=seed
+    solution = solve(
+        fixed, mobile, affine=model == "affine", start=pull, seed=seed, threads=threads,
+        progress=progress,
     )
-    verdict, reasons = judge(figures)
+    progress(0.85, "Judging the registration")
+    measured = measure(fixed, mobile, solution, seed=seed, threads=threads)
+    verdict, reasons = judge(measured)
     progress(1.0, "Registered" if verdict != "refused" else "Not registered")
-    found = invert(pull)
+    found = invert(solution.pull)
     if verdict == "refused":
         # Kept as evidence only: nothing may be fused by it.
         parameters["rejected_matrix"] = [list(row) for row in as_matrix(found)]
-    return _record(
-        moving_uid,
-        reference_uid,
-        "not_registered" if verdict == "refused" else "registered",
-        verdict,
-        reasons,
-        as_quality(figures),
-        METHOD,
-        parameters,
-        None if verdict == "refused" else found,
-    )
+        return record("not_registered", verdict, reasons, as_quality(measured), parameters)
+    return record("registered", verdict, reasons, as_quality(measured), parameters, found)
 
 
-def _solve(
-    fixed: Pyramid, mobile: Pyramid, seed: int, threads: int, progress: Progress,
-    given: Matrix | None,
-) -> tuple[FloatArray, list[FloatArray], FloatArray]:
-    """(best pull, solutions from perturbed starts, independent solution with exchanged roles).
-
-    Independent descents run side by side, each single-threaded, so that the number of threads
-    does not change the result.
-    """
-    progress(0.05, "Looking for a start")
-    starts = [(0.0, invert(np.array(given)))] if given is not None else search(
-        fixed.coarse, mobile.coarse, seed=seed, keep=KEPT_STARTS, improve=2 * KEPT_STARTS,
-        report=lambda share: progress(0.05 + 0.25 * share, "Looking for a start"),
-    )
-    compared = Comparison(fixed.middle, mobile.middle, points=POINTS, seed=seed)
-    cost = objective(compared, mobile.middle.body_ml, fixed.middle.body_ml)
-    rng = np.random.default_rng(seed)
-
-    def nudged(share: float, centre: FloatArray) -> FloatArray:
-        turn = Rotation.from_rotvec(np.radians(share * PERTURB_DEGREES) * _unit(rng))
-        return rigid(turn, share * PERTURB_MM * _unit(rng), centre)
-
-    def together(
-        jobs: list[Job[FloatArray]], levels: tuple[int, ...], begin: float, end: float, text: str
-    ) -> list[FloatArray]:
-        return run_jobs(
-            jobs,
-            threads=threads,
-            ticks=len(jobs) * sum(DESCENT[level][0] for level in levels),
-            progress=lambda share: progress(begin + (end - begin) * share, text),
-        )
-
-    first = [_descent(fixed, mobile, start, seed, (1,)) for _, start in starts]
-    reached = together(first, (1,), 0.30, 0.50, "Aligning at 4 mm")
-    finest = [_descent(fixed, mobile, min(reached, key=cost), seed, (2,))]
-    best = together(finest, (2,), 0.50, 0.60, "Aligning at 2 mm")[0]
-
-    checks = [
-        _descent(fixed, mobile, best @ nudged(1.0, fixed.middle.centroid), seed + 1 + n, (1, 2))
-        for n in range(PERTURBED_STARTS)
-    ]
-    reverse = invert(best) @ nudged(0.5, mobile.middle.centroid)
-    checks.append(_descent(mobile, fixed, reverse, seed + 11, (1, 2)))
-    *others, back = together(checks, (1, 2), 0.60, 0.90, "Checking from other starts")
-    return best, others, back
-
-
-def _descent(
-    fixed: Pyramid, mobile: Pyramid, start: FloatArray, seed: int, levels: tuple[int, ...]
-) -> Job[FloatArray]:
-    """Gradient descent from ``start`` through ``levels`` (0 is the coarsest), to be run later."""
-
-    def job(tick: Tick) -> FloatArray:
-        pull = start
-        for level in levels:
-            iterations, step = DESCENT[level]
-            pull = refine(
-                fixed.levels[level], mobile.levels[level], pull,
-                samples=t.SAMPLES[level], iterations=iterations, step_mm=step, seed=seed,
-                on_iteration=tick,
-            ).pull
-        return pull
-
-    return job
-
-
-def _unit(rng: np.random.Generator) -> FloatArray:
-    vector = rng.normal(size=3)
-    return np.asarray(vector / np.linalg.norm(vector), dtype=np.float64)
+def _pull(start: Matrix) -> FloatArray:
+    matrix = np.asarray(start, dtype=np.float64)
+    if matrix.shape != (4, 4) or not np.isfinite(matrix).all():
+        raise ValueError("the start must be a 4x4 matrix of numbers")
+    if abs(float(np.linalg.det(matrix[:3, :3]))) < 1e-3 or not np.allclose(
+        matrix[3], (0, 0, 0, 1), atol=1e-6
+    ):
+        raise ValueError("the start must be an invertible transform with 0 0 0 1 as last row")
+    return invert(matrix)
 
 
 def _unfit(fixed: Pyramid, mobile: Pyramid) -> tuple[str, ...]:
@@ -236,28 +168,3 @@ def _unfit(fixed: Pyramid, mobile: Pyramid) -> tuple[str, ...]:
                 f"too thin (under {t.MIN_EXTENT_MM:.0f} mm) to fix its tilt"
             )
     return tuple(reasons)
-
-
-def _record(
-    moving_uid: str,
-    reference_uid: str,
-    state: FusionState,
-    verdict: Verdict,
-    reasons: tuple[str, ...],
-    quality: tuple[QualityFigure, ...],
-    method: str,
-    parameters: dict[str, Any],
-    matrix: FloatArray | None = None,
-) -> RegistrationRecord:
-    return RegistrationRecord(
-        series_instance_uid=moving_uid,
-        reference_series_uid=reference_uid,
-        state=state,
-        matrix=IDENTITY if matrix is None else as_matrix(matrix),
-        method=method,
-        version=t.REGISTRATION_VERSION,
-        verdict=verdict,
-        reasons=reasons,
-        quality=quality,
-        parameters=parameters,
-    )

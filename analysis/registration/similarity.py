@@ -1,7 +1,7 @@
 """Mutual information on a fixed set of points: for the search for a start and for the figures.
 
-ITK's Mattes metric drives the fine optimisation (:mod:`refine`); its value changes with samples
-and overlap. The figures here use the same points before and after, so that they can be compared.
+The figures use hard bins and remove the bias of small samples, and the same points before and
+after, so that they can be compared; :mod:`matching` drives the optimisation.
 Matrices are 4x4 and map *reference* LPS to *moving* LPS ("pull", ITK's sense).
 """
 
@@ -11,10 +11,13 @@ from dataclasses import dataclass
 
 import numpy as np
 import numpy.typing as npt
-from scipy import ndimage
 
 from analysis.geometry import FloatArray
-from analysis.registration.preparation import BINS, Level
+from analysis.registration.lattice import CHUNK, Floats
+from analysis.registration.matching import draw
+from analysis.registration.preparation import Level
+
+BINS = 32
 
 
 @dataclass(frozen=True)
@@ -43,39 +46,29 @@ class Comparison:
         seed: int,
         body_only: bool = False,
     ) -> None:
-        rng = np.random.default_rng(seed)
-        chosen = np.flatnonzero(reference.body if body_only else reference.region)
-        if len(chosen) > points:
-            chosen = rng.choice(chosen, points, replace=False)
-        k, j, i = np.unravel_index(chosen, reference.array.shape)
-        # A random place within each voxel: lattice points on lattice points favour whole shifts.
-        top = np.array(reference.array.shape[::-1]) - 1
-        index = np.stack([i, j, k], axis=1) + rng.uniform(-0.5, 0.5, (len(chosen), 3))
-        index = np.clip(index, 0, top)
-        self._points = reference.grid.to_lps(index)
-        self._bins = _binned(_sample(reference.array, index), reference.limits)
+        index = draw(reference.body if body_only else reference.region, points, seed)
+        self._points = reference.grid.to_lps(index.T)
+        self._bins = _binned(reference.lattice.values(index), reference.limits)
         self._moving = moving
         self._body_only = body_only
-        self._array = moving.array
-        self._body = moving.body.astype(np.float32)
         self._to_index = np.linalg.inv(moving.grid.affine)
 
     def score(self, pull: FloatArray) -> Score:
         """Similarity when reference point x shows the moving value at ``pull @ x``."""
         total = self._to_index @ pull
-        index = self._points @ total[:3, :3].T + total[:3, 3]
-        top = np.array(self._array.shape[::-1]) - 1
-        kept = np.all((index >= -0.5) & (index <= top + 0.5), axis=1)
-        inside = float(kept.mean()) if len(kept) else 0.0
+        index = np.ascontiguousarray(
+            (self._points @ total[:3, :3].T + total[:3, 3]).T, dtype=np.float32
+        )
+        kept = self._moving.lattice.inside(index)
+        if self._moving.allowed_lattice is not None:
+            kept &= self._moving.allowed_lattice.nearest(index) > 0.5
+        inside = float(kept.mean()) if kept.size else 0.0
+        if self._body_only:
+            kept &= self._moving.body_lattice.nearest(index) > 0.5
         if kept.sum() < 500:
             return Score(1.0, 0.0, inside)
-        index, bins = index[kept], self._bins[kept]
-        if self._body_only:
-            tissue = _sample(self._body, index) > 0.5
-            index, bins = index[tissue], bins[tissue]
-            if len(bins) < 500:
-                return Score(1.0, 0.0, inside)
-        other = _binned(_sample(self._array, index), self._moving.limits)
+        index, bins = np.ascontiguousarray(index[:, kept]), self._bins[kept]
+        other = _binned(_valued(self._moving, index), self._moving.limits)
         joint = np.bincount(bins * BINS + other, minlength=BINS * BINS).reshape(BINS, BINS)
         return _from_joint(joint, inside)
 
@@ -98,12 +91,12 @@ def _entropy(counts: npt.NDArray[np.int64]) -> float:
     return float(-(p * np.log(p)).sum())
 
 
-def _sample(array: npt.NDArray[np.float32], index: FloatArray) -> npt.NDArray[np.float32]:
-    """Linear interpolation at (n, 3) indices (i, j, k); the edge voxel beyond the border."""
-    return np.asarray(
-        ndimage.map_coordinates(array, index[:, ::-1].T, order=1, mode="nearest"),
-        dtype=np.float32,
-    )
+def _valued(level: Level, index: Floats) -> Floats:
+    parts = [
+        level.lattice.values(np.ascontiguousarray(index[:, begin : begin + CHUNK]))
+        for begin in range(0, index.shape[1], CHUNK)
+    ]
+    return np.concatenate(parts)
 
 
 def _binned(

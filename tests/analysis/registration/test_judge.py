@@ -24,6 +24,9 @@ GOOD = Figures(
     largest_voxel_mm=4.0,
     turned_degrees=10.0,
     moved_mm=15.0,
+    misfit=0.02,
+    local_mm=0.8,
+    blocks=40,
 )
 ORDER = {"usable": 0, "doubtful": 1, "refused": 2}
 
@@ -44,6 +47,11 @@ def test_good_figures_are_usable_without_reasons() -> None:
         ("agreement", 0.7, 0.4),
         ("consistency_mm", 3.0, 9.0),
         ("spread_mm", 3.0, 9.0),
+        ("misfit", 0.3, 0.95),
+        ("local_mm", 6.0, 11.0),
+        ("smallest_scale", 0.88, 0.7),
+        ("largest_scale", 1.15, 1.4),
+        ("shear", 0.1, 0.3),
     ],
 )
 def test_one_bad_figure_is_enough(name: str, doubtful: float, refused: float) -> None:
@@ -57,7 +65,7 @@ def test_one_bad_figure_is_enough(name: str, doubtful: float, refused: float) ->
 
 JUDGED = (
     "information_after", "shared", "sharpness", "mirror_gain", "overlap", "agreement",
-    "consistency_mm", "spread_mm",
+    "consistency_mm", "spread_mm", "misfit", "local_mm", "largest_scale", "shear",
 )
 
 
@@ -68,7 +76,10 @@ def test_a_figure_that_could_not_be_computed_is_refused(name: str) -> None:
 
 @given(st.sampled_from(JUDGED), st.floats(-1.0, 20.0), st.floats(0.0, 20.0))
 def test_worse_is_never_better(name: str, value: float, more: float) -> None:
-    falling = name in {"mirror_gain", "consistency_mm", "spread_mm"}
+    falling = name in {
+        "mirror_gain", "consistency_mm", "spread_mm", "misfit", "local_mm", "largest_scale",
+        "shear",
+    }
     worse = value + more if falling else value - more
     first, _ = judge(replace(GOOD, **{name: value}))
     second, _ = judge(replace(GOOD, **{name: worse}))

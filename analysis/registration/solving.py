@@ -1,0 +1,146 @@
+"""The transform itself: search, descents through the levels, and the same found again otherwise.
+
+All poses are "pull": reference LPS -> moving LPS.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from functools import partial
+
+import numpy as np
+from scipy.spatial.transform import Rotation
+
+from analysis.geometry import FloatArray
+from analysis.registration.crew import Progress, side_by_side
+from analysis.registration.descent import ascend
+from analysis.registration.matching import Match
+from analysis.registration.preparation import Pyramid
+from analysis.registration.rigid import invert, rigid
+from analysis.registration.search import Scorer, distinct, search
+from analysis.registration.thresholds import BINS, POINTS
+
+STARTS = 10
+"""Poses improved on the coarsest level, and ..."""
+KEPT = 3
+"""... on the middle one."""
+
+PERTURBED_STARTS = 3
+PERTURB_DEGREES = 4.0
+PERTURB_MM = 5.0
+
+
+@dataclass(frozen=True, eq=False)
+class Solution:
+    """``pull``; the same from perturbed starts (``others``) and with exchanged roles (``back``:
+    moving LPS -> reference LPS), each with points of its own. ``rigid`` is the pose before scales
+    and shears were allowed, the same as ``pull`` for a rigid model."""
+
+    pull: FloatArray
+    others: tuple[FloatArray, ...]
+    back: FloatArray
+    rigid: FloatArray
+
+
+def solve(
+    fixed: Pyramid,
+    mobile: Pyramid,
+    *,
+    affine: bool,
+    start: FloatArray | None,
+    seed: int,
+    threads: int,
+    progress: Progress,
+) -> Solution:
+    """The best transform and what it takes to doubt it. ``start`` (pull) replaces the search."""
+    if start is None:
+        progress(0.1, "Looking for a start")
+        starts = _starts(fixed, mobile, seed, threads, progress)
+        progress(0.5, "Aligning")
+        reached = side_by_side(
+            [partial(_climb, fixed, mobile, p, 1, seed) for p in starts],
+            threads=threads,
+            progress=lambda share: progress(0.5 + 0.1 * share, "Aligning"),
+        )
+        pose = max(reached, key=lambda pull: _worth(fixed, mobile, pull, seed))
+    else:
+        progress(0.5, "Aligning")
+        pose = _climb(fixed, mobile, start, 1, seed)
+    progress(0.6, "Aligning")
+    best = straight = _climb(fixed, mobile, pose, 2, seed)
+    if affine:
+        middle = _climb(fixed, mobile, best, 1, seed, affine=True)
+        best = _climb(fixed, mobile, middle, 2, seed, affine=True)
+    rng = np.random.default_rng(seed)
+
+    def nudged(share: float, centre: FloatArray) -> FloatArray:
+        turn = Rotation.from_rotvec(np.radians(share * PERTURB_DEGREES) * _unit(rng))
+        return rigid(turn, share * PERTURB_MM * _unit(rng), centre)
+
+    def again(first: Pyramid, second: Pyramid, begin: FloatArray, number: int) -> FloatArray:
+        near = _climb(first, second, begin, 1, seed + number, affine=affine)
+        return _climb(first, second, near, 2, seed + number, affine=affine)
+
+    nudges = [nudged(1.0, fixed.middle.centroid) for _ in range(PERTURBED_STARTS)]
+    reverse = invert(best) @ nudged(0.5, mobile.middle.centroid)
+    jobs = [
+        partial(again, fixed, mobile, best @ nudge, n + 1) for n, nudge in enumerate(nudges)
+    ]
+    jobs.append(partial(again, mobile, fixed, reverse, 11))
+    *others, back = side_by_side(
+        jobs, threads=threads,
+        progress=lambda share: progress(0.65 + 0.2 * share, "Checking from other starts"),
+    )
+    return Solution(best, tuple(others), back, straight)
+
+
+def _starts(
+    fixed: Pyramid, mobile: Pyramid, seed: int, threads: int, progress: Progress
+) -> list[FloatArray]:
+    """The best distinct poses on the coarsest level."""
+    first, second = fixed.coarse, mobile.coarse
+    scorer = Scorer(first, second, seed)
+    probes = first.body_points(200)
+    tried = search(scorer, first, second, keep=STARTS)
+    progress(0.3, "Looking for a start")
+    match = Match(first, second, points=POINTS[0], seed=seed, bins=BINS[0])
+    found = side_by_side(
+        [partial(ascend, match, pull, iterations=10, tolerance_mm=0.3) for _, pull in tried],
+        threads=threads,
+        progress=lambda share: progress(0.3 + 0.2 * share, "Looking for a start"),
+    )
+    return [pull for _, pull in distinct(
+        [(scorer.cost(f.pull), f.pull) for f in found], probes, KEPT
+    )]
+
+
+def _climb(
+    fixed: Pyramid,
+    mobile: Pyramid,
+    pull: FloatArray,
+    level: int,
+    seed: int,
+    *,
+    affine: bool = False,
+) -> FloatArray:
+    """The best pose near by on one level."""
+    match = Match(
+        fixed.levels[level], mobile.levels[level],
+        points=POINTS[level], seed=seed, bins=BINS[level],
+    )
+    tolerance = 0.1 if level == 1 else 0.02
+    return ascend(match, pull, affine=affine, tolerance_mm=tolerance).pull
+
+
+def _worth(fixed: Pyramid, mobile: Pyramid, pull: FloatArray, seed: int) -> float:
+    """Information at 4 mm, marked down where little of the reference lies in the moving image."""
+    match = Match(fixed.middle, mobile.middle, points=POINTS[1], seed=seed, bins=BINS[1])
+    value, inside = match.value(pull)
+    wanted = 0.5 * min(1.0, mobile.middle.body_ml / max(fixed.middle.body_ml, 1e-6))
+    short = max(0.0, wanted - inside) / max(wanted, 1e-6)
+    return value * (1.0 - short) ** 2
+
+
+def _unit(rng: np.random.Generator) -> FloatArray:
+    vector = rng.normal(size=3)
+    return np.asarray(vector / np.linalg.norm(vector), dtype=np.float64)
