@@ -14,10 +14,10 @@ import SimpleITK as sitk
 from analysis.contracts import Matrix
 from analysis.deformation import Deformation
 from analysis.errors import InputRefused
-from analysis.geometry import FloatArray, as_matrix, to_sitk
+from analysis.geometry import FloatArray, as_matrix
 
 
-def affine_of(matrix: FloatArray) -> sitk.AffineTransform:
+def _affine(matrix: FloatArray) -> sitk.AffineTransform:
     """A 4x4 matrix, fixed LPS -> moving LPS mm, as ITK's."""
     transform = sitk.AffineTransform(3)
     transform.SetMatrix([float(v) for v in matrix[:3, :3].ravel()])
@@ -25,7 +25,7 @@ def affine_of(matrix: FloatArray) -> sitk.AffineTransform:
     return transform
 
 
-def field_of(deformation: Deformation) -> sitk.Image:
+def _field_image(deformation: Deformation) -> sitk.Image:
     """The displacement in LPS mm on its own grid, as a vector image."""
     grid = deformation.grid
     image = sitk.GetImageFromArray(deformation.displacement.astype(np.float64), isVector=True)
@@ -37,7 +37,7 @@ def field_of(deformation: Deformation) -> sitk.Image:
 
 def write_transform(path: Path, fixed_to_moving: FloatArray) -> None:
     """An affine (or rigid) transform as ITK text."""
-    sitk.WriteTransform(affine_of(fixed_to_moving), str(path))
+    sitk.WriteTransform(_affine(fixed_to_moving), str(path))
 
 
 def write_composite(path: Path, deformation: Deformation) -> None:
@@ -45,9 +45,14 @@ def write_composite(path: Path, deformation: Deformation) -> None:
     pull = np.linalg.inv(np.asarray(deformation.matrix, dtype=np.float64))
     both = sitk.CompositeTransform(3)
     # ITK applies the transform that was added last first.
-    both.AddTransform(affine_of(pull))
-    both.AddTransform(sitk.DisplacementFieldTransform(field_of(deformation)))
+    both.AddTransform(_affine(pull))
+    both.AddTransform(sitk.DisplacementFieldTransform(_field_image(deformation)))
     sitk.WriteTransform(both, str(path))
+
+
+def write_field(path: Path, deformation: Deformation) -> None:
+    """u in mm along LPS at the nodes of its grid, in the space of the fixed image."""
+    sitk.WriteImage(sitk.Cast(_field_image(deformation), sitk.sitkVectorFloat32), str(path))
 
 
 def read_start(path: Path) -> Matrix:
@@ -91,5 +96,3 @@ def _from_itk(path: Path) -> FloatArray:
     matrix[:3, :3] = (corners[1:] - corners[0]).T
     return matrix
 
-
-__all__ = ["read_start", "to_sitk", "write_composite", "write_transform"]

@@ -6,6 +6,7 @@ from __future__ import annotations
 import json
 import subprocess
 import sys
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -15,6 +16,7 @@ import SimpleITK as sitk
 
 from analysis.__main__ import main
 from analysis.commands.transforms import read_start, write_composite
+from analysis.contracts import IDENTITY, QualityFigure, RegistrationRecord
 from analysis.deformation import Deformation
 from analysis.geometry import FloatArray, Grid, to_sitk
 from analysis.images import read_image
@@ -216,6 +218,93 @@ def test_a_start_is_read_in_either_form(tmp_path: Path) -> None:
     assert apply(start, there) == pytest.approx(point)
     (tmp_path / "result.json").write_text(json.dumps({"matrix": np.linalg.inv(start).tolist()}))
     assert np.allclose(read_start(tmp_path / "result.json"), start)
+
+
+@pytest.fixture
+def pair(tmp_path: Path) -> tuple[Path, Path]:
+    """Two small images that nobody registers for real."""
+    rng = np.random.default_rng(1)
+    paths = (tmp_path / "fixed.mha", tmp_path / "moving.mha")
+    for path in paths:
+        sitk.WriteImage(_image(rng.normal(100, 10, (8, 9, 10))), str(path))
+    return paths
+
+
+def _record(**more: Any) -> RegistrationRecord:
+    shift = ((1.0, 0, 0, 5.0), (0, 1.0, 0, 0), (0, 0, 1.0, 0), (0, 0, 0, 1.0))
+    figure = QualityFigure("estimated_error", float("nan"), "mm", "test", None)
+    return RegistrationRecord(
+        "1", "2", "registered", shift, "test", "1", "usable", quality=(figure,), **more
+    )
+
+
+def test_options_reach_the_registration(
+    pair: tuple[Path, Path],
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    capfd: pytest.CaptureFixture[str],
+) -> None:
+    asked: dict[str, Any] = {}
+
+    def fake(moving: Any, reference: Any, **options: Any) -> RegistrationRecord:
+        asked.update(options, moving=moving, reference=reference)
+        return _record(model=options["model"])
+
+    monkeypatch.setattr("analysis.commands.register.register_series", fake)
+    start, mask = tmp_path / "start.json", tmp_path / "mask.nii"
+    start.write_text(json.dumps({"matrix": np.diag([1, 1, 1, 1]).tolist()}))
+    sitk.WriteImage(_image(np.eye(10)[None].repeat(10, 0)), str(mask))
+    options = ["--affine", "--seed", "7", "--start", str(start), "--moving-mask", str(mask)]
+    assert main(["register", *map(str, pair), *options, "--moving-modality", "PT"]) == 0
+    found = json.loads(capfd.readouterr().out)
+    assert (asked["model"], asked["seed"], asked["same_frame"]) == ("affine", 7, False)
+    assert asked["start"] == IDENTITY and asked["moving"].modality == "PT"
+    assert asked["reference_mask"] is None and set(np.unique(asked["moving_mask"].array)) == {0, 1}
+    # The record brings moving points 5 mm to the left; fixed points go the other way.
+    assert found["matrix"][0][3] == -5.0
+    assert found["quality"][0]["value"] is None  # NaN is no JSON
+    sitk.WriteImage(_image(np.zeros((8, 8, 8))), str(mask))
+    error = refused(capfd, *pair, "--fixed-mask", mask)
+    assert error["code"] == "empty_mask"
+    assert refused(capfd, *pair, "--start", mask)["code"] == "bad_start"
+
+
+def test_a_bent_result_is_written_for_others(
+    pair: tuple[Path, Path],
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    capfd: pytest.CaptureFixture[str],
+) -> None:
+    grid = Grid((3, 3, 3), np.diag([5.0, 5.0, 5.0, 1.0]))
+    displacement = np.random.default_rng(2).normal(0, 1, (3, 3, 3, 3)).astype(np.float32)
+    field = Deformation(displacement, grid, _record().matrix)
+    monkeypatch.setattr(
+        "analysis.commands.register.register_series", lambda *_, **__: _record()
+    )
+    monkeypatch.setattr(
+        "analysis.commands.bending.deform_series",
+        lambda *_, **__: (_record(model="deformable"), field),
+    )
+    out = tmp_path / "out"
+    arguments = ["register", *map(str, pair), "--deformable", "--out", str(out)]
+    assert main(arguments) == 0
+    found = json.loads(capfd.readouterr().out)
+    assert (found["model"], found["linear"]["model"]) == ("deformable", "rigid")
+    transform = sitk.ReadTransform(found["out"]["transform"])
+    stored = sitk.GetArrayFromImage(sitk.ReadImage(found["out"]["displacement"]))
+    assert np.array_equal(stored, displacement)
+    point = [4.0, 6.0, 3.0]
+    assert transform.TransformPoint(point) == pytest.approx(field.to_moving(point), abs=1e-3)
+    # A refused field leaves nothing but its verdict, not even files of the call before.
+    refusal = replace(_record(model="deformable"), verdict="refused", state="not_registered")
+    monkeypatch.setattr(
+        "analysis.commands.bending.deform_series", lambda *_, **__: (refusal, field)
+    )
+    assert main(arguments) == 0
+    found = json.loads(capfd.readouterr().out)
+    assert (found["verdict"], found["matrix"]) == ("refused", None)
+    assert found["linear"]["verdict"] == "usable"
+    assert [path.name for path in out.iterdir()] == ["result.json"]
 
 
 def test_a_deformation_is_written_as_itk_applies_it(tmp_path: Path) -> None:
