@@ -5,9 +5,9 @@ What the standard says, and this module holds to (PS3.3, read in the editions 20
 * **C.20.2**: each item of a Spatial Registration names a space (frame of reference, images, or
   both) and a matrix that maps points *of that item* to the object's own frame of reference, the
   registered RCS: ``x_registered = M @ x_item``, mm, row-major. Several matrices of one item apply
-  in their order, the first item first (equation C.20.2-2: ``M3 (M2 (M1 x))``). Some software
-  multiplies the other way round; that matters only for matrices that do not commute, and the
-  check against the images would tell.
+  in their order, the first item first: our reading of equation C.20.2-2, ``M3 (M2 (M1 x))``.
+  SlicerRT multiplies the other way round; that matters only for matrices that do not commute, and
+  the check against the images would tell.
 * **C.20.3**: a Deformable Spatial Registration goes the *other way*: it says where to sample, from
   the registered RCS to the item's source RCS, ``x_source = M_post (M_pre x + D(x))``. The lattice
   of D lies in the registered RCS and is sampled at x, before ``M_pre``. This is the pull of
