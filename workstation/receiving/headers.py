@@ -11,6 +11,7 @@ import struct
 import zlib
 from dataclasses import dataclass, field
 from datetime import date, datetime, time
+from functools import lru_cache
 from pathlib import Path
 from typing import Any, BinaryIO, Literal, TypeAlias
 
@@ -277,6 +278,7 @@ def _judge(dataset: Texts, transfer_syntax: str, shape: Shape) -> Header:
     return header
 
 
+@lru_cache(maxsize=512)
 def _is_stored(sop_class: str) -> bool:
     """Storage classes, retired ones too, and whatever a maker or a newer standard has added."""
     if uid_to_service_class(sop_class) is StorageServiceClass:
@@ -365,7 +367,12 @@ def _count(dataset: Texts, keyword: str) -> int | None:
 
 
 def _date(dataset: Texts, keyword: str) -> date | None:
-    text = _text(dataset, keyword).replace(".", "")[:8]
+    return _date_of(_text(dataset, keyword).replace(".", "")[:8])
+
+
+@lru_cache(maxsize=1024)
+def _date_of(text: str) -> date | None:
+    """Remembered: the images of a study repeat a few dates, and strptime is slow."""
     try:
         return datetime.strptime(text, "%Y%m%d").date() if len(text) == 8 else None
     except ValueError:
@@ -373,7 +380,11 @@ def _date(dataset: Texts, keyword: str) -> date | None:
 
 
 def _time(dataset: Texts, keyword: str) -> time | None:
-    text = _text(dataset, keyword).replace(":", "").partition(".")[0]
+    return _time_of(_text(dataset, keyword).replace(":", "").partition(".")[0])
+
+
+@lru_cache(maxsize=1024)
+def _time_of(text: str) -> time | None:
     shape = {2: "%H", 4: "%H%M", 6: "%H%M%S"}.get(len(text))
     try:
         return datetime.strptime(text, shape).time() if shape else None

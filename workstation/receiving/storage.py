@@ -16,7 +16,6 @@ import socket
 import tempfile
 import time
 from collections.abc import Iterable, Iterator, Sequence
-from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass, replace
 from functools import lru_cache
@@ -28,10 +27,9 @@ from django.conf import settings
 from django.core.files.storage import storages
 
 from workstation.receiving import cache
-from workstation.receiving.stores import LocalStore, Parcel, Store, sync
+from workstation.receiving.stores import LocalStore, Parcel, Store, sync_all
 
 CHUNK = 1024 * 1024
-SYNC_THREADS = 8
 FULL = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)
 
 
@@ -241,12 +239,7 @@ def _full_disk_named() -> Iterator[None]:
 
 def settled(staged_files: Sequence[Staged]) -> list[Staged]:
     """The same files, when the content of all is on the disk. They wait for it together."""
-    waiting = [file for file in staged_files if not file.synced]
-    if len(waiting) > 1:
-        with ThreadPoolExecutor(min(SYNC_THREADS, len(waiting))) as pool:
-            list(pool.map(sync, [file.path for file in waiting]))
-    elif waiting:
-        sync(waiting[0].path)
+    sync_all(file.path for file in staged_files if not file.synced)
     return [replace(file, synced=True) for file in staged_files]
 
 

@@ -9,7 +9,9 @@ from __future__ import annotations
 import errno
 import os
 from collections.abc import Iterable, Iterator
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
+from functools import lru_cache
 from pathlib import Path
 from typing import Any, Protocol
 
@@ -70,18 +72,15 @@ class LocalStore(FileSystemStorage):
         replaced by the whole one. Folders are synced once for all files.
         """
         changed: dict[Path, None] = {}
-        for file in files:
+        new = [file for file in files if not _is_whole(Path(self.location, file.name), file.size)]
+        sync_all(file.source for file in new if not file.synced)
+        for file in new:
             place = Path(self.location, file.name)
-            if place.exists() and place.stat().st_size == file.size:
-                continue
             changed.update(dict.fromkeys(self._make(place.parent)))
             file.source.chmod(READ_ONLY)
-            if not file.synced:
-                sync(file.source)
             _put(file.source, place)
             changed[place.parent] = None
-        for folder in changed:
-            sync(folder)
+        sync_all(changed)
 
     def rename(self, name: str, other: str) -> None:
         """Give a file another name, replacing what has it; no error if the file is gone."""
@@ -111,6 +110,13 @@ class LocalStore(FileSystemStorage):
                 yield os.path.relpath(path, self.location), found.st_size, found.st_mtime
 
 
+def _is_whole(place: Path, size: int) -> bool:
+    try:
+        return place.stat().st_size == size
+    except FileNotFoundError:
+        return False
+
+
 def _put(source: Path, place: Path) -> None:
     """Give a staged file its name in the store. It keeps its own name as well, so that it can be
     tried again if the transaction that it belongs to fails."""
@@ -121,6 +127,25 @@ def _put(source: Path, place: Path) -> None:
         if error.errno not in (errno.EEXIST, *NO_LINKS):
             raise
         os.replace(source, place)
+
+
+SYNC_THREADS = 16
+
+
+@lru_cache(maxsize=4)
+def _syncers(pid: int) -> ThreadPoolExecutor:
+    """By number, because threads do not survive a fork."""
+    return ThreadPoolExecutor(SYNC_THREADS, thread_name_prefix="sync")
+
+
+def sync_all(paths: Iterable[Path]) -> None:
+    """As :func:`sync`, at the same time: they wait for one commit of the file system's journal,
+    where one after the other each waits for its own."""
+    waiting = list(paths)
+    if len(waiting) > 1:
+        list(_syncers(os.getpid()).map(sync, waiting))
+    elif waiting:
+        sync(waiting[0])
 
 
 def sync(path: Path) -> None:

@@ -7,7 +7,8 @@ moves and deletions of other processes are seen at once.
 from __future__ import annotations
 
 from collections.abc import Iterable
-from datetime import timedelta
+from collections.abc import Set as AbstractSet
+from datetime import datetime, timedelta
 from functools import partial
 
 from django.db import transaction
@@ -176,23 +177,33 @@ class Places:
             patient.save(update_fields=list(filled))
 
     def touch(self, studies: set[int]) -> None:
-        """Something new arrived: the quiet time starts again, a complete study is open again, and
-        one whose images were deleted has images again.
+        """As :func:`touch`; other pages are told of the studies that are new."""
+        touch(studies, self._new)
 
-        Call it last in the transaction: a completion that was committed meanwhile is seen.
-        """
-        now = timezone.now()
-        long_ago = now - timedelta(seconds=TOUCH_SECONDS)
-        rows = Study.objects.filter(pk__in=studies).order_by("pk")
-        for study in rows.only("site_id", "completed_at", "last_received_at"):
-            was_complete = study.completed_at is not None
-            if was_complete or study.last_received_at < long_ago:
-                # Images are deleted of complete studies only, so this is where they come back.
-                Study.objects.filter(pk=study.pk).update(
-                    last_received_at=now, completed_at=None, deleted_at=None
-                )
-            if was_complete or study.pk in self._new:
-                publish(study.site_id, "upload")
-            if was_complete:
-                for case_id in study.cases.values_list("pk", flat=True):
-                    transaction.on_commit(partial(nudge, case_id))
+
+def is_due(completed_at: datetime | None, last_received_at: datetime, now: datetime) -> bool:
+    """Whether a study must be told of an arrival. One that took something in a moment ago cannot
+    have become complete since."""
+    return completed_at is not None or last_received_at < now - timedelta(seconds=TOUCH_SECONDS)
+
+
+def touch(studies: set[int], new: AbstractSet[int] = frozenset()) -> None:
+    """Something new arrived: the quiet time starts again, a complete study is open again, and
+    one whose images were deleted has images again.
+
+    Call it last in the transaction: a completion that was committed meanwhile is seen.
+    """
+    now = timezone.now()
+    rows = Study.objects.filter(pk__in=studies).order_by("pk")
+    for study in rows.only("site_id", "completed_at", "last_received_at"):
+        was_complete = study.completed_at is not None
+        if is_due(study.completed_at, study.last_received_at, now):
+            # Images are deleted of complete studies only, so this is where they come back.
+            Study.objects.filter(pk=study.pk).update(
+                last_received_at=now, completed_at=None, deleted_at=None
+            )
+        if was_complete or study.pk in new:
+            publish(study.site_id, "upload")
+        if was_complete:
+            for case_id in study.cases.values_list("pk", flat=True):
+                transaction.on_commit(partial(nudge, case_id))

@@ -25,6 +25,7 @@ from workstation.receiving.models import (
     Upload,
 )
 from workstation.receiving.outcomes import Outcome, Result
+from workstation.receiving.services.adding import Object, add
 from workstation.receiving.services.conflicts import note, note_refusal
 from workstation.receiving.services.deidentifying import (
     deidentified,
@@ -46,20 +47,6 @@ class Arrival:
     upload: Upload | None = None
     header: Header | None = None
     """If it was read already."""
-
-
-@dataclass(frozen=True)
-class Object:
-    """A file whose header was read and accepted."""
-
-    site: Site
-    staged: storage.Staged
-    header: Header
-    source: str
-
-    @property
-    def key(self) -> tuple[int, str]:
-        return self.site.pk, self.header.sop_instance_uid
 
 
 def store_instance(
@@ -100,9 +87,13 @@ def store_many(arrivals: Sequence[Arrival]) -> list[Outcome]:
     Raises :class:`storage.StorageFull` or a database error, and then no row was written.
     """
     results: list[Outcome | NotAccepted | None] = [None] * len(arrivals)
+    for number, outcome in add(_read_already(arrivals)).items():
+        results[number] = outcome
     objects: dict[int, Object] = {}
     profiles: dict[tuple[int, str], DeidentificationProfile | None] = {}
     for number, arrival in enumerate(arrivals):
+        if results[number] is not None:
+            continue
         way = (arrival.site.pk, arrival.source)
         if way not in profiles:
             profiles[way] = profile_for(arrival.site, arrival.source)
@@ -117,14 +108,7 @@ def store_many(arrivals: Sequence[Arrival]) -> list[Outcome]:
                 objects[number] = Object(arrival.site, arrival.staged, header, arrival.source)
         except NotAccepted as refusal:
             results[number] = refusal
-    # Before the transaction: nobody else waits for this disk then.
-    settled = storage.settled([found.staged for found in objects.values()])
-    taken = _take(
-        [
-            replace(found, staged=staged)
-            for found, staged in zip(objects.values(), settled, strict=True)
-        ]
-    )
+    taken = _take(_settled(objects.values()))
     for number, result in zip(objects, taken, strict=True):
         results[number] = result
     outcomes = []
@@ -134,6 +118,25 @@ def store_many(arrivals: Sequence[Arrival]) -> list[Outcome]:
             result = _refused(arrival, objects.get(number), result)
         outcomes.append(result)
     return outcomes
+
+
+def _read_already(arrivals: Sequence[Arrival]) -> dict[int, Object]:
+    """By number in ``arrivals``."""
+    read = {
+        number: Object(arrival.site, arrival.staged, arrival.header, arrival.source)
+        for number, arrival in enumerate(arrivals)
+        if arrival.header is not None
+    }
+    return dict(zip(read, _settled(read.values()), strict=True))
+
+
+def _settled(objects: Iterable[Object]) -> list[Object]:
+    """With their content on the disk: before the transaction, so that nobody else waits for it."""
+    objects = list(objects)
+    settled = storage.settled([found.staged for found in objects])
+    return [
+        replace(found, staged=staged) for found, staged in zip(objects, settled, strict=True)
+    ]
 
 
 def _refused(arrival: Arrival, found: Object | None, refusal: NotAccepted) -> Outcome:
@@ -241,10 +244,9 @@ def _write_new(
     Of several objects under one UID one is stored. What another process stored since ``known``
     was read is added to ``known``.
     """
-    # In one order everywhere, so that two processes never wait for each other's rows.
     new = sorted(
         (number for number, found in enumerate(objects) if found.key not in known),
-        key=lambda number: (*_order(objects[number]), number),
+        key=lambda number: (*objects[number].order, number),
     )
     if not new:
         return {}, {}
@@ -272,14 +274,6 @@ def _write_new(
             )  # fmt: skip
     places.touch({row.series.study_id for row in stored.values()})
     return stored, refused
-
-
-def _order(found: Object) -> tuple[int, str, str, str]:
-    header = found.header
-    return (
-        found.site.pk, header.study_instance_uid, header.series_instance_uid,
-        header.sop_instance_uid,
-    )  # fmt: skip
 
 
 def _row(found: Object, series: Series) -> Instance:
