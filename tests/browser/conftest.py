@@ -87,8 +87,7 @@ def context(chromium: Any) -> Iterator[Any]:
 @pytest.fixture
 def page(context: Any, served: tuple[str, Case]) -> Iterator[Any]:
     url, case = served
-    case.measurements, case.reviews, case.decision, case.opens = [], {}, None, []
-    case.drop_after, case.delay = 0, 0.0
+    case.reset()
     page = context.new_page()
     page.add_init_script(
         "if (!sessionStorage.kept) { localStorage.clear(); sessionStorage.kept = 1; }"

@@ -6,8 +6,10 @@ import math
 from typing import Any
 
 import numpy as np
+from scipy.ndimage import map_coordinates
 
 from analysis.volume_store import encode_slice
+from tests.browser.mock_registration import Tools, carry, displacement
 from tests.browser.mock_volumes import (
     NODULE,
     Array,
@@ -20,7 +22,7 @@ from tests.browser.mock_volumes import (
     rotation,
 )
 
-CT, PET, HEATMAP, LABELS, LOOSE, EARLY = 12, 13, 20, 21, 14, 15
+CT, PET, HEATMAP, LABELS, LOOSE, EARLY, DEFORMED = 12, 13, 20, 21, 14, 15, 30
 """``EARLY`` is the first of two volumes over time of the PET series, ``PET`` the last."""
 
 
@@ -61,15 +63,48 @@ class Case:
         }
         self.measurements: list[dict[str, Any]] = []
         self.reviews: dict[int, dict[str, Any]] = {}
-        self.decision: dict[str, Any] | None = None
+        self.tools = Tools(self.matrices[PET])
         self.payloads: dict[tuple[int, int, int], bytes] = {}
         self.drop_after = 0
         self.delay = 0.0
         self.opens: list[dict[str, Any]] = []
-        for layer, array in self.arrays.items():
-            for level, pixels in enumerate((array, coarsen(array, self.factors[layer]))):
-                for k in range(pixels.shape[0]):
-                    self.payloads[layer, level, k] = encode_slice(np.ascontiguousarray(pixels[k]))
+        for layer in self.arrays:
+            self.encode(layer)
+
+    def encode(self, layer: int) -> None:
+        array = self.arrays[layer]
+        for level, pixels in enumerate((array, coarsen(array, self.factors[layer]))):
+            for k in range(pixels.shape[0]):
+                self.payloads[layer, level, k] = encode_slice(np.ascontiguousarray(pixels[k]))
+
+    @property
+    def decision(self) -> dict[str, Any] | None:
+        return self.tools.decision
+
+    def reset(self) -> None:
+        """As a reader finds it first."""
+        self.measurements, self.reviews, self.opens = [], {}, []
+        self.drop_after, self.delay = 0, 0.0
+        self.tools.reset()
+        self.place()
+
+    def place(self) -> None:
+        self.matrices[PET] = self.matrices[EARLY] = self.tools.matrix
+
+    def deform(self) -> None:
+        """The deformed PET over the reference, on every second voxel of it; made when needed."""
+        if DEFORMED in self.arrays:
+            return
+        shape = tuple(-(-n // 2) for n in self.arrays[CT].shape)
+        self.affines[DEFORMED] = self.affines[CT] @ np.diag([2.0, 2.0, 2.0, 1.0])
+        self.matrices[DEFORMED] = np.eye(4)
+        self.factors[DEFORMED] = (1, 2, 2)
+        at = np.stack(lps_points(shape, self.affines[DEFORMED]), axis=-1).reshape(-1, 3)
+        back = np.linalg.inv(self.tools.computed @ self.affines[PET])
+        ijk = carry(back, at + displacement(at))
+        values = map_coordinates(self.arrays[PET].astype(np.float32), ijk.T[::-1], order=1)
+        self.arrays[DEFORMED] = values.reshape(shape).astype(np.int16)
+        self.encode(DEFORMED)
 
     def shapes(self, layer: int) -> list[list[int]]:
         fine = self.arrays[layer].shape
@@ -122,33 +157,23 @@ class Case:
         }
 
     def pet_fusion(self) -> dict[str, Any]:
-        rejected = bool(self.decision) and self.decision["decision"] == "rejected"
-        return {
-            "state": "registered",
-            "fused": not rejected,
-            "method": "Rigid, Mattes mutual information",
-            "badge": "Not registered: not fused" if rejected else "Registered",
-            "version": "registration 1.0",
-            "verdict": "usable",
-            "decision": self.decision,
-            "reasons": ["Converged at every level"],
-            "quality": [
-                {
-                    "name": "Mutual information gain",
-                    "value": 0.412,
-                    "unit": "1",
-                    "basis": "after minus before",
-                    "passed": True,
-                },
-                {
-                    "name": "Landmark-free error estimate",
-                    "value": 1.31,
-                    "unit": "mm",
-                    "basis": "inverse consistency",
-                    "passed": True,
-                },
-            ],
-        }
+        return self.tools.fusion()
+
+    def deformed(self) -> list[dict[str, Any]]:
+        """The layers of deformable results that are done."""
+        done = [r for r in self.tools.refinements if r["result"] and r["result"]["layer"]]
+        if not done:
+            return []
+        self.deform()
+        accepted = self.tools.accepted
+        fused = accepted is not None and accepted["model"] == "deformable"
+        layer = self._layer(
+            DEFORMED, kind="deformed", label="PET deformed", role="PET", modality="PT",
+            unit="g/ml{SUVbw}", slope=0.001, window=[5, 2.5], value_range=[0, 10], series=PET,
+            registration_id=3, fusion={**self.pet_fusion(), "fused": fused},
+            deformed={"registration": 3, "refinement": done[0]["id"], "of": PET},
+        )  # fmt: skip
+        return [layer]
 
     def finding(self) -> dict[str, Any]:
         review = {
@@ -251,6 +276,7 @@ class Case:
                         (PET, "PET", 2, "phase 2 of 2, 60.0 s"),
                     )
                 ),
+                *self.deformed(),
                 self._layer(
                     HEATMAP,
                     kind="heatmap",
@@ -279,6 +305,7 @@ class Case:
                     "polygons": polygons,
                 }
             ],
+            "alignment": {"changed": [], "message": "", "can_run_again": False},
             "findings": [self.finding()],
             "measurements": self.measurements,
             "notices": [],
@@ -338,16 +365,10 @@ class Case:
         if path.endswith("/review/"):
             self.reviews[5] = {**body, "by": "Dr Demo", "at": "2026-11-22T12:00:00Z"}
             return 200, self.finding()
-        if path.endswith("/decision/"):
-            self.decision = {
-                "decision": body["decision"],
-                "by": "Dr Demo",
-                "at": "2026-11-22T12:00:00Z",
-                "reason": body["reason"],
-            }
-            if body["matrix"]:
-                self.matrices[PET] = self.matrices[EARLY] = np.array(body["matrix"])
-            return 200, {"fusion": self.pet_fusion(), "matrix": self.matrices[PET].tolist()}
+        if "/registrations/" in path or "/refinements/" in path:
+            answer = self.tools.post(path, body)
+            self.place()
+            return answer
         return 404, {"detail": "Not found."}
 
     def order(self, layers: list[int], focus: dict[str, int]) -> list[tuple[int, int, int]]:

@@ -69,6 +69,11 @@ class App:
             status = 200 if file.is_file() else 404
         elif path == "/api/cases/1/view/":
             content = json.dumps(self.case.view()).encode()
+        elif method == "GET" and path.startswith("/api/registrations/"):
+            content = json.dumps(self.case.tools.state()).encode()
+        elif method == "DELETE" and path.startswith("/api/landmarks/"):
+            wanted = int(path.rstrip("/").rsplit("/", 1)[1])
+            content = json.dumps(self.case.tools.delete_landmark(wanted)[1]).encode()
         elif method == "POST":
             status, answer = self.case.post(path, json.loads(body))
             content = json.dumps(answer).encode()

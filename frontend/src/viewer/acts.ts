@@ -1,5 +1,5 @@
 /** What the reader does and the server stores: reviews, decisions, measurements; and the probe. */
-import type { Mat4, Vec3 } from '../affine';
+import type { Vec3 } from '../affine';
 import { toast } from '../pages/toast';
 import { type Api, ApiError } from './api';
 import { button } from './dom';
@@ -8,13 +8,11 @@ import type { Review } from './findings-panel';
 import { ProbeCard } from './probe-card';
 import type { Scene } from './scene';
 import type { PaneName, Point2 } from './stage';
-import type { DecisionKind, Finding, Layer, Measurement } from './types';
+import type { Finding, Measurement } from './types';
 
 export interface ActEvents {
   /** Marks and panels must be drawn again. */
   changed(): void;
-  /** A decision on a registration was stored; the whole view may differ. */
-  decided(layer: Layer): Promise<void>;
 }
 
 export class Acts {
@@ -38,14 +36,9 @@ export class Acts {
     }
   }
 
-  async decide(layer: Layer, decision: DecisionKind, reason: string, matrix: Mat4 | null): Promise<boolean> {
-    const registration = layer.registration_id;
-    if (registration === null) return false;
-    const answer = await this.attempt(() => this.api.decide(registration, decision, reason, matrix));
-    if (!answer) return false;
-    toast(`${layer.label}: registration ${decision}.`, 'ok');
-    await this.events.decided(layer);
-    return true;
+  /** Analyses again with the alignments on record; the page hears of its progress. */
+  async rerun(): Promise<void> {
+    if (await this.attempt(() => this.api.rerun())) toast('The analysis runs again with the alignments on record.', 'ok');
   }
 
   async review(finding: Finding, review: Review): Promise<boolean> {

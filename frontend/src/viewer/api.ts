@@ -1,7 +1,8 @@
 /** JSON calls of the case page. A refusal becomes an ApiError whose message can be shown as it is. */
 import type { Mat4, Vec3 } from '../affine';
 import { csrfToken } from '../pages/csrf';
-import type { DecisionKind, Finding, Fusion, Measurement, ProbeValue, ReviewState, View } from './types';
+import type { DecisionBody, LandmarkFit, LandmarkSet, Refinement, ToolsState } from './registration-types';
+import type { Finding, Fusion, Measurement, ProbeValue, ReviewState, TransformModel, View } from './types';
 
 export class ApiError extends Error {
   constructor(
@@ -62,7 +63,33 @@ export class Api {
   review(id: number, review: { state: ReviewState; comment: string; label: string; location: string }): Promise<Finding> {
     return call('POST', `/api/findings/${id}/review/`, review);
   }
-  decide(registration: number, decision: DecisionKind, reason: string, matrix: Mat4 | null): Promise<{ fusion: Fusion; matrix: Mat4 }> {
-    return call('POST', `/api/registrations/${registration}/decision/`, { decision, reason, matrix });
+  decide(registration: number, body: DecisionBody): Promise<{ fusion: Fusion; matrix: Mat4 }> {
+    return call('POST', `/api/registrations/${registration}/decision/`, body);
+  }
+  registration(id: number): Promise<ToolsState> {
+    return call('GET', `/api/registrations/${id}/`);
+  }
+  addLandmark(registration: number, reference: Vec3, moving: Vec3): Promise<LandmarkSet> {
+    return call('POST', `/api/registrations/${registration}/landmarks/`, { reference, moving, label: '' });
+  }
+  removeLandmark(id: number): Promise<LandmarkSet> {
+    return call('DELETE', `/api/landmarks/${id}/`);
+  }
+  fitLandmarks(registration: number): Promise<LandmarkFit> {
+    return call('POST', `/api/registrations/${registration}/landmarks/fit/`, {});
+  }
+  /** `matrix`: where to start; null starts from the alignment on record. */
+  refine(registration: number, model: TransformModel, matrix: Mat4 | null): Promise<Refinement> {
+    return call('POST', `/api/registrations/${registration}/refinements/`, { model, matrix });
+  }
+  refinement(id: number, act: 'cancel' | 'retry' | 'discard'): Promise<Refinement> {
+    return call('POST', `/api/refinements/${id}/${act}/`, {});
+  }
+  /** Points through the transform on record, deformation included; null where there is no counterpart. */
+  map(registration: number, points: readonly Vec3[], from: 'reference' | 'moving'): Promise<{ points: (Vec3 | null)[] }> {
+    return call('POST', `/api/registrations/${registration}/map/`, { points, from, refinement: null });
+  }
+  rerun(): Promise<{ run: unknown }> {
+    return call('POST', `/api/cases/${this.caseId}/rerun/`, {});
   }
 }

@@ -1,12 +1,13 @@
 /** The fusion badge: on every fused pane, what entitles the layer to lie over the reference. */
 import { h } from './dom';
+import { isImage } from './presets';
 import type { Layer } from './types';
 
 export type BadgeLevel = 'ok' | 'warn' | 'bad' | 'ai';
 
 export function badgeLevel(layer: Layer): BadgeLevel {
   if (!layer.fusion.fused && layer.fusion.state !== 'reference') return 'bad';
-  if (layer.kind !== 'series') return 'ai';
+  if (!isImage(layer)) return 'ai';
   return layer.fusion.verdict === 'doubtful' ? 'warn' : 'ok';
 }
 
@@ -19,15 +20,17 @@ export function badgeText(layer: Layer): string {
   if (!fusion.fused) return `${layer.label}: ${fusion.badge || 'Not registered: not fused'}`;
   const decided = fusion.decision ? `, ${fusion.decision.decision} by ${fusion.decision.by}` : '';
   const text = fusion.badge || (fusion.state === 'same_frame' ? 'Same frame of reference' : 'Registered');
-  return `${layer.label}: ${text}${text.includes(fusion.decision?.by ?? '\0') ? '' : decided}`;
+  const deformed = layer.kind === 'deformed' && !/deform/i.test(text) ? 'Deformed layer, ' : '';
+  return `${layer.label}: ${deformed}${text}${text.includes(fusion.decision?.by ?? '\0') ? '' : decided}`;
 }
 
-export function badgeButton(layer: Layer, onClick: () => void): HTMLButtonElement {
+/** `trying`: what is on screen is not on record; the badge then says that and nothing else. */
+export function badgeButton(layer: Layer, onClick: () => void, trying: string | null = null): HTMLButtonElement {
   const made = h('button', {
-    class: `badge badge--${badgeLevel(layer)} fusion-badge`,
-    text: badgeText(layer),
+    class: `badge badge--${trying ? 'warn' : badgeLevel(layer)} fusion-badge`,
+    text: trying ? `${layer.label}: ${trying}` : badgeText(layer),
     title: 'Method, quality and decision of this fusion',
-    data: { layer: String(layer.id), fusion: layer.fusion.state, fused: String(layer.fusion.fused) },
+    data: { layer: String(layer.id), fusion: layer.fusion.state, fused: String(layer.fusion.fused), ...(trying ? { trying } : {}) },
     attrs: { type: 'button' },
   });
   made.addEventListener('click', onClick);

@@ -1,11 +1,15 @@
 /** What a reader can do by key, button or mouse, each in one function. */
 import type { ColormapName } from './colormaps';
-import { isSuv, presetsOf } from './presets';
+import type { CompareMode } from './comparison';
+import { isImage, isSuv, presetsOf } from './presets';
 import type { Scene } from './scene';
 import { step } from './siblings';
 import { type PaneName, PANES } from './stage';
 import type { Layout, State, Tool } from './state';
 import type { Layer } from './types';
+
+/** Sides of a checkerboard's tile, mm. */
+export const TILES: readonly number[] = [5, 10, 15, 20, 30, 40, 60, 80, 120];
 
 export class Commands {
   constructor(readonly scene: Scene) {}
@@ -34,6 +38,14 @@ export class Commands {
     const top = Math.max(centre + width / 2, 0.1);
     if (isSuv(layer)) this.store.patchLayer(layer.id, { width: top, centre: top / 2 });
     else this.store.patchLayer(layer.id, { width: Math.max(width, 1e-6), centre });
+  }
+
+  /** A drag by pixels: right widens, down raises the centre (darker). */
+  windowBy(layer: Layer, dx: number, dy: number): void {
+    const settings = this.store.settings(layer.id);
+    if (!settings) return;
+    const perPixel = Math.max(layer.window[0], settings.width) / 250;
+    this.setWindow(layer, Math.max(settings.width + dx * perPixel, perPixel), settings.centre + dy * perPixel);
   }
 
   preset(n: number): void {
@@ -68,7 +80,7 @@ export class Commands {
   toggleAi(): void {
     const marks = !this.state.marks;
     for (const layer of this.scene.overlays) {
-      if (layer.kind !== 'series') this.store.patchLayer(layer.id, { visible: marks });
+      if (!isImage(layer)) this.store.patchLayer(layer.id, { visible: marks });
     }
     this.store.patch({ marks });
   }
@@ -76,7 +88,7 @@ export class Commands {
   /** The layer whose opacity the keys change: the active one, else the topmost visible overlay. */
   private get faded(): Layer | undefined {
     const overlays = this.scene.visibleOverlays;
-    return overlays.find((layer) => layer.id === this.active.id) ?? overlays.find((layer) => layer.kind === 'series') ?? overlays[0];
+    return overlays.find((layer) => layer.id === this.active.id) ?? overlays.find((layer) => isImage(layer)) ?? overlays[0];
   }
 
   opacityBy(step: number): void {
@@ -88,6 +100,36 @@ export class Commands {
     this.store.patchLayer(layer.id, { opacity: Math.round(Math.min(Math.max(opacity, 0), 1) * 100) / 100 });
   }
 
+  /** Chosen again, a comparison goes back to the blend. */
+  setCompare(mode: CompareMode): void {
+    const layout = this.state.layout === 'beside' ? 'mpr' : this.state.layout;
+    this.store.patch({ compare: this.state.compare === mode ? 'blend' : mode, fusion: true, layout });
+  }
+
+  /** Larger tiles, more edges, divider to the right; negative the other way. */
+  amountBy(step: number): void {
+    const { compare, tile, edge, divider } = this.state;
+    const inside = (value: number, least: number, most: number): number => Math.round(Math.min(Math.max(value, least), most) * 1000) / 1000;
+    const next = TILES[inside(TILES.findIndex((size) => size >= tile) + step, 0, TILES.length - 1)]!;
+    if (compare === 'checkerboard') this.store.patch({ tile: next });
+    else if (compare === 'edges') this.store.patch({ edge: inside(edge - step * 0.05, 0.05, 0.9) });
+    else if (compare === 'swipe') this.store.patch({ divider: inside(divider + step * 0.05, 0, 1) });
+  }
+
+  /** The reference and a series in its own space side by side; null: the fused panes again. */
+  setBeside(id: number | null): void {
+    this.store.patch(id === null ? { layout: 'mpr' } : { beside: id, layout: 'beside' });
+  }
+
+  toggleBeside(): void {
+    const { scene } = this;
+    if (this.state.layout === 'beside') return this.setBeside(null);
+    const others = scene.layers.filter((layer) => layer.kind === 'series' && layer.id !== scene.reference.id);
+    const compared = scene.compared?.deformed?.of ?? scene.compared?.id;
+    const layer = others.find((one) => one.id === this.state.active) ?? others.find((one) => one.id === compared) ?? others[0];
+    if (layer && this.state.alone === null) this.setBeside(layer.id);
+  }
+
   toggleCrosshair(): void {
     this.store.patch({ crosshair: !this.state.crosshair });
   }
@@ -97,7 +139,7 @@ export class Commands {
   }
 
   setLayout(layout: Layout): void {
-    this.store.patch({ layout, ...(layout === 'mpr' ? {} : { pane: layout }) });
+    this.store.patch({ layout, ...(layout === 'mpr' || layout === 'beside' ? {} : { pane: layout }) });
   }
 
   toggleOneUp(pane: PaneName): void {
@@ -111,7 +153,7 @@ export class Commands {
   nextPane(step: number): void {
     const n = (PANES.indexOf(this.state.pane) + step + PANES.length) % PANES.length;
     const pane = PANES[n]!;
-    this.store.patch({ pane, ...(this.state.layout === 'mpr' ? {} : { layout: pane }) });
+    this.store.patch({ pane, ...(this.state.layout === 'mpr' || this.state.layout === 'beside' ? {} : { layout: pane }) });
   }
 
   /** Zoom, pan, windows and opacity back to the start; slice and layers stay. */

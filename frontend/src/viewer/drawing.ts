@@ -2,8 +2,11 @@
 import { apply, invert, type Vec3 } from '../affine';
 import { labelEdges } from './edges';
 import type { Loaded } from './loaded';
-import { drawMarks, findingMarks, type MissingPart, millimetresPerPixel, type Outlined } from './overlay';
-import type { Pane } from './panes';
+import { differenceNote } from './compare-canvas';
+import { COMPARE_LABELS } from './comparison';
+import { millimetres } from './beside';
+import { drawMarks, findingMarks, type LandmarkMark, type MissingPart, millimetresPerPixel, type Outlined } from './overlay';
+import type { Pane, PaneText } from './panes';
 import type { Scene } from './scene';
 import { type Contour, type Plane, prepareContours } from './slicing';
 import type { PaneName, Point2 } from './stage';
@@ -12,6 +15,11 @@ import type { Finding, Layer, Outline } from './types';
 export interface DrawingActions {
   openFusion(layer: Layer): void;
   showAlone(id: number | null): void;
+  /** Draws the comparison in force over a pane. */
+  compare(pane: PaneName): void;
+  swipe(pane: PaneName, shown: boolean, left: string, right: string): void;
+  landmarks(): LandmarkMark[];
+  ring(pane: PaneName): { at: Point2; radius: number } | null;
 }
 
 export class Drawing {
@@ -82,6 +90,8 @@ export class Drawing {
     const toWorld = (at: Point2): Vec3 => stage.toWorld(name, at);
     const mmPerPixel = millimetresPerPixel(toWorld);
     const axes = scene.axes[name];
+    this.actions.compare(name);
+    this.actions.swipe(name, scene.comparing === 'swipe', scene.base.label, scene.compared?.label ?? '');
     drawMarks(pane.marks, {
       plane: this.plane(name),
       halfStep: axes.step / 2,
@@ -94,6 +104,8 @@ export class Drawing {
       measurements: state.alone === null ? scene.view.measurements : [],
       draft: this.draft?.pane === name ? this.draft.points : [],
       focus: state.crosshair ? scene.focus : null,
+      landmarks: state.alone === null ? this.actions.landmarks() : [],
+      ring: this.actions.ring(name),
       visibleLabels: [scene.base, ...scene.visibleOverlays].map((layer) => layer.label),
       width: pane.element.clientWidth,
       mmPerPixel,
@@ -111,14 +123,28 @@ export class Drawing {
       baseSettings,
       overlays: scene.visibleOverlays.flatMap((layer) => {
         const settings = store.settings(layer.id);
-        return settings ? [{ layer, settings }] : [];
+        return settings ? [{ layer, settings, trying: scene.trying(layer) }] : [];
       }),
+      compare: this.comparison(),
+      cursor: scene.beside ? `${scene.base.label} ${millimetres(scene.focus)}` : null,
       alone: state.alone !== null,
       coarse: this.coarse(name),
       synthetic: scene.view.patient.synthetic || scene.base.synthetic,
       onBadge: (layer) => this.actions.openFusion(layer),
       onBack: () => this.actions.showAlone(null),
     });
+  }
+
+  private comparison(): PaneText['compare'] {
+    const { comparing, compared, base } = this.scene;
+    const { tile } = this.scene.store.state;
+    if (comparing === 'blend' || !compared) return null;
+    const name = COMPARE_LABELS[comparing].toLowerCase();
+    if (comparing === 'checkerboard') return { title: name, notes: [['info', `${tile} mm tiles`]] };
+    if (comparing === 'edges') return { title: `edges of ${compared.label}`, notes: [] };
+    if (comparing === 'swipe') return { title: name, notes: [] };
+    const { text, doubtful } = differenceNote(base, compared);
+    return { title: name, notes: [[doubtful ? 'warn' : 'info', text], ['info', `Orange: ${base.label} brighter, blue: ${compared.label}`]] };
   }
 
   /** True while what a pane shows of the base is not full resolution everywhere. */

@@ -1,6 +1,6 @@
 /** The `?` dialog: keys and mouse, from the same table that makes them work. */
 import { button, h } from './dom';
-import { BINDINGS } from './keys';
+import { ALIGN_KEYS, BINDINGS } from './keys';
 
 const NAMES: Record<string, string> = {
   ArrowDown: '↓', ArrowUp: '↑', ArrowLeft: '←', ArrowRight: '→', PageDown: 'PgDn', PageUp: 'PgUp', ' ': 'Space', Escape: 'Esc',
@@ -20,6 +20,10 @@ const MOUSE: readonly (readonly [string, string])[] = [
   ['Click on a mark', 'select that finding'],
 ];
 
+function kbd(key: string): HTMLElement {
+  return h('kbd', { class: 'kbd', text: NAMES[key] ?? (key.length === 1 ? key.toUpperCase() : key) });
+}
+
 export function helpDialog(): HTMLDialogElement {
   const groups = [...new Set(BINDINGS.map((binding) => binding.group))];
   const section = (group: string): HTMLElement =>
@@ -27,9 +31,10 @@ export function helpDialog(): HTMLDialogElement {
       h('h3', { text: group }),
       h('dl', { class: 'facts small' },
         ...BINDINGS.filter((binding) => binding.group === group).flatMap((binding) => [
-          h('dt', {}, ...binding.keys.flatMap((key) => [h('kbd', { class: 'kbd', text: NAMES[key] ?? key.toUpperCase() }), ' '])),
+          h('dt', {}, ...binding.keys.flatMap((key) => [kbd(key), ' '])),
           h('dd', { text: binding.help }),
-        ])),
+        ]),
+        ...(group === 'Compare and align' ? ALIGN_KEYS.flatMap(([keys, text]) => [h('dt', {}, ...keys.flatMap((key) => [kbd(key), ' '])), h('dd', { text })]) : [])),
     );
   const mouse = h('section', {},
     h('h3', { text: 'Mouse' }),

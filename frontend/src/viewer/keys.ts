@@ -4,7 +4,7 @@ import type { Commands } from './commands';
 export interface Binding {
   keys: readonly string[];
   help: string;
-  group: 'Slices' | 'Window and colours' | 'Layers' | 'Tools' | 'View';
+  group: 'Slices' | 'Window and colours' | 'Layers' | 'Tools' | 'Compare and align' | 'View';
   run: (commands: Commands, extra: ExtraActions, key: string) => void;
 }
 
@@ -12,6 +12,8 @@ export interface ExtraActions {
   help(): void;
   cancel(): void;
   stepFinding(step: number): void;
+  /** Keys that mean something else while a layer is aligned; true when one was used. */
+  aligning(event: KeyboardEvent): boolean;
 }
 
 const FAR = 10;
@@ -37,12 +39,28 @@ export const BINDINGS: readonly Binding[] = [
   { keys: ['c'], help: 'Crosshair tool (click jumps the other panes)', group: 'Tools', run: (c) => c.setTool('crosshair') },
   { keys: ['l'], help: 'Length tool', group: 'Tools', run: (c) => c.setTool('length') },
   { keys: ['p'], help: 'Probe tool: every fused layer in its unit', group: 'Tools', run: (c) => c.setTool('probe') },
+  { keys: ['k'], help: 'Checkerboard of reference and moving layer; again: blend', group: 'Compare and align', run: (c) => c.setCompare('checkerboard') },
+  { keys: ['s'], help: 'Swipe: reference left of the divider, moving layer right', group: 'Compare and align', run: (c) => c.setCompare('swipe') },
+  { keys: ['g'], help: 'Edges of the moving layer over the reference', group: 'Compare and align', run: (c) => c.setCompare('edges') },
+  { keys: ['d'], help: 'Difference (says most within one modality)', group: 'Compare and align', run: (c) => c.setCompare('difference') },
+  { keys: ['-', '+', '='], help: 'Smaller / larger tiles, fewer / more edges, divider left / right', group: 'Compare and align', run: (c, _, key) => c.amountBy(key === '-' ? -1 : 1) },
+  { keys: ['v'], help: 'Side by side: reference and moving series in its own space, cursors linked', group: 'Compare and align', run: (c) => c.toggleBeside() },
+  { keys: ['m'], help: 'Landmark tool: the same spot in both images', group: 'Compare and align', run: (c) => c.setTool('landmark') },
+  { keys: ['a'], help: 'Align by hand', group: 'Compare and align', run: (c) => c.setTool('align') },
   { keys: ['x'], help: 'Crosshair lines on / off', group: 'View', run: (c) => c.toggleCrosshair() },
   { keys: ['t'], help: 'Text on / off (orientation stays)', group: 'View', run: (c) => c.toggleText() },
   { keys: ['r', ' '], help: 'Reset zoom, pan, windows', group: 'View', run: (c) => c.reset() },
   { keys: ['Enter'], help: 'One pane / all panes (also double click)', group: 'View', run: (c) => c.toggleOneUp(c.scene.store.state.pane) },
   { keys: ['?'], help: 'This help', group: 'View', run: (_c, extra) => extra.help() },
   { keys: ['Escape'], help: 'Close or cancel', group: 'View', run: (_c, extra) => extra.cancel() },
+];
+
+/** While "Align by hand" is on; Shift makes a fifth of the step. Shown by the help dialog. */
+export const ALIGN_KEYS: readonly (readonly [readonly string[], string])[] = [
+  [['ArrowLeft', 'ArrowRight', 'ArrowUp', 'ArrowDown'], 'while aligning: move the layer by one step (1 mm)'],
+  [[',', '.'], 'while aligning: turn it left / right about the pane’s centre (1°)'],
+  [['Shift'], 'with these: a fifth of the step'],
+  [['Ctrl+Z', 'Ctrl+Y'], 'while aligning: undo / redo'],
 ];
 
 /** True where letters belong to the element: text fields, and buttons for Enter and Space. */
@@ -66,8 +84,13 @@ function belongsToPage(target: EventTarget | null, key: string, root: HTMLElemen
 
 export function installKeys(root: HTMLElement, commands: () => Commands | null, extra: ExtraActions): void {
   window.addEventListener('keydown', (event) => {
+    if (typingIn(event.target, event.key)) return;
+    if (!belongsToPage(event.target, event.key, root) && extra.aligning(event)) {
+      event.preventDefault();
+      return;
+    }
     if (event.ctrlKey || event.metaKey || event.altKey) return;
-    if (typingIn(event.target, event.key) || belongsToPage(event.target, event.key, root)) return;
+    if (belongsToPage(event.target, event.key, root)) return;
     const key = event.key.length === 1 ? event.key.toLowerCase() : event.key;
     const binding = BINDINGS.find((candidate) => candidate.keys.includes(key));
     const current = commands();

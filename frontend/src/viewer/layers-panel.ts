@@ -39,7 +39,7 @@ export class LayersPanel {
   }
 
   update(): void {
-    const key = JSON.stringify([this.scene.store.state.alone, this.scene.layers.map((layer) => [layer.id, layer.label, layer.fusion]), this.scene.view.outlines.length]);
+    const key = JSON.stringify([this.scene.store.state.alone, this.scene.layers.map((layer) => [layer.id, layer.label, layer.fusion, this.scene.trying(layer)]), this.scene.view.outlines.length]);
     if (key !== this.key) {
       this.key = key;
       this.rebuild();
@@ -50,7 +50,7 @@ export class LayersPanel {
       const layer = this.scene.layer(id);
       const settings = this.scene.store.settings(id);
       if (!layer || !settings) continue;
-      row.visible.checked = id === this.scene.base.id || (settings.visible && state.fusion);
+      row.visible.checked = id === this.scene.base.id || (this.scene.isOn(layer) && state.fusion);
       if (row.opacity && document.activeElement !== row.opacity) row.opacity.value = String(Math.round(settings.opacity * 100));
       if (row.amount) row.amount.textContent = `${Math.round(settings.opacity * 100)} %`;
       row.element.classList.toggle('is-active', id === state.active);
@@ -74,7 +74,7 @@ export class LayersPanel {
     // A reader who steps through volumes by the selector keeps the focus on it.
     const focused = document.activeElement instanceof HTMLSelectElement ? document.activeElement.dataset['series'] : undefined;
     const { layers } = this.scene;
-    const fused = layers.filter((layer) => layer.id === reference || layer.fusion.fused);
+    const fused = layers.filter((layer) => layer.id === reference || layer.fusion.fused || this.scene.trying(layer) !== null);
     const others = layers.filter((layer) => !fused.includes(layer));
     fused.sort((a, b) => Number(b.id === reference) - Number(a.id === reference));
     const alone = this.scene.store.state.alone;
@@ -120,7 +120,7 @@ export class LayersPanel {
       opacity = h('input', { attrs: { type: 'range', min: '0', max: '100', step: '5', 'aria-label': `Opacity of ${layer.label}` }, data: { opacity: String(layer.id) } });
       opacity.addEventListener('input', () => this.commands.setOpacity(layer, Number(opacity!.value) / 100));
       amount = h('span', { class: 'num small' });
-      lines.unshift(badgeButton(layer, () => this.actions.openFusion(layer)));
+      lines.unshift(badgeButton(layer, () => this.actions.openFusion(layer), this.scene.trying(layer)));
       lines.push(h('div', { class: 'layer-opacity' }, opacity, amount));
     }
     const element = h('div', { class: 'layer-row', data: { layer: String(layer.id) } }, visible, h('div', { class: 'grow' }, name, this.selector(layer), ...lines));
@@ -146,7 +146,10 @@ export class LayersPanel {
         badgeButton(layer, () => this.actions.openFusion(layer)),
         ...layer.fusion.reasons.slice(0, 2).map((text) => h('div', { class: 'muted small', text })),
       ),
-      button(isAlone ? 'Back' : 'Show alone', () => this.actions.showAlone(isAlone ? null : layer.id), { data: { alone: String(layer.id) } }),
+      h('div', { class: 'stack-tight' },
+        button(isAlone ? 'Back' : 'Show alone', () => this.actions.showAlone(isAlone ? null : layer.id), { data: { alone: String(layer.id) } }),
+        layer.kind === 'series' && !isAlone ? button('Side by side', () => this.commands.setBeside(layer.id), { title: 'Beside the reference, in its own space', data: { besideLayer: String(layer.id) } }) : null,
+      ),
     );
   }
 }

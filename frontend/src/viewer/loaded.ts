@@ -7,6 +7,8 @@ interface Entry {
   slices: Uint8Array;
   fine: number;
   missing: Ranges;
+  /** Grows with every slice, so that what was drawn from fewer is drawn again. */
+  stamp: number;
 }
 
 export class Loaded {
@@ -15,7 +17,7 @@ export class Loaded {
   private entry(layer: Layer): Entry {
     let entry = this.entries.get(layer.id);
     if (!entry) {
-      entry = { slices: new Uint8Array(layer.shape[0]), fine: 0, missing: [[0, layer.shape[0] - 1]] };
+      entry = { slices: new Uint8Array(layer.shape[0]), fine: 0, missing: [[0, layer.shape[0] - 1]], stamp: 0 };
       this.entries.set(layer.id, entry);
     }
     return entry;
@@ -33,6 +35,7 @@ export class Loaded {
       entry.slices[k] = coarse ? 1 : 2;
       if (!coarse) entry.fine += 1;
       drawn.push(k);
+      entry.stamp += 1;
     }
     if (wasMissing) {
       const gone: number[] = [];
@@ -45,6 +48,10 @@ export class Loaded {
   /** The voxels were given back. */
   forget(id: number): void {
     this.entries.delete(id);
+  }
+
+  stamp(layer: Layer): number {
+    return this.entry(layer).stamp;
   }
 
   missing(layer: Layer): Ranges {

@@ -1,6 +1,7 @@
 /** Entry of the case page: mounts the viewer on <div id="viewer" data-case data-view-url>. */
 import '../styles/viewer.css';
 import type { Vec3 } from '../affine';
+import type { LiveNotice } from '../pages/live';
 import { Api, ApiError } from './api';
 import { button, h } from './dom';
 import { hasWebGL2, type PaneName, type Point2 } from './stage';
@@ -13,9 +14,9 @@ interface TestHook {
   readonly complete: boolean;
   goto(lps: Vec3): void;
   state(): object | null;
-  canvas(pane: PaneName): HTMLCanvasElement | null;
-  toCanvas(pane: PaneName, lps: Vec3): Point2 | null;
-  toWorld(pane: PaneName, at: Point2): Vec3 | null;
+  canvas(pane: PaneName | 'moving', compared?: boolean): HTMLCanvasElement | null;
+  toCanvas(pane: PaneName | 'moving', lps: Vec3): Point2 | null;
+  toWorld(pane: PaneName | 'moving', at: Point2): Vec3 | null;
 }
 declare global {
   interface Window {
@@ -35,10 +36,10 @@ window.radfuse = {
     return viewer?.complete ?? false;
   },
   goto: (lps) => viewer?.goto(lps),
-  state: () => viewer?.report() ?? null,
-  canvas: (pane) => viewer?.canvas(pane) ?? null,
-  toCanvas: (pane, lps) => viewer?.toCanvas(pane, lps) ?? null,
-  toWorld: (pane, at) => viewer?.toWorld(pane, at) ?? null,
+  state: () => viewer?.inspect.report() ?? null,
+  canvas: (pane, compared) => viewer?.inspect.canvas(pane, compared) ?? null,
+  toCanvas: (pane, lps) => viewer?.inspect.toCanvas(pane, lps) ?? null,
+  toWorld: (pane, at) => viewer?.inspect.toWorld(pane, at) ?? null,
 };
 
 function message(root: HTMLElement, title: string, text: string, ...more: Node[]): void {
@@ -93,7 +94,12 @@ function mount(root: HTMLElement): void {
     }, REFRESH_MS);
   };
 
-  window.addEventListener(`radfuse:live-case-${caseId}`, refresh);
+  window.addEventListener(`radfuse:live-case-${caseId}`, (event) => {
+    const { kind } = (event as CustomEvent<LiveNotice>).detail ?? {};
+    // Every beat of a refinement says so: the view is fetched when one is done, not before.
+    if (kind === 'registration') viewer?.registrationChanged();
+    else refresh();
+  });
   window.addEventListener('radfuse:live-refresh', refresh);
   window.addEventListener('radfuse:reviewed', () => void viewer?.refresh());
   window.addEventListener('radfuse:goto', (event) => {

@@ -18,6 +18,14 @@ export interface MissingPart {
   base: boolean;
 }
 
+/** One end of a landmark pair, in the space of the pane. */
+export interface LandmarkMark {
+  text: string;
+  point: Vec3;
+  /** Its other end is not placed yet. */
+  open: boolean;
+}
+
 export interface Marks {
   plane: Plane;
   halfStep: number;
@@ -30,6 +38,9 @@ export interface Marks {
   measurements: readonly Measurement[];
   draft: readonly Vec3[];
   focus: Vec3 | null;
+  landmarks: readonly LandmarkMark[];
+  /** Of the tool "align by hand": inside a drag moves, outside it turns. */
+  ring: { at: Point2; radius: number } | null;
   mmPerPixel: number;
   visibleLabels: readonly string[];
   /** Of the pane, CSS px. */
@@ -41,6 +52,7 @@ const NOT_LOADED_LINE = '#4f8fc0';
 const AI = '#c5a3ff';
 const ACCEPTED = '#6fcf97';
 const MEASURE = '#ffd166';
+const LANDMARK = '#7ee2a8';
 const CROSS = 'rgb(120 190 235 / 75%)';
 /** Room kept at the right edge for colour bars. */
 const COLOUR_BAR_PX = 64;
@@ -223,6 +235,42 @@ function drawEdges(context: CanvasRenderingContext2D, edges: Marks['edges']): vo
   context.stroke();
 }
 
+/** Landmarks within this of the plane are drawn; further than half a slice they are faint. */
+const LANDMARK_REACH_MM = 6;
+
+function drawLandmarks(context: CanvasRenderingContext2D, marks: Marks): void {
+  for (const { text, point, open } of marks.landmarks) {
+    const distance = Math.abs(distanceTo(marks.plane, point));
+    if (distance > Math.max(LANDMARK_REACH_MM, marks.halfStep)) continue;
+    const [x, y] = marks.toCanvas(point);
+    context.save();
+    context.globalAlpha = distance > marks.halfStep + 1e-6 ? 0.55 : 1;
+    context.strokeStyle = LANDMARK;
+    context.lineWidth = 1.75;
+    if (open) context.setLineDash([3, 2]);
+    context.beginPath();
+    context.arc(x, y, 5, 0, Math.PI * 2);
+    context.moveTo(x - 9, y);
+    context.lineTo(x - 3, y);
+    context.moveTo(x + 3, y);
+    context.lineTo(x + 9, y);
+    context.stroke();
+    label(context, text, x + 11, y - 9, LANDMARK);
+    context.restore();
+  }
+}
+
+function drawRing(context: CanvasRenderingContext2D, ring: { at: Point2; radius: number }): void {
+  context.save();
+  context.strokeStyle = 'rgb(255 209 102 / 60%)';
+  context.lineWidth = 1.5;
+  context.setLineDash([10, 6]);
+  context.beginPath();
+  context.arc(ring.at[0], ring.at[1], ring.radius, 0, Math.PI * 2);
+  context.stroke();
+  context.restore();
+}
+
 /** Clears the canvas (CSS size times device pixel ratio) and draws all marks. */
 export function drawMarks(canvas: HTMLCanvasElement, marks: Marks): void {
   const context = canvas.getContext('2d');
@@ -238,6 +286,8 @@ export function drawMarks(canvas: HTMLCanvasElement, marks: Marks): void {
   drawOutlines(context, marks);
   drawFindings(context, marks);
   drawMeasurements(context, marks);
+  drawLandmarks(context, marks);
+  if (marks.ring) drawRing(context, marks.ring);
   if (marks.focus) drawCrosshair(context, marks.toCanvas(marks.focus), width, height);
 }
 

@@ -4,7 +4,7 @@ import { badgeButton } from './badge';
 import { type ColormapName, cssGradient } from './colormaps';
 import { h, setText } from './dom';
 import { edgeLetters, type PaneAxes } from './orientation';
-import { shown, unitLabel } from './presets';
+import { isImage, shown, unitLabel } from './presets';
 import type { PaneName } from './stage';
 import type { LayerSettings } from './state';
 import type { Layer } from './types';
@@ -22,10 +22,16 @@ export interface PaneText {
   mmPerPixel: number;
   base: Layer;
   baseSettings: LayerSettings;
-  overlays: { layer: Layer; settings: LayerSettings }[];
+  overlays: { layer: Layer; settings: LayerSettings; trying: string | null }[];
+  /** The layer whose registration links this pane to the reference; its badge is shown. */
+  linkedTo?: { layer: Layer; trying: string | null };
   alone: boolean;
   coarse: boolean;
   synthetic: boolean;
+  /** What the title says instead of "fused", and remarks with their weight, while a pair is compared. */
+  compare: { title: string; notes: readonly (readonly ['info' | 'warn', string])[] } | null;
+  /** Coordinates of the linked cursor, in words. */
+  cursor: string | null;
   onBadge: (layer: Layer) => void;
   onBack: () => void;
 }
@@ -41,10 +47,13 @@ export function scaleBar(mmPerPixel: number, width: number): { mm: number; pixel
 export class Pane {
   readonly element: HTMLElement;
   readonly image: HTMLDivElement;
+  /** Comparison modes are drawn here, between image and marks. */
+  readonly compare: HTMLCanvasElement;
   readonly marks: HTMLCanvasElement;
   private readonly title = h('div', { class: 'pane-title' });
   private readonly flags = h('div', { class: 'pane-flags' });
   private readonly badges = h('div', { class: 'pane-badges' });
+  private readonly cursor = h('div', { class: 'pane-cursor num' });
   private readonly windows = h('div', { class: 'pane-windows num' });
   private readonly place = h('div', { class: 'pane-place num' });
   private readonly scale = h('div', { class: 'pane-scale' });
@@ -55,19 +64,26 @@ export class Pane {
   private barKey = '';
   private flagKey = '';
 
-  constructor(readonly name: PaneName) {
+  /** `key`: how the page names the pane, where that is not the plane it shows. */
+  constructor(
+    public name: PaneName,
+    key: string = name,
+  ) {
     this.image = h('div', { class: 'pane-image' });
+    this.compare = h('canvas', { class: 'pane-compare' });
+    this.compare.hidden = true;
     this.marks = h('canvas', { class: 'pane-marks' });
     const letter = (edge: string): HTMLElement => h('div', { class: `pane-letter pane-letter--${edge}` });
     this.letters = { top: letter('top'), bottom: letter('bottom'), left: letter('left'), right: letter('right') };
     this.scale.append(this.scaleText);
-    this.element = h('div', { class: 'pane', data: { pane: name }, attrs: { role: 'group', 'aria-label': TITLES[name], tabindex: '0' } },
+    this.element = h('div', { class: 'pane', data: { pane: key }, attrs: { role: 'group', 'aria-label': TITLES[name], tabindex: '0' } },
       this.image,
+      this.compare,
       this.marks,
       ...Object.values(this.letters),
       h('div', { class: 'pane-corner pane-corner--tl' }, this.title, this.flags),
       h('div', { class: 'pane-corner pane-corner--tr' }, this.badges),
-      h('div', { class: 'pane-corner pane-corner--bl' }, this.windows),
+      h('div', { class: 'pane-corner pane-corner--bl' }, this.cursor, this.windows),
       h('div', { class: 'pane-corner pane-corner--br' }, this.place, this.scale),
       this.bars,
     );
@@ -76,8 +92,10 @@ export class Pane {
   update(text: PaneText): void {
     const letters = edgeLetters(text.axes);
     for (const edge of ['top', 'bottom', 'left', 'right'] as const) setText(this.letters[edge], letters[edge]);
-    const isFused = text.overlays.some(({ layer }) => layer.kind === 'series');
-    setText(this.title, `${TITLES[this.name]} · ${isFused ? 'fused' : text.base.label}`);
+    const isFused = text.overlays.some(({ layer }) => isImage(layer));
+    this.element.setAttribute('aria-label', `${TITLES[this.name]}${text.compare ? `, ${text.compare.title}` : ''}`);
+    setText(this.title, `${TITLES[this.name]} · ${text.compare?.title ?? (isFused ? 'fused' : text.base.label)}`);
+    setText(this.cursor, text.cursor ?? '');
     this.updateFlags(text);
     this.updateBadges(text);
     this.updateWindows(text);
@@ -94,6 +112,7 @@ export class Pane {
     const flags: [string, string][] = [];
     if (text.synthetic) flags.push(['synthetic', 'SYNTHETIC']);
     for (const layer of lossy) flags.push(['warn', `${layer.label} lossy ${layer.lossy}`]);
+    for (const [level, words] of text.compare?.notes ?? []) flags.push([level, words]);
     if (text.coarse) flags.push(['info', 'Coarse preview']);
     const key = JSON.stringify(flags);
     if (key === this.flagKey) return;
@@ -102,12 +121,12 @@ export class Pane {
   }
 
   private updateBadges(text: PaneText): void {
-    const series = text.overlays.map((o) => o.layer).filter((layer) => layer.kind === 'series');
-    const ai = text.overlays.map((o) => o.layer).filter((layer) => layer.kind !== 'series').slice(0, 1);
-    const key = JSON.stringify([text.alone, [...series, ...ai].map((layer) => [layer.id, layer.fusion])]);
+    const series = text.linkedTo ? [text.linkedTo] : text.overlays.filter(({ layer }) => isImage(layer));
+    const ai = text.overlays.filter(({ layer }) => !isImage(layer)).slice(0, 1);
+    const key = JSON.stringify([text.alone, [...series, ...ai].map(({ layer, trying }) => [layer.id, layer.fusion, trying])]);
     if (key === this.badgeKey) return;
     this.badgeKey = key;
-    const badges: HTMLElement[] = [...series, ...ai].map((layer) => badgeButton(layer, () => text.onBadge(layer)));
+    const badges: HTMLElement[] = [...series, ...ai].map(({ layer, trying }) => badgeButton(layer, () => text.onBadge(layer), trying));
     if (text.alone) {
       const back = h('button', { class: 'btn btn--small', text: 'Back to fused view', attrs: { type: 'button' } });
       back.addEventListener('click', text.onBack);

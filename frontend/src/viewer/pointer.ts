@@ -1,5 +1,6 @@
 /** Mouse and pen on the panes: left = active tool, right = zoom, middle = pan, wheel = slice. */
 import type { Vec3 } from '../affine';
+import type { Aligning } from './aligning';
 import type { Commands } from './commands';
 import type { Pane } from './panes';
 import type { PaneName, Point2 } from './stage';
@@ -12,9 +13,11 @@ export interface PointerActions {
   length(pane: PaneName, from: Vec3, to: Vec3, done: boolean): void;
   /** A click that hit a finding's mark; true when it did. */
   pick(pane: PaneName, at: Point2): boolean;
+  landmark(pane: PaneName, point: Vec3): void;
+  aligning: Aligning;
 }
 
-type Drag = 'window' | 'zoom' | 'pan' | 'crosshair' | 'length' | 'probe';
+type Drag = 'window' | 'zoom' | 'pan' | 'crosshair' | 'length' | 'probe' | 'align' | 'landmark';
 
 const CLICK_PX = 3;
 const WHEEL_PX = 40;
@@ -29,20 +32,12 @@ export function installPointer(pane: Pane, actions: PointerActions): void {
   let last: Point2 = [0, 0];
   let from: Vec3 | null = null;
   let moved = false;
+  let turning = false;
   let wheel = 0;
 
   const where = (event: MouseEvent): Point2 => {
     const box = pane.image.getBoundingClientRect();
     return [event.clientX - box.left, event.clientY - box.top];
-  };
-
-  const windowBy = (dx: number, dy: number): void => {
-    const layer = commands.active;
-    const settings = scene.store.settings(layer.id);
-    if (!settings) return;
-    const perPixel = Math.max(layer.window[0], settings.width) / 250;
-    // Right widens, down raises the centre (darker).
-    commands.setWindow(layer, Math.max(settings.width + dx * perPixel, perPixel), settings.centre + dy * perPixel);
   };
 
   element.addEventListener('pointerdown', (event) => {
@@ -56,6 +51,7 @@ export function installPointer(pane: Pane, actions: PointerActions): void {
     else drag = scene.store.state.tool;
     from = stage.toWorld(pane.name, start);
     if (drag === 'crosshair') actions.crosshair(pane.name, from);
+    if (drag === 'align') turning = actions.aligning.turnsAt(pane.name, start, event.shiftKey);
     element.setPointerCapture(event.pointerId);
     event.preventDefault();
   });
@@ -67,7 +63,8 @@ export function installPointer(pane: Pane, actions: PointerActions): void {
     if (Math.hypot(at[0] - start[0], at[1] - start[1]) > CLICK_PX) moved = true;
     if (!moved) return;
     last = at;
-    if (drag === 'window') windowBy(dx, dy);
+    if (drag === 'window') commands.windowBy(commands.active, dx, dy);
+    else if (drag === 'align') actions.aligning.drag(pane.name, start, at, turning);
     else if (drag === 'zoom') stage.zoomBy(pane.name, Math.exp(-dy / 150), start);
     else if (drag === 'pan') stage.panBy(pane.name, dx, dy);
     else if (drag === 'crosshair') actions.crosshair(pane.name, stage.toWorld(pane.name, at));
@@ -79,16 +76,24 @@ export function installPointer(pane: Pane, actions: PointerActions): void {
     const at = where(event);
     const world = stage.toWorld(pane.name, at);
     if (event.type === 'pointerup') {
-      if (!moved && event.button === 0 && drag !== 'probe' && actions.pick(pane.name, at)) {
+      if (!moved && event.button === 0 && !['probe', 'align', 'landmark'].includes(drag) && actions.pick(pane.name, at)) {
         // The click selected a finding.
       } else if (drag === 'probe') actions.probe(pane.name, world, at);
+      else if (drag === 'landmark') actions.landmark(pane.name, world);
       else if (drag === 'length' && moved) actions.length(pane.name, from, world, true);
       if (drag === 'zoom' || drag === 'pan') commands.rememberFraming(pane.name);
     }
+    // A drag that the system broke off is kept too: it can be undone.
+    if (drag === 'align' && moved) actions.aligning.drop();
     drag = null;
   };
   element.addEventListener('pointerup', finish);
   element.addEventListener('pointercancel', finish);
+
+  // Reached by Tab as well: the keys act on the pane that has the focus.
+  element.addEventListener('focus', () => {
+    if (scene.store.state.pane !== pane.name) scene.store.patch({ pane: pane.name });
+  });
 
   element.addEventListener('wheel', (event) => {
     event.preventDefault();

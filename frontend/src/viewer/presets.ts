@@ -24,6 +24,10 @@ export function isHu(layer: Layer): boolean {
 export function isSuv(layer: Layer): boolean {
   return layer.unit.startsWith('g/ml{SUV');
 }
+/** Images of the patient, not maps computed from them. */
+export function isImage(layer: Layer): boolean {
+  return layer.kind === 'series' || layer.kind === 'deformed';
+}
 export function isPet(layer: Layer): boolean {
   return layer.modality === 'PT' || layer.role === 'PET';
 }
@@ -78,7 +82,7 @@ export function opacityCurve(layer: Layer, isBase: boolean, opacity: number): re
 /** "HU", "SUVbw", "%"... as shown to readers. */
 export function unitLabel(unit: string): string {
   if (unit === "[hnsf'U]") return 'HU';
-  const suv = /^g\/ml\{(SUV\w*)\}$/.exec(unit);
+  const suv = /^(?:g|cm2)\/ml\{(SUV[\w()]*)\}$/.exec(unit);
   if (suv) return suv[1]!;
   return unit === '1' ? '' : unit;
 }

@@ -1,8 +1,9 @@
 /** Puts the view JSON and the reader's settings on the stage: which volumes, where, and how drawn. */
 import { Grid, IDENTITY, type Mat4, type Vec3 } from '../affine';
+import type { CompareMode } from './comparison';
 import { bytesOf, seriesKey, shown, siblings, toForget } from './siblings';
 import { paneAxes, type PaneAxes, slicePosition, stepPoint } from './orientation';
-import { defaultColormap, defaultInvert, defaultOpacity, firstWindow, isPet, opacityCurve } from './presets';
+import { defaultColormap, defaultInvert, defaultOpacity, firstWindow, isImage, isPet, opacityCurve } from './presets';
 import { type PaneName, PANES, type Stage } from './stage';
 import type { LayerSettings, Store } from './state';
 import type { Layer, View } from './types';
@@ -14,7 +15,10 @@ export class Scene {
   view: View;
   axes!: Record<PaneName, PaneAxes>;
   private readonly grids = new Map<number, Grid>();
-  private readonly preview = new Map<number, Mat4>();
+  /** Registration -> the matrix tried on screen, not stored, and what the badge says of it. */
+  private readonly trials = new Map<number, { matrix: Mat4; words: string }>();
+  /** A deformed layer shown for a look before it is accepted. */
+  private looked: { id: number; words: string } | null = null;
   /** Siblings in the order they were last shown. */
   private recent: number[] = [];
   private queue: Promise<void> = Promise.resolve();
@@ -46,7 +50,7 @@ export class Scene {
     const isBase = layer.id === this.reference.id || layer.id === this.store.state.alone;
     const [width, centre] = firstWindow(layer, this.view.case.pathway);
     const hasPet = this.layers.some((other) => isPet(other) && other.fusion.fused);
-    const shownAtFirst = isBase || (isPet(layer) && layer.fusion.fused) || layer.kind === 'segmentation' || (layer.kind === 'heatmap' && !hasPet);
+    const shownAtFirst = isBase || (isPet(layer) && layer.fusion.fused) || (layer.kind === 'deformed' && layer.fusion.fused) || layer.kind === 'segmentation' || (layer.kind === 'heatmap' && !hasPet);
     return {
       width,
       centre,
@@ -60,7 +64,7 @@ export class Scene {
   private placeLayer(layer: Layer): void {
     const own = new Grid(layer.shape, layer.affine);
     const isAlone = this.store.state.alone === layer.id;
-    const grid = isAlone ? own : own.moved(this.preview.get(layer.id) ?? layer.matrix ?? IDENTITY);
+    const grid = isAlone ? own : own.moved(this.matrix(layer));
     const before = this.grids.get(layer.id);
     this.grids.set(layer.id, grid);
     if (!this.stage.hasVolume(layer.id)) this.stage.addVolume(layer.id, grid, layer.dtype === 'int16' ? 2 : 1);
@@ -73,7 +77,9 @@ export class Scene {
 
   /** One layer per series, and the maps: what the layer list shows and the panes may draw. */
   get layers(): Layer[] {
-    return shown(this.view.layers, this.store.state.siblings);
+    // A deformed layer that is neither accepted nor looked at stays in the registration panel.
+    const listed = this.view.layers.filter((layer) => layer.kind !== 'deformed' || layer.fusion.fused || this.looked?.id === layer.id);
+    return shown(listed, this.store.state.siblings);
   }
 
   /** The reference series, as the volume of it that is shown. */
@@ -140,24 +146,78 @@ export class Scene {
     return this.store.state.focus ?? this.baseGrid.centre;
   }
 
-  /** Layers over the base, bottom first. Nothing that is not fused is ever among them. */
+  /** Layer LPS -> reference LPS as drawn now: on record, or tried. */
+  matrix(layer: Layer): Mat4 {
+    const trial = layer.kind === 'series' && layer.registration_id !== null ? this.trials.get(layer.registration_id) : undefined;
+    return trial?.matrix ?? layer.matrix ?? IDENTITY;
+  }
+
+  /** What the badge must say of a layer that is drawn otherwise than recorded; null for all others. */
+  trying(layer: Layer): string | null {
+    if (this.looked?.id === layer.id) return this.looked.words;
+    if (layer.kind !== 'series' || layer.registration_id === null) return null;
+    return this.trials.get(layer.registration_id)?.words ?? null;
+  }
+
+  /**
+   * Layers over the base, bottom first. Nothing that is not fused is ever among them, but for a layer
+   * that the reader is aligning or looking at before accepting it: `trying` says so on its badge.
+   */
   get overlays(): Layer[] {
     if (this.store.state.alone !== null) return [];
-    const rank = { series: 0, heatmap: 1, segmentation: 2 };
+    const rank = { series: 0, deformed: 0, heatmap: 1, segmentation: 2 };
     const reference = this.reference.id;
     return this.layers
-      .filter((layer) => layer.id !== reference && layer.fusion.fused)
+      .filter((layer) => layer.id !== reference && (layer.fusion.fused || this.trying(layer) !== null))
       .sort((a, b) => rank[a.kind] - rank[b.kind] || Number(isPet(a)) - Number(isPet(b)));
   }
 
+  /** Overlays that the reader has on; while a pair is compared, its moving layer only. */
   get visibleOverlays(): Layer[] {
     if (!this.store.state.fusion) return [];
-    return this.overlays.filter((layer) => this.store.settings(layer.id)?.visible);
+    const { compared } = this;
+    if (compared && this.comparing !== 'blend') return [compared];
+    return this.overlays.filter((layer) => this.isOn(layer));
+  }
+
+  /** Drawn over the reference in the blend, as far as this layer goes. */
+  isOn(layer: Layer): boolean {
+    // Side by side the reference stands alone.
+    if (isImage(layer) && this.beside) return false;
+    if (this.trying(layer) !== null) return true;
+    if (layer.deformed && this.trials.has(layer.deformed.registration)) return false;
+    if (this.looked && this.layer(this.looked.id)?.deformed?.of === layer.id) return false;
+    // A deformed layer stands in for the one it was made from.
+    if (this.layers.some((other) => other.deformed?.of === layer.id && other.fusion.fused && this.store.settings(other.id)?.visible)) return false;
+    return this.store.settings(layer.id)?.visible ?? false;
+  }
+
+  /** The moving layer of the pair that is compared: the one tried, else the active, else the topmost. */
+  get compared(): Layer | null {
+    const images = this.overlays.filter((layer) => isImage(layer) && this.isOn(layer));
+    const tried = images.find((layer) => this.trying(layer) !== null);
+    return tried ?? images.find((layer) => layer.id === this.store.state.active) ?? images[images.length - 1] ?? null;
+  }
+
+  /** The comparison in force: `blend` where there is no pair. */
+  get comparing(): CompareMode {
+    const { state } = this.store;
+    return state.alone === null && state.fusion && this.compared ? state.compare : 'blend';
+  }
+
+  /** The layer in the pane beside the reference, on its own grid. */
+  get beside(): Layer | null {
+    const { state } = this.store;
+    if (state.layout !== 'beside' || state.alone !== null || state.beside === null) return null;
+    const layer = this.layer(state.beside);
+    return layer && layer.id !== this.reference.id ? layer : null;
   }
 
   /** Layers whose voxels are wanted: what is or may at once be on screen. */
   get wanted(): Layer[] {
-    return [this.base, ...this.overlays];
+    const { beside } = this;
+    const fused = [this.base, ...this.overlays];
+    return beside && !fused.includes(beside) ? [...fused, beside] : fused;
   }
 
   /** The plane point of the panes: the focus on the nearest voxel centre. */
@@ -215,7 +275,7 @@ export class Scene {
       upper: labels ? 1 : stored(settings.centre + settings.width / 2),
       colormap: settings.colormap,
       invert: settings.invert,
-      visible: isBase || (this.store.state.fusion && settings.visible),
+      visible: isBase || (this.store.state.fusion && this.comparing === 'blend' && this.isOn(layer)),
       opacity: opacityCurve(layer, isBase, settings.opacity),
       nearest: labels,
     });
@@ -227,13 +287,23 @@ export class Scene {
     for (const pane of PANES) this.stage.look(pane, point);
   }
 
-  /** Tries a registration on screen without storing it; null takes it back. */
-  tryMatrix(id: number, matrix: Mat4 | null): void {
-    if (matrix) this.preview.set(id, matrix);
-    else this.preview.delete(id);
-    const layer = this.layer(id);
-    if (layer) this.placeLayer(layer);
+  /** Tries a registration on screen without storing it; null takes it back. Mount when layers change. */
+  tryMatrix(registration: number, trial: { matrix: Mat4; words: string } | null): void {
+    if (trial) this.trials.set(registration, trial);
+    else this.trials.delete(registration);
+    for (const layer of this.view.layers) {
+      if (layer.registration_id === registration && this.grids.has(layer.id)) this.placeLayer(layer);
+    }
     this.stage.render();
+  }
+
+  /** Shows a deformed layer that is not accepted (its source is hidden meanwhile); null takes it back. */
+  look(looked: { id: number; words: string } | null): void {
+    this.looked = looked;
+    const layer = looked && this.layer(looked.id);
+    if (!layer) return;
+    this.store.setDefault(layer.id, () => this.fresh(layer));
+    this.placeLayer(layer);
   }
 
   /** Shows a layer alone in its own space, or (null) the fused view again. */

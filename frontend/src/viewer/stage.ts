@@ -47,6 +47,7 @@ interface PlanarViewport {
   setViewState(patch: object): void;
   getViewState(): { scale?: number | [number, number]; anchorWorld?: Point3; anchorCanvas?: Point2 };
   setScale(scale: number, canvasPoint?: Point2): void;
+  resize(): void;
   getPan(): Point2;
   setPan(pan: Point2): void;
   getImageActor(volumeId: string): { getMapper(): { setBackgroundColor(r: number, g: number, b: number, a: number): void } } | null;
@@ -272,6 +273,9 @@ export class Stage {
 
   resize(): void {
     this.engine.resize(true, true);
+    // The engine resizes canvases only: each viewport would go on mapping points for its old size.
+    for (const pane of PANES) this.viewport(pane).resize();
+    this.engine.render();
   }
 
   destroy(): void {

@@ -1,10 +1,11 @@
 /** What the reader has set: kept per case in localStorage so that a reload resumes where they were. */
 import type { Vec3 } from '../affine';
 import type { ColormapName } from './colormaps';
+import type { CompareMode } from './comparison';
 import type { Framing, PaneName } from './stage';
 
-export type Tool = 'window' | 'crosshair' | 'length' | 'probe';
-export type Layout = 'mpr' | PaneName;
+export type Tool = 'window' | 'crosshair' | 'length' | 'probe' | 'align' | 'landmark';
+export type Layout = 'mpr' | 'beside' | PaneName;
 
 export interface LayerSettings {
   width: number;
@@ -34,6 +35,17 @@ export interface State {
   /** Which volume of a series is shown, by `seriesKey`; the main one where nothing was chosen. */
   siblings: Record<string, number>;
   framings: Partial<Record<PaneName, Framing>>;
+  compare: CompareMode;
+  /** Side of a checkerboard's tile, mm. */
+  tile: number;
+  /** Where the swipe divider stands, as a fraction of the pane. */
+  divider: number;
+  /** Edges from this share of the strongest on. */
+  edge: number;
+  /** Layer in the pane beside the reference, in layout `beside`. */
+  beside: number | null;
+  /** Step of the alignment keys, mm and degrees. */
+  step: number;
 }
 
 export const FRESH: State = {
@@ -51,6 +63,12 @@ export const FRESH: State = {
   layers: {},
   siblings: {},
   framings: {},
+  compare: 'blend',
+  tile: 30,
+  divider: 0.5,
+  edge: 0.3,
+  beside: null,
+  step: 1,
 };
 
 /** Raised when the meaning of a stored state changes; older ones are then dropped. */
@@ -67,7 +85,9 @@ export function loadState(storage: Storage, key: string): State {
   if (!stored) return structuredClone(FRESH);
   const parsed = JSON.parse(stored) as { version?: number; state?: Partial<State> };
   if (parsed.version !== VERSION || !parsed.state) return structuredClone(FRESH);
-  return { ...structuredClone(FRESH), ...parsed.state };
+  const state = { ...structuredClone(FRESH), ...parsed.state };
+  // These two tools work on an open panel, which a reload closes.
+  return state.tool === 'align' || state.tool === 'landmark' ? { ...state, tool: 'window' } : state;
 }
 
 type Listener = (state: State, changed: ReadonlySet<keyof State>) => void;

@@ -1,6 +1,7 @@
 /** Buttons above the panes. */
 import { COLORMAP_LABELS, type ColormapName } from './colormaps';
-import type { Commands } from './commands';
+import { type Commands, TILES } from './commands';
+import { COMPARE_LABELS, type CompareMode } from './comparison';
 import { button, h } from './dom';
 import { presetsOf } from './presets';
 import type { Tool } from './state';
@@ -10,7 +11,10 @@ const TOOLS: readonly (readonly [Tool, string, string])[] = [
   ['crosshair', 'Crosshair', 'C'],
   ['length', 'Length', 'L'],
   ['probe', 'Probe', 'P'],
+  ['align', 'Align', 'A'],
+  ['landmark', 'Landmark', 'M'],
 ];
+const MODE_KEYS: Partial<Record<CompareMode, string>> = { checkerboard: 'K', swipe: 'S', edges: 'G', difference: 'D' };
 const OFFERED: readonly ColormapName[] = ['grey', 'hot-iron', 'viridis', 'probability'];
 
 export class Toolbar {
@@ -23,6 +27,9 @@ export class Toolbar {
   private readonly fusion: HTMLButtonElement;
   private readonly cross: HTMLButtonElement;
   private readonly layout: HTMLButtonElement;
+  private readonly beside: HTMLButtonElement;
+  private readonly compare = h('select', { class: 'input', title: 'How the registered pair is compared', attrs: { 'aria-label': 'Comparison of the registered pair' }, data: { compare: '' } });
+  private readonly amount = h('input', { class: 'compare-amount', attrs: { type: 'range', 'aria-label': 'Amount of the comparison' }, data: { amount: '' } });
   private layerKey = '';
   private presetKey = '';
 
@@ -43,11 +50,22 @@ export class Toolbar {
       if (this.preset.value !== '') commands.preset(Number(this.preset.value));
     });
     this.colormap.addEventListener('change', () => commands.setColormap(this.colormap.value as ColormapName));
+    for (const mode of Object.keys(COMPARE_LABELS) as CompareMode[]) {
+      const key = MODE_KEYS[mode];
+      this.compare.append(h('option', { text: key ? `${COMPARE_LABELS[mode]} (${key})` : COMPARE_LABELS[mode], attrs: { value: mode } }));
+    }
+    this.compare.addEventListener('change', () => {
+      const mode = this.compare.value as CompareMode;
+      if (mode !== commands.scene.store.state.compare) commands.setCompare(mode);
+    });
+    this.amount.addEventListener('input', () => this.amountChosen());
+    this.beside = button('Side by side', () => commands.toggleBeside(), { title: 'Reference and moving series in its own space, cursors linked (V)', data: { action: 'beside' } });
     const group = (...children: Node[]): HTMLElement => h('div', { class: 'tool-group' }, ...children);
     this.element.append(
       group(...this.tools.values()),
       group(this.layer, this.preset, this.colormap, this.invert),
-      group(this.fusion, this.cross, this.layout),
+      group(this.fusion, this.compare, this.amount, this.beside),
+      group(this.cross, this.layout),
       group(button('Reset', () => commands.reset(), { title: 'Reset zoom, pan, windows (R)' }), button('?', openHelp, { title: 'Keys and mouse (?)' })),
     );
   }
@@ -82,7 +100,37 @@ export class Toolbar {
     }
     this.fusion.setAttribute('aria-pressed', String(state.fusion && state.alone === null));
     this.fusion.disabled = state.alone !== null || commands.scene.overlays.length === 0;
+    this.updateCompare();
     this.cross.setAttribute('aria-pressed', String(state.crosshair));
-    this.layout.setAttribute('aria-pressed', String(state.layout !== 'mpr'));
+    this.layout.setAttribute('aria-pressed', String(state.layout !== 'mpr' && state.layout !== 'beside'));
+    for (const tool of ['align', 'landmark'] as const) this.tools.get(tool)!.disabled = !commands.scene.view.case.can.decide_registration;
+  }
+
+  private updateCompare(): void {
+    const { scene } = this.commands;
+    const { state } = scene.store;
+    const mode = scene.comparing;
+    this.compare.value = mode;
+    this.compare.disabled = scene.compared === null && state.layout !== 'beside';
+    this.beside.setAttribute('aria-pressed', String(scene.beside !== null));
+    this.beside.disabled = state.alone !== null || !scene.layers.some((layer) => layer.kind === 'series' && layer.id !== scene.reference.id);
+    // The divider has its own handle in the pane; a blend has the opacity of the layer.
+    this.amount.hidden = mode !== 'checkerboard' && mode !== 'edges';
+    if (this.amount.hidden || document.activeElement === this.amount) return;
+    const tiles = mode === 'checkerboard';
+    this.amount.min = tiles ? '0' : '10';
+    this.amount.max = tiles ? String(TILES.length - 1) : '95';
+    this.amount.value = String(tiles ? TILES.findIndex((size) => size >= state.tile) : Math.round(100 - state.edge * 100));
+    const words = tiles ? `Tile ${state.tile} mm (− +)` : 'Fewer or more edges (− +)';
+    this.amount.title = words;
+    this.amount.setAttribute('aria-label', tiles ? 'Tile size' : 'Amount of edges');
+    this.amount.setAttribute('aria-valuetext', tiles ? `${state.tile} mm` : `${this.amount.value} %`);
+  }
+
+  private amountChosen(): void {
+    const { store } = this.commands.scene;
+    const value = Number(this.amount.value);
+    if (this.commands.scene.comparing === 'checkerboard') store.patch({ tile: TILES[value]! });
+    else store.patch({ edge: (100 - value) / 100 });
   }
 }

@@ -9,7 +9,8 @@ export interface QualityFigure {
   passed: boolean | null;
 }
 
-export type DecisionKind = 'accepted' | 'rejected' | 'nudged';
+export type DecisionKind = 'accepted' | 'rejected' | 'nudged' | 'withdrawn';
+export type TransformModel = 'rigid' | 'affine' | 'deformable';
 
 export interface Fusion {
   state: 'reference' | 'same_frame' | 'registered' | 'not_registered';
@@ -20,7 +21,10 @@ export interface Fusion {
   verdict: 'usable' | 'doubtful' | 'refused' | '';
   reasons: string[];
   quality: QualityFigure[];
-  decision: { decision: DecisionKind; by: string; at: string; reason: string } | null;
+  /** How it is carried over, and the accepted refinement that did it. */
+  model?: TransformModel;
+  refinement?: number | null;
+  decision: { decision: DecisionKind; by: string; at: string; reason: string; method?: string } | null;
 }
 
 export interface Notice {
@@ -36,7 +40,8 @@ export interface Layer {
   /** Row of the series; the volumes of one series are siblings. Null for maps. */
   series: number | null;
   volume: { number: number; count: number; setting: string; main: boolean };
-  kind: 'series' | 'heatmap' | 'segmentation';
+  /** `deformed`: resampled on the server over the reference, made from another layer. */
+  kind: 'series' | 'deformed' | 'heatmap' | 'segmentation';
   label: string;
   role: string;
   /** What the archive says the series is, and why; null for maps. */
@@ -58,6 +63,7 @@ export interface Layer {
   /** Layer LPS -> reference LPS. */
   matrix: Mat4;
   registration_id: number | null;
+  deformed?: { registration: number; refinement: number; of: number } | null;
   fusion: Fusion;
   /** Name and version of the model that made it; empty for images. */
   model: string;
@@ -139,5 +145,7 @@ export interface View {
   findings: Finding[];
   measurements: Measurement[];
   notices: Notice[];
+  /** What findings and heatmap were computed with is no longer the alignment on record. */
+  alignment?: { changed: number[]; message: string; can_run_again: boolean };
   stream: { path: string; version: number };
 }

@@ -2,30 +2,34 @@
 import type { Vec3 } from '../affine';
 import { toast } from '../pages/toast';
 import { Acts } from './acts';
+import { BesidePane } from './beside';
+import { CompareCanvas } from './compare-canvas';
 import type { Api } from './api';
 import { Commands } from './commands';
 import { h } from './dom';
 import { Drawing } from './drawing';
 import { FindingsPanel } from './findings-panel';
-import { fusionPanel } from './fusion-panel';
 import { helpDialog } from './help';
+import { Inspect } from './inspect';
 import { installKeys } from './keys';
 import { LayersPanel } from './layers-panel';
+import { LinkedCursor } from './linked-cursor';
 import { Loaded } from './loaded';
 import { MeasuresPanel } from './measures-panel';
 import { NoticesPanel } from './notices-panel';
 import { Pane } from './panes';
 import { installPointer } from './pointer';
+import { Registering } from './registering';
+import { RegistrationList } from './registration-panel';
 import { Scene } from './scene';
+import { Side, type Tab } from './side';
 import { type PaneName, PANES, type Point2, Stage } from './stage';
-import { Store } from './state';
+import { type State, Store } from './state';
 import { type Connection, StatusLine } from './status';
 import { type FromWorker, Stream } from './stream';
+import { SwipeHandle } from './swipe';
 import { Toolbar } from './toolbar';
 import type { Finding, Layer, View } from './types';
-
-type Tab = 'layers' | 'findings' | 'measures' | 'notices';
-const TAB_NAMES: Record<Tab, string> = { layers: 'Layers', findings: 'Findings', measures: 'Measurements', notices: 'Notices' };
 
 export class Viewer {
   ready = false;
@@ -46,11 +50,12 @@ export class Viewer {
   private readonly noticesPanel = new NoticesPanel();
   private readonly acts: Acts;
   private readonly grid = h('div', { class: 'viewer-grid' });
-  private readonly side = h('div', { class: 'viewer-side' });
-  private readonly tabs = h('div', { class: 'tabs', attrs: { role: 'tablist' } });
+  private readonly side = new Side((tab) => void this.selectTab(tab));
+  private readonly registering: Registering;
+  private readonly registrationList: RegistrationList;
+  private readonly beside: BesidePane;
+  readonly inspect: Inspect;
   private readonly help = helpDialog();
-  private tab: Tab = 'layers';
-  private fusionOf: number | null = null;
   private connection: Connection = 'connecting';
   private connectionDetail = '';
   private readonly stale = new Set<PaneName>();
@@ -64,7 +69,7 @@ export class Viewer {
   ) {
     const make = (name: PaneName): Pane => new Pane(name);
     this.panes = { axial: make('axial'), sagittal: make('sagittal'), coronal: make('coronal') };
-    this.grid.append(...PANES.map((name) => this.panes[name].element), this.side);
+    this.grid.append(...PANES.map((name) => this.panes[name].element));
     root.replaceChildren(this.grid, this.status.element, this.help);
     root.classList.add('viewer');
     this.store = new Store(window.localStorage, `radfuse.view:${view.case.id}`);
@@ -76,20 +81,44 @@ export class Viewer {
     this.commands = new Commands(this.scene);
     this.toolbar = new Toolbar(this.commands, () => this.help.showModal());
     root.prepend(this.toolbar.element);
-    const open = { openFusion: (layer: Layer) => this.openFusion(layer), showAlone: (id: number | null) => void this.showAlone(id) };
-    this.drawing = new Drawing(this.scene, this.loaded, this.panes, open);
+    const open = { openFusion: (layer: Layer) => void this.registering.open(layer), showAlone: (id: number | null) => void this.showAlone(id) };
+    const perPane = <T>(made: (name: PaneName) => T): Record<PaneName, T> => ({ axial: made('axial'), sagittal: made('sagittal'), coronal: made('coronal') });
+    const compare = perPane((name) => new CompareCanvas(this.scene, this.loaded, name, this.panes[name].compare));
+    const swipes = perPane(() => new SwipeHandle(this.store));
+    for (const name of PANES) this.panes[name].element.append(swipes[name].element);
+    this.drawing = new Drawing(this.scene, this.loaded, this.panes, {
+      ...open,
+      compare: (name) => compare[name].draw(),
+      swipe: (name, shown, left, right) => swipes[name].update(shown, left, right),
+      landmarks: () => this.registering.marks('reference'),
+      ring: (name) => (this.store.state.tool === 'align' && this.registering.aligning.session ? this.registering.aligning.ring(name) : null),
+    });
     this.acts = new Acts(api, this.scene, this.drawing, {
       changed: () => {
         this.redraw();
         this.updatePanels();
       },
-      decided: async (layer) => {
-        this.closeFusion();
-        await this.refresh();
-        const now = this.scene.layer(layer.id);
-        if (now) this.openFusion(now);
-      },
     });
+    this.registering = new Registering(this.scene, this.commands, api, this.acts, {
+      changed: () => {
+        this.redraw();
+        this.updatePanels();
+      },
+      remount: () => this.remount(),
+      refresh: () => this.refresh(),
+      showAlone: (layer) => void this.showAlone(layer.id),
+    });
+    this.registrationList = new RegistrationList((layer) => void this.registering.open(layer));
+    this.beside = new BesidePane(this.scene, this.loaded, new LinkedCursor(this.scene, api, (act) => this.acts.attempt(act)), {
+      landmark: (point) => void this.registering.mark('moving', point),
+      landmarks: () => this.registering.marks('moving'),
+      openFusion: (layer) => void this.registering.open(layer),
+      close: () => this.commands.setBeside(null),
+      windowBy: (layer, dx, dy) => this.commands.windowBy(layer, dx, dy),
+      redraw: () => this.redraw(),
+    });
+    this.grid.append(this.beside.pane.element, this.side.element);
+    root.append(this.registering.leaveDialog.element);
     this.layersPanel = new LayersPanel(this.commands, this.loaded, open);
     this.findingsPanel = new FindingsPanel({ goto: (finding) => this.gotoFinding(finding), review: (finding, review) => this.acts.review(finding, review) });
     this.measuresPanel = new MeasuresPanel({
@@ -97,6 +126,7 @@ export class Viewer {
       remove: (measurement) => void this.acts.removeMeasurement(measurement),
     });
     this.stream = new Stream(view.stream.path, (message) => this.onStream(message));
+    this.inspect = new Inspect(this.scene, this.loaded, this.panes, this.beside, () => ({ ready: this.ready, complete: this.complete, connection: this.connection, readout: this.registering.aligning.readout }));
     this.install();
     this.layout();
     this.updatePanels();
@@ -116,12 +146,15 @@ export class Viewer {
         probe: (pane, point, at) => void this.acts.probe(this.panes[pane].element, point, at),
         length: (pane, from, to, done) => void this.acts.measure(pane, from, to, done),
         pick: (pane, at) => this.pick(pane, at),
+        landmark: (_pane, point) => void this.registering.mark('reference', point),
+        aligning: this.registering.aligning,
       });
     }
     installKeys(this.root, () => this.commands, {
       help: () => this.help.showModal(),
       cancel: () => this.cancel(),
       stepFinding: (step) => this.stepFinding(step),
+      aligning: (event) => this.registering.aligning.key(event),
     });
     this.store.subscribe((_state, changed) => {
       if (changed.has('focus')) {
@@ -129,21 +162,42 @@ export class Viewer {
         this.acts.probeCard.hide();
         this.stream.focus(this.streamFocus());
       }
-      if (changed.has('layers') || changed.has('fusion')) this.scene.styleAll();
+      if (['layers', 'fusion', 'compare', 'active', 'layout', 'beside'].some((key) => changed.has(key as keyof State))) this.scene.styleAll();
+      if (changed.has('tool')) this.toolChosen();
+      if (changed.has('beside') || (changed.has('layout') && this.store.state.beside !== null)) this.want();
       if (changed.has('siblings')) void this.siblingChosen();
-      if (changed.has('layout')) {
+      if (changed.has('layout') || (changed.has('pane') && this.store.state.layout === 'beside')) {
         this.acts.probeCard.hide();
         this.layout();
       }
       this.redraw();
       this.updatePanels();
     });
-    new ResizeObserver(() => this.stage.resize()).observe(this.grid);
-    for (const tab of Object.keys(TAB_NAMES) as Tab[]) {
-      const made = h('button', { attrs: { type: 'button', role: 'tab' }, data: { tab } });
-      made.addEventListener('click', () => this.selectTab(tab));
-      this.tabs.append(made);
-    }
+    new ResizeObserver(() => {
+      this.stage.resize();
+      this.redraw();
+    }).observe(this.grid);
+  }
+
+  /** Some tools need a layer to work on; without one the choice is taken back. */
+  private toolChosen(): void {
+    const { tool } = this.store.state;
+    if (tool === 'align' && this.store.state.layout === 'beside') this.commands.setBeside(null);
+    const begun = tool === 'align' ? this.registering.beginAlignment() : tool !== 'landmark' || this.registering.beginLandmarks();
+    if (!begun) this.commands.setTool('window');
+  }
+
+  private want(): void {
+    this.complete = false;
+    this.stream.want(this.scene.view.layers, this.scene.wanted, this.streamFocus());
+  }
+
+  /** Layers came to or left the screen. */
+  private async remount(): Promise<void> {
+    await this.scene.mount();
+    this.want();
+    this.redraw();
+    this.updatePanels();
   }
 
   private streamFocus(): { layer: number; slice: number } {
@@ -158,6 +212,7 @@ export class Viewer {
       const layer = this.scene.layer(message.layer);
       if (!layer || !this.stage.hasVolume(layer.id)) return;
       for (const k of this.loaded.add(layer, message.first, message.last, message.coarse)) this.stage.put(layer.id, k, message.pixels);
+      if (this.scene.beside?.id === layer.id) this.schedule();
       this.updatePanels();
     } else if (message.type === 'state') {
       [this.connection, this.connectionDetail] = [message.state, message.detail];
@@ -185,6 +240,7 @@ export class Viewer {
     this.frame ||= requestAnimationFrame(() => {
       this.frame = 0;
       for (const pane of this.stale) this.drawing.draw(pane);
+      this.beside.draw();
       this.stale.clear();
     });
   }
@@ -192,15 +248,18 @@ export class Viewer {
   // ---- panels -------------------------------------------------------------------------------
 
   private layout(): void {
-    const { layout } = this.store.state;
-    this.grid.dataset['layout'] = layout === 'mpr' ? 'mpr' : 'one';
-    for (const name of PANES) this.panes[name].element.hidden = layout !== 'mpr' && layout !== name;
+    const { beside } = this.scene;
+    const { pane } = this.store.state;
+    const layout = this.store.state.layout === 'beside' ? (beside ? 'beside' : 'mpr') : this.store.state.layout;
+    this.grid.dataset['layout'] = layout === 'mpr' || layout === 'beside' ? layout : 'one';
+    for (const name of PANES) this.panes[name].element.hidden = layout !== 'mpr' && (layout === 'beside' ? pane : layout) !== name;
+    this.beside.pane.element.hidden = layout !== 'beside';
     this.stage.resize();
   }
 
-  private selectTab(tab: Tab): void {
-    this.closeFusion();
-    this.tab = tab;
+  private async selectTab(tab: Tab): Promise<void> {
+    if (!(await this.registering.close())) return;
+    this.side.tab = tab;
     this.updatePanels();
   }
 
@@ -223,49 +282,26 @@ export class Viewer {
     for (const name of PANES) this.panes[name].element.classList.toggle('is-focused', name === this.store.state.pane);
     this.root.classList.toggle('no-text', !this.store.state.text);
     this.root.dataset['tool'] = this.store.state.tool;
-    const counts: Record<Tab, number> = { layers: 0, findings: view.findings.length, measures: view.measurements.length, notices: view.notices.length };
-    for (const element of this.tabs.querySelectorAll<HTMLElement>('[data-tab]')) {
-      const tab = element.dataset['tab'] as Tab;
-      element.textContent = counts[tab] ? `${TAB_NAMES[tab]} ${counts[tab]}` : TAB_NAMES[tab];
-      element.hidden = tab === 'notices' && !view.notices.length;
-      element.setAttribute('aria-selected', String(tab === this.tab));
-    }
-    if (this.fusionOf !== null) return;
-    const content = { layers: this.layersPanel, findings: this.findingsPanel, measures: this.measuresPanel, notices: this.noticesPanel }[this.tab].element;
-    if (this.side.lastElementChild !== content) this.side.replaceChildren(this.tabs, content);
-  }
-
-  private openFusion(layer: Layer): void {
-    if (this.fusionOf !== null && this.fusionOf !== layer.id) this.closeFusion();
-    this.fusionOf = layer.id;
-    this.side.scrollTop = 0;
-    this.side.replaceChildren(
-      fusionPanel(layer, this.scene.view.case.can.decide_registration, {
-        centre: (of) => this.scene.grid(of.id).centre,
-        preview: (of, matrix) => this.scene.tryMatrix(of.id, matrix),
-        decide: (of, decision, reason, matrix) => this.acts.decide(of, decision, reason, matrix),
-        showAlone: (of) => void this.showAlone(of.id),
-        close: () => this.closeFusion(),
-      }),
+    this.registrationList.update(this.registering.listed, (layer) => this.scene.trying(layer), this.registering.states, view.alignment?.message ?? '', view.alignment?.can_run_again && can.decide_registration ? () => void this.acts.rerun() : null);
+    this.registering.update();
+    this.side.update(
+      { findings: view.findings.length, measures: view.measurements.length, notices: view.notices.length },
+      { layers: this.layersPanel.element, registration: this.registrationList.element, findings: this.findingsPanel.element, measures: this.measuresPanel.element, notices: this.noticesPanel.element },
+      this.registering.layer ? this.registering.panel.element : null,
     );
-  }
-
-  private closeFusion(): void {
-    if (this.fusionOf === null) return;
-    this.scene.tryMatrix(this.fusionOf, null);
-    this.fusionOf = null;
-    this.updatePanels();
   }
 
   private cancel(): void {
     this.drawing.draft = null;
     this.acts.probeCard.hide();
-    this.closeFusion();
     this.redraw();
+    void this.registering.close().then((closed) => {
+      if (closed && ['align', 'landmark'].includes(this.store.state.tool)) this.commands.setTool('window');
+    });
   }
 
   private async showAlone(id: number | null): Promise<void> {
-    this.closeFusion();
+    if (!(await this.registering.close())) return;
     await this.scene.showAlone(id);
     this.complete = false;
     this.stream.want(this.scene.view.layers, this.scene.wanted, this.streamFocus());
@@ -275,7 +311,6 @@ export class Viewer {
 
   /** Another volume of a series: mounted in the old one's place, streamed, the oldest given back. */
   private async siblingChosen(): Promise<void> {
-    this.closeFusion();
     this.complete = false;
     await this.scene.mount();
     this.stream.want(this.scene.view.layers, this.scene.wanted, this.streamFocus());
@@ -309,7 +344,7 @@ export class Viewer {
     if (!findings.length) return;
     const current = findings.findIndex((finding) => finding.id === this.drawing.selectedFinding);
     const next = current < 0 ? (step > 0 ? 0 : findings.length - 1) : (current + step + findings.length) % findings.length;
-    this.selectTab('findings');
+    void this.selectTab('findings');
     this.gotoFinding(findings[next]!);
   }
 
@@ -317,7 +352,7 @@ export class Viewer {
     const finding = this.drawing.findingAt(pane, at);
     if (!finding) return false;
     this.drawing.selectedFinding = finding.id;
-    this.selectTab('findings');
+    void this.selectTab('findings');
     this.redraw();
     return true;
   }
@@ -337,33 +372,8 @@ export class Viewer {
     this.updatePanels();
   }
 
-  /** For browser tests: plain facts about what is on screen. */
-  report(): object {
-    const { state } = this.store;
-    return {
-      ready: this.ready,
-      complete: this.complete,
-      connection: this.connection,
-      base: this.scene.base.id,
-      focus: this.scene.focus,
-      snapped: this.scene.snapped,
-      positions: Object.fromEntries(PANES.map((pane) => [pane, this.scene.position(pane)])),
-      layers: Object.fromEntries(this.scene.wanted.map((layer) => [layer.id, { ...this.store.settings(layer.id), loaded: this.loaded.fraction(layer) }])),
-      visible: [this.scene.base.id, ...this.scene.visibleOverlays.map((layer) => layer.id)],
-      tool: state.tool,
-      layout: state.layout,
-      fusion: state.fusion,
-      alone: state.alone,
-    };
-  }
-
-  canvas(pane: PaneName): HTMLCanvasElement {
-    return this.stage.canvas(pane);
-  }
-  toCanvas(pane: PaneName, point: Vec3): Point2 {
-    return this.stage.toCanvas(pane, point);
-  }
-  toWorld(pane: PaneName, at: Point2): Vec3 {
-    return this.stage.toWorld(pane, at);
+  /** The server says that alignments, landmarks or refinements changed. */
+  registrationChanged(): void {
+    void this.registering.fetch();
   }
 }

@@ -1,0 +1,257 @@
+/** The pane beside the reference: the moving series in its own space, in its own planes, with its own zoom. */
+import { Grid, type Vec3 } from '../affine';
+import { paintWhere } from './comparison';
+import { drawMarks, type LandmarkMark } from './overlay';
+import type { LinkedCursor } from './linked-cursor';
+import type { Loaded } from './loaded';
+import { NativeView } from './native-view';
+import { Pane } from './panes';
+import { rasterOf, samplePlane } from './sampling';
+import type { Scene } from './scene';
+import type { PaneName, Point2 } from './stage';
+import type { Layer } from './types';
+import { slicePosition, stepPoint } from './orientation';
+
+export interface BesideActions {
+  /** The reader chose a point here (own LPS mm). */
+  landmark(point: Vec3): void;
+  landmarks(): LandmarkMark[];
+  openFusion(layer: Layer): void;
+  close(): void;
+  windowBy(layer: Layer, dx: number, dy: number): void;
+  redraw(): void;
+}
+
+const WHEEL_PX = 40;
+
+export function millimetres(point: Vec3): string {
+  return `${point.map((value) => value.toFixed(1).replace('-', '−')).join(', ')} mm`;
+}
+
+export class BesidePane {
+  readonly pane = new Pane('axial', 'moving');
+  private readonly canvas = document.createElement('canvas');
+  private view: NativeView | null = null;
+  private of = 0;
+  private drawn = '';
+  /** What the cursor was last carried over from, so that it is asked for once. */
+  private followed = '';
+  private lost = false;
+
+  constructor(
+    private readonly scene: Scene,
+    private readonly loaded: Loaded,
+    private readonly cursor: LinkedCursor,
+    private readonly actions: BesideActions,
+  ) {
+    this.canvas.className = 'beside-image';
+    this.pane.image.append(this.canvas);
+    this.pane.element.hidden = true;
+    this.pane.element.setAttribute('aria-label', 'Moving series, own space');
+    this.install();
+  }
+
+  /** The moving point under the cursor, in the series' own LPS; null where it has no counterpart. */
+  get point(): Vec3 | null {
+    return this.view && !this.lost ? this.view.cursor : null;
+  }
+
+  private open(layer: Layer): NativeView {
+    if (!this.view || this.of !== layer.id) {
+      this.view = new NativeView(new Grid(layer.shape, layer.affine), 'axial', new Grid(layer.shape, layer.affine).centre);
+      [this.of, this.drawn, this.followed] = [layer.id, '', ''];
+    }
+    const { pane } = this.scene.store.state;
+    if (this.view.plane !== pane) {
+      this.view.plane = pane;
+      this.pane.name = pane;
+      this.view.fit();
+    }
+    return this.view;
+  }
+
+  /** Brings the cursor here where the reference's is, through the transform. */
+  private follow(layer: Layer, view: NativeView): void {
+    if (!this.cursor.isLinked(layer)) {
+      this.lost = false;
+      return;
+    }
+    const key = JSON.stringify([layer.id, this.scene.focus, this.scene.matrix(layer), layer.fusion.refinement ?? null]);
+    if (key === this.followed) return;
+    this.followed = key;
+    this.cursor.carry(layer, this.scene.focus, 'reference', (there) => {
+      this.lost = there === null;
+      if (there) view.cursor = there;
+      this.actions.redraw();
+    });
+  }
+
+  private choose(point: Vec3): void {
+    const { beside, store } = this.scene;
+    if (!beside || !this.view) return;
+    this.view.cursor = point;
+    if (!this.cursor.isLinked(beside)) {
+      this.actions.redraw();
+      return;
+    }
+    this.cursor.carry(beside, point, 'moving', (there) => {
+      this.lost = there === null;
+      if (there) {
+        // The reader pointed here: the way back must not move the point again.
+        this.followed = JSON.stringify([beside.id, there, this.scene.matrix(beside), beside.fusion.refinement ?? null]);
+        store.patch({ focus: there });
+      } else this.actions.redraw();
+    });
+  }
+
+  private step(slices: number): void {
+    if (this.view) this.choose(stepPoint(this.view.grid, this.view.pane, this.view.cursor, slices));
+  }
+
+  draw(): void {
+    const layer = this.scene.beside;
+    this.pane.element.hidden = layer === null;
+    if (!layer) return;
+    const view = this.open(layer);
+    const { clientWidth: width, clientHeight: height } = this.pane.image;
+    if (!width || !height) return;
+    view.resize(width, height);
+    this.follow(layer, view);
+    this.drawImage(layer, view, width, height);
+    this.drawText(layer, view, width);
+  }
+
+  private drawImage(layer: Layer, view: NativeView, width: number, height: number): void {
+    const settings = this.scene.store.settings(layer.id);
+    const pixels = this.scene.stage.pixels(layer.id);
+    if (!settings || !pixels) return;
+    const raster = rasterOf((at) => view.toWorld(at), width, height);
+    const stored = (value: number): number => (value - layer.intercept) / layer.slope;
+    const tone = { lower: stored(settings.centre - settings.width / 2), upper: stored(settings.centre + settings.width / 2), colormap: settings.colormap, invert: settings.invert };
+    const key = JSON.stringify([raster, tone, this.loaded.stamp(layer)]);
+    if (key === this.drawn) return;
+    this.drawn = key;
+    this.canvas.width = raster.width;
+    this.canvas.height = raster.height;
+    const rgba = paintWhere(samplePlane(view.grid, pixels, raster), tone, null, raster);
+    this.canvas.getContext('2d')?.putImageData(new ImageData(rgba, raster.width, raster.height), 0, 0);
+  }
+
+  private drawText(layer: Layer, view: NativeView, width: number): void {
+    const { pane: axes } = view;
+    const { state } = this.scene.store;
+    const settings = this.scene.store.settings(layer.id)!;
+    const linked = this.cursor.isLinked(layer);
+    const ranges = this.loaded.missing(layer);
+    drawMarks(this.pane.marks, {
+      plane: { point: view.snapped, normal: axes.normal },
+      halfStep: axes.step / 2,
+      toCanvas: (point) => view.toCanvas(point),
+      missing: ranges.length ? [{ grid: view.grid, ranges, base: true }] : [],
+      outlines: [], edges: [], findings: [], selectedFinding: null, measurements: [], draft: [],
+      focus: state.crosshair && !this.lost ? view.cursor : null,
+      landmarks: this.actions.landmarks(),
+      ring: null,
+      visibleLabels: [],
+      width,
+      mmPerPixel: view.mmPerPixel,
+    });
+    const fine = axes.axis === 2 ? this.loaded.isFine(layer, Math.round(view.grid.toIndex(view.snapped)[2])) : this.loaded.complete(layer);
+    this.pane.update({
+      axes,
+      grid: view.grid,
+      point: view.snapped,
+      position: slicePosition(view.grid, axes, view.cursor),
+      zoom: view.zoom,
+      mmPerPixel: view.mmPerPixel,
+      base: layer,
+      baseSettings: settings,
+      overlays: [],
+      linkedTo: { layer, trying: this.scene.trying(layer) },
+      alone: false,
+      coarse: !fine,
+      synthetic: this.scene.view.patient.synthetic || layer.synthetic,
+      compare: {
+        title: `${layer.label}, own space`,
+        notes: this.lost ? [['warn', 'No counterpart here']] : linked ? [] : [['warn', 'Cursor not linked: not registered']],
+      },
+      cursor: this.lost ? null : `${layer.label} ${millimetres(view.cursor)}`,
+      onBadge: (of) => this.actions.openFusion(of),
+      onBack: () => this.actions.close(),
+    });
+  }
+
+  private install(): void {
+    const { element } = this.pane;
+    let drag: 'tool' | 'zoom' | 'pan' | null = null;
+    let start: Point2 = [0, 0];
+    let last: Point2 = [0, 0];
+    let wheel = 0;
+    const where = (event: MouseEvent): Point2 => {
+      const box = this.pane.image.getBoundingClientRect();
+      return [event.clientX - box.left, event.clientY - box.top];
+    };
+    element.addEventListener('pointerdown', (event) => {
+      if ((event.target as Element).closest('button') || !this.view) return;
+      element.focus({ preventScroll: true });
+      start = last = where(event);
+      drag = event.button === 1 ? 'pan' : event.button === 2 ? 'zoom' : 'tool';
+      const { tool } = this.scene.store.state;
+      if (drag === 'tool' && tool !== 'window') {
+        const point = this.view.toWorld(start);
+        this.choose(point);
+        if (tool === 'landmark') this.actions.landmark(point);
+      }
+      element.setPointerCapture(event.pointerId);
+      event.preventDefault();
+    });
+    element.addEventListener('pointermove', (event) => {
+      const layer = this.scene.beside;
+      if (!drag || !this.view || !layer) return;
+      const at = where(event);
+      const [dx, dy] = [at[0] - last[0], at[1] - last[1]];
+      last = at;
+      const { tool } = this.scene.store.state;
+      if (drag === 'pan') this.view.panBy(dx, dy);
+      else if (drag === 'zoom') this.view.zoomBy(Math.exp(-dy / 150), start);
+      else if (tool === 'window') return this.actions.windowBy(layer, dx, dy);
+      else if (tool === 'crosshair') return this.choose(this.view.toWorld(at));
+      this.actions.redraw();
+    });
+    for (const end of ['pointerup', 'pointercancel'] as const) element.addEventListener(end, () => (drag = null));
+    element.addEventListener('wheel', (event) => {
+      event.preventDefault();
+      if (event.ctrlKey || event.altKey) {
+        this.view?.zoomBy(Math.exp(-event.deltaY / 400), where(event));
+        this.actions.redraw();
+        return;
+      }
+      wheel += event.deltaMode === WheelEvent.DOM_DELTA_PIXEL ? event.deltaY / WHEEL_PX : event.deltaY;
+      const notch = Math.abs(event.deltaY) >= WHEEL_PX || event.deltaMode !== WheelEvent.DOM_DELTA_PIXEL;
+      const slices = notch ? Math.sign(event.deltaY) : Math.trunc(wheel);
+      wheel = notch ? 0 : wheel - slices;
+      if (slices) this.step(slices * (event.shiftKey ? 5 : 1));
+    }, { passive: false });
+    element.addEventListener('contextmenu', (event) => event.preventDefault());
+    element.addEventListener('auxclick', (event) => event.preventDefault());
+  }
+
+  reset(): void {
+    this.view?.fit();
+    this.actions.redraw();
+  }
+
+  /** For browser tests. */
+  get image(): HTMLCanvasElement {
+    return this.canvas;
+  }
+  toCanvas(point: Vec3): Point2 | null {
+    return this.view?.toCanvas(point) ?? null;
+  }
+  toWorld(at: Point2): Vec3 | null {
+    return this.view?.toWorld(at) ?? null;
+  }
+  get plane(): PaneName | null {
+    return this.view?.plane ?? null;
+  }
+}

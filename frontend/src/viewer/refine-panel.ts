@@ -1,0 +1,91 @@
+/** Refine from here: starting a job, its progress, and its result with verdict, to accept or discard. */
+import { button, h } from './dom';
+import { isOpen, type Refinement, type ToolsState } from './registration-types';
+import { figureText, estimatedError, MODELS, qualityTable, reasonsList, verdictBadge, when } from './registration-words';
+import type { TransformModel } from './types';
+
+export interface RefineActions {
+  start(model: TransformModel): void;
+  act(refinement: Refinement, act: 'cancel' | 'retry' | 'discard'): void;
+  /** Shows a result on the images, or takes it off. */
+  preview(refinement: Refinement): void;
+  accept(refinement: Refinement): void;
+}
+
+const HELP: Record<TransformModel, string> = {
+  rigid: 'moves and turns',
+  affine: 'also stretches and shears',
+  deformable: 'bends locally, smoothly; the layer is resampled and marked as deformed',
+};
+const STATES: Record<Refinement['state'], string> = {
+  queued: 'Waiting', running: 'Running', done: 'Result', failed: 'Failed', cancelled: 'Cancelled', discarded: 'Discarded',
+};
+const STARTS: Record<Refinement['start']['method'], string> = {
+  computed: 'the computed alignment', hand: 'alignment by hand', landmarks: 'the landmark fit', refined: 'an earlier refinement',
+};
+
+export class RefinePanel {
+  readonly element = h('div', { class: 'stack' });
+  private readonly model = h('select', { class: 'input', attrs: { name: 'model', 'aria-label': 'Kind of refinement' } });
+  private key = '';
+
+  constructor(private readonly actions: RefineActions) {
+    for (const model of Object.keys(HELP) as TransformModel[]) {
+      this.model.append(h('option', { text: `${MODELS[model]}: ${HELP[model]}`, attrs: { value: model } }));
+    }
+  }
+
+  /** `from`: where a refinement would start now, in words; `shown`: the result on the images. */
+  update(state: ToolsState, from: string, shown: number | null, mayDecide: boolean): void {
+    const key = JSON.stringify([state.refinements, from, shown, mayDecide]);
+    if (key === this.key) return;
+    this.key = key;
+    const focused = this.element.contains(document.activeElement) ? (document.activeElement as HTMLElement).dataset['refine'] : undefined;
+    const busy = state.refinements.some(isOpen);
+    const start = button('Refine from here', () => this.actions.start(this.model.value as TransformModel), { class: 'btn btn--small btn--primary', data: { refine: 'start' } });
+    start.disabled = busy;
+    this.element.replaceChildren(
+      ...(mayDecide && !busy
+        ? [h('p', { class: 'small', text: `Starts from ${from}. You judge the result before it counts.` }), this.model, h('div', { class: 'row' }, start)]
+        : []),
+      ...state.refinements.slice(0, 6).map((refinement, n) => this.card(refinement, n === 0, shown === refinement.id, mayDecide)),
+      state.refinements.length ? '' : h('p', { class: 'muted small', text: 'No refinement yet.' }),
+    );
+    if (focused) this.element.querySelector<HTMLElement>(`[data-refine="${focused}"]`)?.focus();
+  }
+
+  private card(refinement: Refinement, newest: boolean, shown: boolean, mayDecide: boolean): HTMLElement {
+    const { result } = refinement;
+    const title = `${MODELS[refinement.model]} from ${STARTS[refinement.start.method]}`;
+    const state = refinement.accepted ? h('span', { class: 'badge badge--ok', text: 'Accepted, in force' }) : h('span', { class: 'muted small', text: STATES[refinement.state] });
+    const card = h('section', { class: 'refinement', data: { refinement: String(refinement.id), state: refinement.state } },
+      h('div', { class: 'spread' }, h('span', { class: 'strong', text: title }), state),
+      h('div', { class: 'muted small', text: `${refinement.by}, ${when(refinement.at)}` }),
+    );
+    const act = (name: 'cancel' | 'retry' | 'discard', text: string): HTMLButtonElement =>
+      button(text, () => this.actions.act(refinement, name), { data: { refine: `${name}-${refinement.id}` } });
+    if (isOpen(refinement)) {
+      const percent = Math.round(refinement.progress * 100);
+      card.append(
+        h('div', { class: 'row' }, h('progress', { class: 'progress grow', attrs: { max: '1', value: String(refinement.progress), 'aria-label': 'Refinement' } }), h('span', { class: 'num small', text: `${percent} %` })),
+        h('div', { class: 'small', text: refinement.text, attrs: { role: 'status' } }),
+      );
+      if (mayDecide) card.append(h('div', { class: 'row' }, act('cancel', 'Cancel')));
+    } else if (refinement.state === 'failed') {
+      card.append(h('div', { class: 'notice notice--bad' }, h('span', { text: refinement.error || 'It stopped without a reason.' })));
+      if (mayDecide) card.append(h('div', { class: 'row' }, act('retry', 'Try again'), act('cancel', 'Give up')));
+    } else if (refinement.state === 'done' && result) {
+      const error = estimatedError(result.quality);
+      card.append(h('div', { class: 'row' }, verdictBadge(result.verdict), error ? h('span', { class: 'small num', text: `estimated error ${figureText(error)}` }) : null));
+      const preview = button(shown ? 'Take off the images' : 'Show on the images', () => this.actions.preview(refinement), { attrs: { 'aria-pressed': String(shown) }, data: { refine: `preview-${refinement.id}` } });
+      const accept = button('Accept', () => this.actions.accept(refinement), { class: 'btn btn--small btn--primary', data: { refine: `accept-${refinement.id}` } });
+      accept.disabled = !refinement.can_accept;
+      if (!refinement.accepted) card.append(h('div', { class: 'row' }, preview, mayDecide ? accept : null, mayDecide ? act('discard', 'Discard') : null));
+      const list = reasonsList(result.reasons);
+      const details = h('details', {}, h('summary', { class: 'small', text: 'Quality and reasons' }), h('p', { class: 'muted small', text: `${result.method}, ${result.version}` }), list, qualityTable(result.quality));
+      details.open = newest && !refinement.accepted;
+      card.append(details);
+    }
+    return card;
+  }
+}

@@ -1,0 +1,167 @@
+/** The side panel of one registration: summary, alignment by hand, landmarks, refinement, history. */
+import { badgeLevel, badgeText } from './badge';
+import { button, h } from './dom';
+import type { ToolsState } from './registration-types';
+import { estimatedError, facts, figureText, fusionFacts, historyList, qualityTable, reasonsList, when } from './registration-words';
+import type { DecisionKind, Layer } from './types';
+
+export type Section = 'summary' | 'align' | 'landmarks' | 'refine' | 'history';
+const SECTIONS: Record<Section, string> = { summary: 'Summary', align: 'Align', landmarks: 'Landmarks', refine: 'Refine', history: 'History' };
+
+export interface PanelActions {
+  decide(decision: DecisionKind, reason: string): void;
+  select(section: Section): void;
+  showAlone(layer: Layer): void;
+  beside(layer: Layer): void;
+  close(): void;
+}
+
+export interface PanelState {
+  layer: Layer;
+  section: Section;
+  tools: ToolsState | null;
+  mayDecide: boolean;
+  /** What is on screen and not on record, for the badge. */
+  trying: string | null;
+  body: HTMLElement | null;
+}
+
+export class RegistrationPanel {
+  readonly element = h('section', { class: 'fusion-panel stack' });
+  private readonly title = h('h2', {});
+  private readonly badge = h('span', { class: 'badge' });
+  private readonly beside: HTMLButtonElement;
+  private readonly alone: HTMLButtonElement;
+  private readonly tabs = h('div', { class: 'tabs tabs--inner', attrs: { role: 'tablist', 'aria-label': 'Registration' } });
+  private readonly body = h('div', { class: 'stack' });
+  private readonly reason = h('input', { class: 'input', attrs: { type: 'text', name: 'reason', maxlength: '500', placeholder: 'Reason (kept with the decision)', 'aria-label': 'Reason' } });
+  private readonly reasonMissing = h('div', { class: 'error small', text: 'Say why: the reason is kept with the rejection.', attrs: { role: 'alert' } });
+  private layer: Layer | null = null;
+  private key = '';
+
+  constructor(private readonly actions: PanelActions) {
+    this.beside = button('Side by side', () => this.layer && actions.beside(this.layer), { title: 'Reference and this series in its own space (V)', data: { beside: '' } });
+    this.alone = button('Show alone', () => this.layer && actions.showAlone(this.layer), { title: 'This series in its own space, nothing over it' });
+    for (const section of Object.keys(SECTIONS) as Section[]) {
+      this.tabs.append(button(SECTIONS[section], () => actions.select(section), { class: '', attrs: { role: 'tab' }, data: { section } }));
+    }
+    const back = button('Back', () => actions.close(), { data: { close: '' } });
+    this.element.append(
+      h('header', { class: 'spread' }, this.title, h('div', { class: 'row' }, this.beside, this.alone, back)),
+      h('div', {}, this.badge),
+      this.tabs,
+      this.body,
+    );
+    this.reasonMissing.hidden = true;
+    this.reason.addEventListener('input', () => (this.reasonMissing.hidden = true));
+  }
+
+  update(state: PanelState): void {
+    const { layer } = state;
+    if (this.layer?.id !== layer.id) this.reason.value = '';
+    this.layer = layer;
+    this.element.setAttribute('aria-label', `Fusion of ${layer.label}`);
+    this.title.textContent = layer.label;
+    this.badge.textContent = state.trying ? `${layer.label}: ${state.trying}` : badgeText(layer);
+    this.badge.className = `badge badge--${state.trying ? 'warn' : badgeLevel(layer)}`;
+    this.alone.hidden = layer.kind !== 'series';
+    this.beside.hidden = layer.kind !== 'series' && layer.kind !== 'deformed';
+    this.tabs.hidden = layer.registration_id === null;
+    for (const tab of this.tabs.querySelectorAll<HTMLElement>('[data-section]')) tab.setAttribute('aria-selected', String(tab.dataset['section'] === state.section));
+    const own = state.body;
+    if (own) {
+      this.key = '';
+      if (this.body.firstElementChild !== own || this.body.childElementCount !== 1) this.body.replaceChildren(own);
+      return;
+    }
+    const key = JSON.stringify([layer.id, layer.fusion, state.section, state.tools?.decisions, state.tools?.computed, state.mayDecide]);
+    if (key === this.key) return;
+    this.key = key;
+    if (state.section === 'history') this.body.replaceChildren(this.history(state));
+    else this.body.replaceChildren(...this.summary(state));
+  }
+
+  private history({ tools }: PanelState): HTMLElement {
+    if (!tools) return h('p', { class: 'muted', text: 'Loading…' });
+    const { computed } = tools;
+    const error = estimatedError(computed.quality);
+    return h('div', { class: 'stack' },
+      historyList(tools.decisions),
+      h('h3', { text: 'As computed' }),
+      facts([['Method', `${computed.method}, ${computed.version}`], ['Verdict', computed.verdict], ['Estimated error', error ? figureText(error) : '']]),
+    );
+  }
+
+  private summary({ layer, tools, mayDecide }: PanelState): Node[] {
+    const { fusion } = layer;
+    const decides = layer.registration_id !== null && fusion.state !== 'reference';
+    const nodes: (Node | null)[] = [fusionFacts(fusion)];
+    if (fusion.decision) {
+      const { by, at, reason } = fusion.decision;
+      nodes.push(facts([['Decision', `${fusion.decision.decision} by ${by}, ${when(at)}`], ['Reason', reason]]));
+    }
+    if (decides && mayDecide) nodes.push(...this.decisions(layer, tools));
+    if (decides && !mayDecide) nodes.push(h('p', { class: 'muted small', text: 'Claim the case to accept, align or reject this registration.' }));
+    nodes.push(reasonsList(fusion.reasons), qualityTable(fusion.quality));
+    for (const notice of layer.notices) {
+      nodes.push(h('div', { class: `notice ${notice.severity === 'info' ? '' : notice.severity === 'refused' ? 'notice--bad' : 'notice--warn'}` }, h('span', { text: notice.message })));
+    }
+    return nodes.filter((node): node is Node => node !== null);
+  }
+
+  private decisions(layer: Layer, tools: ToolsState | null): Node[] {
+    const act = (decision: DecisionKind) => () => {
+      const reason = this.reason.value.trim();
+      if (decision === 'rejected' && !reason) {
+        this.reasonMissing.hidden = false;
+        this.reason.focus();
+        return;
+      }
+      this.actions.decide(decision, reason);
+    };
+    const accept = button('Accept', act('accepted'), { class: 'btn btn--small btn--primary', data: { decision: 'accepted' } });
+    accept.disabled = tools ? !tools.computed.can_accept : layer.fusion.verdict === 'refused';
+    accept.title = 'Accept the registration as computed';
+    const reject = button('Reject', act('rejected'), { class: 'btn btn--small btn--danger', title: 'Not fused any more; say why', data: { decision: 'rejected' } });
+    const back = button('Take back', act('withdrawn'), { class: 'btn btn--small btn--quiet', title: 'Back to the registration as computed', data: { decision: 'withdrawn' } });
+    const decided = layer.fusion.decision !== null && layer.fusion.decision.decision !== 'withdrawn';
+    return [h('h3', { text: 'Your decision' }), this.reason, this.reasonMissing, h('div', { class: 'row' }, accept, reject, decided ? back : '')];
+  }
+}
+
+/** The tab that lists each layer's registration. */
+export class RegistrationList {
+  readonly element = h('div', { class: 'registration-list stack-tight' });
+  private key = '';
+
+  constructor(private readonly open: (layer: Layer) => void) {}
+
+  update(layers: readonly Layer[], trying: (layer: Layer) => string | null, states: ReadonlyMap<number, ToolsState>, message: string, rerun: (() => void) | null): void {
+    const key = JSON.stringify([layers.map((layer) => [layer.id, layer.fusion, trying(layer), states.get(layer.registration_id ?? -1)?.decisions[0]?.id]), message, rerun !== null]);
+    if (key === this.key) return;
+    this.key = key;
+    this.element.replaceChildren(
+      ...(message ? [h('div', { class: 'notice notice--warn' }, h('span', { text: message }), rerun ? button('Analyse again', rerun, { data: { rerun: '' } }) : null)] : []),
+      ...layers.map((layer) => this.row(layer, trying(layer), states.get(layer.registration_id ?? -1))),
+      layers.length ? '' : h('p', { class: 'muted', text: 'Only the reference: nothing to register.' }),
+    );
+  }
+
+  private row(layer: Layer, trying: string | null, tools: ToolsState | undefined): HTMLElement {
+    const { fusion } = layer;
+    const error = estimatedError(fusion.quality);
+    const last = tools?.decisions[0];
+    const decided = fusion.decision ?? last;
+    const words = [fusion.method, fusion.version, error ? `estimated error ${figureText(error)}` : ''].filter(Boolean).join(' · ');
+    return h('div', { class: 'layer-row', data: { registration: String(layer.registration_id) } },
+      h('div', { class: 'grow' },
+        h('div', { class: 'strong', text: layer.label }),
+        h('span', { class: `badge badge--${trying ? 'warn' : badgeLevel(layer)}`, text: trying ? `${layer.label}: ${trying}` : badgeText(layer) }),
+        words ? h('div', { class: 'muted small', text: words }) : null,
+        decided ? h('div', { class: 'muted small', text: `${decided.decision} by ${decided.by}, ${when(decided.at)}` }) : null,
+        ...(fusion.fused ? [] : fusion.reasons.slice(0, 2).map((text) => h('div', { class: 'muted small', text }))),
+      ),
+      button('Open', () => this.open(layer), { attrs: { 'aria-label': `Registration of ${layer.label}` } }),
+    );
+  }
+}
