@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import math
 import sys
+import warnings
 from collections.abc import Callable
 from typing import Any
 
@@ -25,7 +26,9 @@ def answer(command: str, job: Callable[[], dict[str, Any]]) -> int:
     Whatever libraries print meanwhile goes to standard error. A defect of ours comes through as
     a traceback: that is what helps.
     """
-    with protected_stdout() as out:
+    with protected_stdout() as out, warnings.catch_warnings():
+        # What pydicom doubts about a header is said where it matters, as a notice.
+        warnings.filterwarnings("ignore", category=UserWarning, module=r"pydicom\.")
         try:
             document, code = {"command": command, **job()}, EXIT_DONE
         except KeyboardInterrupt:

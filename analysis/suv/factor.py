@@ -115,11 +115,9 @@ def suv_of(
     base: dict[str, Any] = {"units": units, "decay_correction": decay}
     if units in ("GML", "CM2ML"):
         weighed = _from_suv(variant, held, kind, base)
-        if held is variant:
-            return weighed
     else:
         weighed = _from_activity(inputs, units, decay, base)
-    if variant is not BW:
+    if variant not in (BW, held):
         weighed = _by_size(weighed, variant, inputs)
     evidence = weighed.evidence | {
         "variant": variant.name,

@@ -88,6 +88,7 @@ def check(row: dict[str, str], ds: Dataset) -> None:
     suv = suv_of([ds], variant, entered(row))
     assert suv.factor == pytest.approx(float(row["expected_factor"]), rel=1e-8)
     assert suv.unit == row["expected_unit"]
+    assert suv.evidence["variant"] == variant.name and "inputs" in suv.evidence
     if not row["file"]:
         assert [notice.code for notice in suv.notices] == row["expected_notices"].split()
 
