@@ -13,6 +13,7 @@ from dataclasses import dataclass
 from datetime import datetime
 from typing import Any
 
+import numpy as np
 from pydicom.dataset import Dataset
 from pydicom.valuerep import DT
 
@@ -102,6 +103,16 @@ def kind_of(ds: Dataset) -> str:
 
 def stack_of(ds: Dataset) -> str:
     return str(ds.get("StackID") or "").strip()
+
+
+def plane_of(ds: Dataset) -> str:
+    """``axial``, ``coronal`` or ``sagittal``, whichever the frame is nearest to; else empty."""
+    try:
+        cosines = np.array([float(v) for v in ds.ImageOrientationPatient]).reshape(2, 3)
+    except READ_ERRORS:
+        return ""
+    normal = np.abs(np.cross(cosines[0], cosines[1]))
+    return ("sagittal", "coronal", "axial")[int(np.argmax(normal))]
 
 
 def b_value(ds: Dataset) -> float | None:

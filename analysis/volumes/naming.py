@@ -24,6 +24,7 @@ from analysis.volumes.dimensions import (
     kind_of,
     moment,
     number,
+    plane_of,
     stack_of,
     trigger,
 )
@@ -87,7 +88,7 @@ _VALUED: tuple[tuple[Dimension, str], ...] = (
     (CYCLE, "{:g} % of the heart cycle"),
     (BREATH, "{:g} % of the breath"),
 )
-_ORDER = ("stack", "kind", *(d.name for d, _ in _VALUED), "time", ACQUISITION.name)
+_ORDER = ("stack", "kind", "plane", *(d.name for d, _ in _VALUED), "time", ACQUISITION.name)
 
 
 def settings_of(parts: Sequence[Sequence[Frame]]) -> tuple[list[int], list[Setting]]:
@@ -126,6 +127,7 @@ def _facts(frames: list[Frame]) -> _Facts:
     facts.values["kind"] = kind_of(first)
     stacks = {stack_of(frame.header) for frame in frames}
     facts.values["stack"] = stacks.pop() if len(stacks) == 1 else ""
+    facts.values["plane"] = plane_of(first)
     facts.values[ACQUISITION.name] = facts.read(ACQUISITION)
     facts.values[TRIGGER.name] = facts.middle(trigger)
     facts.values["time"] = facts.start()
@@ -198,6 +200,8 @@ def _word(name: str, text: str, facts: _Facts, alike: Sequence[_Facts]) -> str:
     if value is None or value == "":
         return ""
     place = distinct.index(value) + 1
+    if name == "plane":
+        return str(value)
     if name == "stack":
         return f"stack {value}"
     if name == "time":

@@ -1,11 +1,12 @@
 """The frames of one series to volumes, by what the frames say. File order is never asked.
 
-Stacks and kinds (phase, ADC, water ...) are always apart. Then, only where several frames lie at
-one place, dimensions are asked in turn (those that the objects declare, then physical ones, then
-acquisition number and time) until no place is taken twice. A dimension is believed if it tells
-frames at one place apart *and* cuts the series into no more parts than a place holds frames: one
-that changes from slice to slice does not. Measured times, which jitter, may order the frames of
-each place instead. What stays together without being told apart is refused when it is stacked.
+Stacks, kinds (phase, ADC, water ...) and planes (axial, sagittal ...) are always apart. Then, only
+where several frames lie at one place, dimensions are asked in turn (those that the objects declare,
+then physical ones, then acquisition number and time) until no place is taken twice. A dimension is
+believed if it tells frames at one place apart *and* cuts the series into no more parts than a place
+holds frames: one that changes from slice to slice does not. Measured times, which jitter, may order
+the frames of each place instead. What stays together without being told apart is refused when it is
+stacked.
 """
 
 from __future__ import annotations
@@ -19,7 +20,12 @@ from analysis.errors import InputRefused
 from analysis.volumes.dimensions import PHYSICAL, Dimension, Value, explicit, kind_of, stack_of
 from analysis.volumes.frames import Frame
 from analysis.volumes.stacking import floats_of
-from analysis.volumes.tolerances import MIN_SLICES, SAME_POSITION_MM
+from analysis.volumes.tolerances import (
+    MIN_SLICES,
+    OWN_ORIENTATION,
+    SAME_PLANE,
+    SAME_POSITION_MM,
+)
 
 Place = Hashable
 Part = list[Frame]
@@ -39,12 +45,30 @@ def split(frames: Sequence[Frame]) -> list[Part]:
 
 
 def _apart(frames: Part) -> list[Part]:
-    """Frames by stack and kind. A StackID that would leave single frames names no stack."""
+    """Frames by kind, stack and plane. A StackID that would leave single frames names no stack."""
     found: list[Part] = []
     for group in _grouped(frames, [kind_of(f.header) for f in frames]):
         stacks = _grouped(group, [stack_of(f.header) for f in group])
         found += stacks if min(len(s) for s in stacks) >= MIN_SLICES else [group]
-    return found
+    return [part for group in found for part in _by_orientation(group)]
+
+
+def _by_orientation(group: Part) -> list[Part]:
+    """Frames by the plane they lie in, where one plane holds enough of them for a volume."""
+    try:
+        turned = [np.array(floats_of(f.header, "ImageOrientationPatient", 6)) for f in group]
+    except InputRefused:
+        return [group]
+    firsts: list[np.ndarray] = []
+    parts: list[Part] = []
+    for frame, cosines in zip(group, turned, strict=True):
+        same = (n for n, c in enumerate(firsts) if np.abs(c - cosines).max() <= SAME_PLANE)
+        n = next(same, len(firsts))
+        if n == len(firsts):
+            firsts.append(cosines)
+            parts.append([])
+        parts[n].append(frame)
+    return parts if max(len(part) for part in parts) >= OWN_ORIENTATION else [group]
 
 
 def _grouped(frames: Part, values: Sequence[Hashable]) -> list[Part]:

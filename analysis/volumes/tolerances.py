@@ -16,6 +16,11 @@ SAME_POSITION_MM = 0.01
 
 PARALLEL = 1e-3
 """Largest difference between direction cosines of slices that count as parallel (0.06 degrees)."""
+SAME_PLANE = 1e-2
+"""Frames whose cosines differ by more were never meant to be parallel (0.6 degrees)."""
+OWN_ORIENTATION = 10
+"""Parallel slices in a series of several orientations that are believed to be a volume of their
+own; fewer (localisers in three planes, radial scans) and the series is refused as mixed."""
 UNIT_LENGTH = 1e-2
 """How far a direction's length may be from 1: headers round cosines."""
 ORTHOGONAL = 2e-3
