@@ -8,7 +8,7 @@ from __future__ import annotations
 import hashlib
 import json
 from collections.abc import Callable
-from dataclasses import asdict, dataclass, field
+from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
 
 import numpy as np
@@ -101,7 +101,9 @@ def assemble(request: StepRequest, folder: Path, progress: Progress) -> Assemble
             "Send each patient as a case of its own.",
         )
     progress(0.95, "choosing the pathway")
-    choice = choose(found.facts)
+    # A prior is there for comparison: it is neither the reference nor a channel of a network.
+    current = {item.series_instance_uid for item in listed if not item.prior}
+    choice = choose([facts for facts in found.facts if facts.uid in current] or found.facts)
     (folder / CHANNELS_FILE).write_text(json.dumps(choice.channels, sort_keys=True))
     return AssembleResult(
         pathway=choice.pathway,
@@ -141,12 +143,13 @@ def _assemble_series(
 
 def _store(one: LoadedVolume, folder: Path, run_dir: Path) -> VolumeRecord:
     name = hashlib.sha256(one.key.encode()).hexdigest()[:16]
-    return write_volume(
+    earlier = f" (prior {one.input.study_date})".replace(" )", ")") if one.input.prior else ""
+    record = write_volume(
         folder / f"{name}.rfv",
         one.volume,
         run_dir=run_dir,
         key=one.key,
-        label=one.label,
+        label=f"{one.label}{earlier}",
         role=one.role,
         series_instance_uid=one.input.series_instance_uid,
         frame_of_reference_uid=one.frame_of_reference_uid,
@@ -159,3 +162,4 @@ def _store(one: LoadedVolume, folder: Path, run_dir: Path) -> VolumeRecord:
         synthetic=one.synthetic,
         lossy=one.lossy,
     )
+    return replace(record, prior=one.input.prior, study_date=one.input.study_date)

@@ -92,6 +92,10 @@ class SeriesInput:
     decided from the headers."""
     entered: tuple[EnteredValue, ...] = ()
     """For PET: each counts only where the header has no usable value."""
+    study_date: str = ""
+    """ISO date of the study, e.g. ``2024-03-01``; empty if it is not known."""
+    prior: bool = False
+    """An earlier study fetched for comparison: never the reference, given to no network."""
 
 
 @dataclass(frozen=True)
@@ -110,6 +114,9 @@ class StepRequest:
     threads: int = 2
     models_dir: str = ""
     """Folder of model bundles; empty means those shipped in ``analysis/models``."""
+    cache_dir: str = ""
+    """Folder where registrations are kept for the next run; may be shared by several processes.
+    Empty: nothing is kept."""
     fixed_registrations: dict[str, RegistrationRecord] = field(default_factory=dict)
     """SeriesInstanceUID -> how that series lies, as a reader decided: the register step takes it
     as it is and computes nothing for that series."""
@@ -174,6 +181,10 @@ class VolumeRecord:
     synthetic: bool = False
     lossy: str = ""
     """E.g. ``J2K 20:1`` when LossyImageCompression is 01, else empty."""
+    prior: bool = False
+    """Of an earlier study, shown for comparison; its date stands in ``study_date`` and label."""
+    study_date: str = ""
+    """ISO date of the study; empty if it is not known."""
 
     @property
     def speaks(self) -> bool:

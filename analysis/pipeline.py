@@ -13,15 +13,13 @@ import os
 import shutil
 from collections.abc import Callable
 from dataclasses import replace
-from functools import partial
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import TypeVar
 
 import SimpleITK as sitk
 
 from analysis.assembling import CHANNELS_FILE, assemble
 from analysis.contracts import (
-    IDENTITY,
     RESULT_TYPES,
     AssembleResult,
     DraftResult,
@@ -48,10 +46,7 @@ from analysis.findings.measure import measure_case
 from analysis.fusion import FusionOutput
 from analysis.fusion import infer as run_networks
 from analysis.geometry import Volume
-from analysis.registration import REGISTRATION_VERSION, register_series
-from analysis.registration.claims import DeliveredRegistrations
-from analysis.registration.delivered import register_with_objects
-from analysis.registration.spatial_registration import read_registrations
+from analysis.registering import register
 from analysis.volume_store import read_volume, write_volume
 
 Progress = Callable[[float, str], None]
@@ -110,78 +105,7 @@ def _speakers(assembled: AssembleResult) -> list[VolumeRecord]:
 
 
 def _register(request: StepRequest, folder: Path, progress: Progress) -> RegisterResult:
-    assembled = read_result(request.run_dir, AssembleResult)
-    reference_record = _record_of(assembled, assembled.reference_series_uid)
-    run_dir = Path(request.run_dir)
-    reference = read_volume(run_dir, reference_record)
-    others = [v for v in _speakers(assembled) if v is not reference_record]
-    objects, unread = read_registrations(request.series)
-    delivered = DeliveredRegistrations(objects)
-    told: list[Notice] = list(unread)
-    registrations = [
-        RegistrationRecord(
-            assembled.reference_series_uid,
-            assembled.reference_series_uid,
-            "reference",
-            IDENTITY,
-            "reference series",
-            REGISTRATION_VERSION,
-            "usable",
-        )
-    ]
-    for done, record in enumerate(others):
-
-        def show(fraction: float, text: str, done: int = done, label: str = record.label) -> None:
-            progress((done + fraction) / len(others), f"{label}: {text}")
-
-        same_frame = record.frame_of_reference_uid == reference_record.frame_of_reference_uid
-        moving = read_volume(run_dir, record)
-        registered, notices = register_with_objects(
-            delivered,
-            (record, moving),
-            (reference_record, reference),
-            partial(
-                _own,
-                moving,
-                reference,
-                moving_uid=record.series_instance_uid,
-                reference_uid=assembled.reference_series_uid,
-                same_frame=same_frame and bool(record.frame_of_reference_uid),
-                seed=request.seed,
-                threads=request.threads,
-            ),
-            seed=request.seed,
-            threads=request.threads,
-            run_dir=run_dir,
-            folder=folder,
-            progress=show,
-        )
-        registrations.append(registered)
-        told += notices
-    told += delivered.notices
-    labels = {v.series_instance_uid: v.label for v in others}
-    told += [
-        _doubt(r, labels[r.series_instance_uid])
-        for r in registrations
-        if r.state != "reference" and r.verdict != "usable"
-    ]
-    return RegisterResult(tuple(registrations), tuple(told))
-
-
-def _own(moving: Volume, reference: Volume, progress: Progress, **more: Any) -> RegistrationRecord:
-    return register_series(moving, reference, progress=progress, **more)
-
-
-def _doubt(registration: RegistrationRecord, label: str) -> Notice:
-    doubtful = registration.verdict == "doubtful"
-    fused = "is not fused until you accept it" if doubtful else "is not fused"
-    why = f": {'; '.join(registration.reasons)}" if registration.reasons else ""
-    return Notice(
-        f"registration_{registration.verdict}",
-        f"{label} {fused}{why}.",
-        "warning",
-        registration.series_instance_uid,
-    )
+    return register(request, folder, progress, read_result(request.run_dir, AssembleResult))
 
 
 def is_fused(registration: RegistrationRecord) -> bool:
@@ -319,7 +243,7 @@ def _measure(request: StepRequest, folder: Path, progress: Progress) -> MeasureR
             matrices[v.key],
         )
         for v in _speakers(assembled)
-        if v.key in matrices
+        if v.key in matrices and not v.prior
     ]
     case = CaseImages(
         pathway=assembled.pathway,

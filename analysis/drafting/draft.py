@@ -56,13 +56,35 @@ def draft_report(
     """Sentences of all sections, in reading order."""
     sentences = [
         *_technique(assembled, registered, inferred),
-        SentenceRecord(
-            "comparison", "No prior study in this case.", basis="the case holds no earlier study"
-        ),
+        *_comparison(assembled, registered),
         *_findings(assembled, inferred, measured),
         *_impression(inferred, measured),
     ]
     return DraftResult(tuple(sentences))
+
+
+# --- comparison ---------------------------------------------------------------------------------
+
+
+def _comparison(
+    assembled: AssembleResult, registered: RegisterResult
+) -> list[SentenceRecord]:
+    """Which earlier images the case holds and whether they can be laid over the current ones."""
+    priors = [v for v in assembled.volumes if v.speaks and v.prior]
+    if not priors:
+        basis = "the case holds no earlier study"
+        return [SentenceRecord("comparison", "No prior study in this case.", basis=basis)]
+    labels = {v.series_instance_uid: v.label for v in assembled.volumes if v.speaks}
+    reference = labels[assembled.reference_series_uid]
+    records = {r.series_instance_uid: r for r in registered.registrations}
+    return [
+        SentenceRecord(
+            "comparison",
+            sentence(_registration(records[v.key], v.label, reference)),
+            basis=f"registration {records[v.key].method}",
+        )
+        for v in priors
+    ]
 
 
 # --- technique ----------------------------------------------------------------------------------
@@ -74,7 +96,7 @@ def _technique(
     def say(text: str, basis: str) -> SentenceRecord:
         return SentenceRecord("technique", sentence(text), basis=basis)
 
-    speakers = [v for v in assembled.volumes if v.speaks]
+    speakers = [v for v in assembled.volumes if v.speaks and not v.prior]
     labels = {v.series_instance_uid: v.label for v in speakers}
     reference = labels[assembled.reference_series_uid]
     sentences = []
@@ -93,7 +115,7 @@ def _technique(
     sentences += [
         say(_registration(r, labels[r.series_instance_uid], reference), f"registration {r.method}")
         for r in registered.registrations
-        if r.state != "reference"
+        if r.state != "reference" and r.series_instance_uid in labels
     ]
     for model in (inferred.segmentation_model, inferred.classifier_model):
         if model is not None:

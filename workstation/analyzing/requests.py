@@ -27,7 +27,8 @@ from workstation.analyzing.models import (
 )
 from workstation.analyzing.pet_inputs import entered_values, entries_digest, entries_in_force
 from workstation.broker import CPU_QUEUE, GPU_QUEUE
-from workstation.receiving.models import Instance, RoleSource, Series
+from workstation.receiving.models import Instance, RoleSource, Series, Study
+from workstation.receiving.services import came_by_rule
 from workstation.receiving.storage import path_of
 from workstation.worklist.models import Case
 
@@ -75,6 +76,9 @@ def series_inputs(case: Case) -> tuple[SeriesInput, ...]:
     """Every series of the case's complete studies, RTSTRUCT included, with its archived files and
     the values that a reader entered for it."""
     entries = entries_in_force(case)
+    priors = set(
+        Study.objects.filter(came_by_rule(), cases=case).values_list("pk", flat=True)
+    )
     rows = (
         Series.objects.filter(study__cases=case, study__completed_at__isnull=False)
         .select_related("study")
@@ -89,6 +93,8 @@ def series_inputs(case: Case) -> tuple[SeriesInput, ...]:
             description=series.description,
             role=series.role,
             entered=entered_values(entries, series),
+            study_date=series.study.study_date.isoformat() if series.study.study_date else "",
+            prior=series.study_id in priors,
             paths=tuple(
                 str(path_of(instance.sha256))
                 for instance in sorted(
@@ -113,6 +119,7 @@ def step_request(step: Step) -> StepRequest:
         device=settings.ANALYSIS_DEVICE if step.queue == GPU_QUEUE else "cpu",
         threads=settings.ANALYSIS_THREADS,
         models_dir=settings.MODELS_DIR,
+        cache_dir=str(folder.parent / "registrations"),
         fixed_registrations=_FIXED.validate_python(run.fixed_registrations),
     )
 

@@ -1,0 +1,145 @@
+"""Composed transforms: one series into the reference by way of another, errors carried along.
+
+A PET that shares the frame of a low-dose CT is not registered to the MR itself, where little fixes
+its position, but moved with its CT; an earlier CT goes by way of the current CT.
+"""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from typing import Any
+
+import numpy as np
+
+from analysis.contracts import IDENTITY, QualityFigure, RegistrationRecord, Verdict
+from analysis.geometry import as_matrix
+from analysis.registration import thresholds as t
+
+CHAIN_VERSION = "1.0"
+"""Version of the rules of this module, stored with each record made by it."""
+
+RANK: dict[Verdict, int] = {"usable": 0, "doubtful": 1, "refused": 2}
+
+
+def leg_error(record: RegistrationRecord) -> float | None:
+    """Estimated error in mm of one leg: its own estimate; for a frame of reference that is shared
+    and was checked, the distance to the best match near by. None if it has neither."""
+    figures = {q.name: q.value for q in record.quality}
+    found = figures.get("estimated_error", figures.get("better_match_distance"))
+    return found if found is not None and np.isfinite(found) else None
+
+
+def compose(
+    first: RegistrationRecord, second: RegistrationRecord, *, rule: str
+) -> RegistrationRecord:
+    """``first`` (moving -> middle) followed by ``second`` (middle -> reference).
+
+    The estimated error is the root of the summed squares of the legs' errors. The verdict is the
+    worst of the legs' and of what that error allows; a leg without an error makes it doubtful at
+    best. ``rule`` says in words why this way was taken. A deformable second leg keeps its field:
+    the first only changes the matrix behind it. Raises ``ValueError`` if the legs do not meet or
+    the first is deformable and the second is more than the identity.
+    """
+    if first.reference_series_uid != second.series_instance_uid:
+        raise ValueError("the legs of the chain do not meet in one series")
+    if first.model == "deformable" and second.matrix != IDENTITY:
+        raise ValueError("a deformable leg can only be the last of a chain")
+    legs = [*_legs(first), *_legs(second)]
+    errors = [leg["estimated_error_mm"] for leg in legs]
+    known = [error for error in errors if error is not None]
+    total = float(np.sqrt(np.sum(np.square(known))))
+    verdict = max(first.verdict, second.verdict, key=lambda v: RANK[v])
+    reasons = [f"{_pair(leg)}: {reason}" for leg in legs for reason in leg["reasons"]]
+    if len(known) < len(errors):
+        verdict = max(verdict, "doubtful", key=lambda v: RANK[v])
+        reasons.append("the error of a part of the chain is not known")
+    if total > t.TARGET_ERROR_REFUSED_MM:
+        verdict = "refused"
+    elif total > t.TARGET_ERROR_DOUBTFUL_MM:
+        verdict = max(verdict, "doubtful", key=lambda v: RANK[v])
+    if total > t.TARGET_ERROR_DOUBTFUL_MM:
+        reasons.append(f"the errors of the chain add up to {total:.1f} mm")
+    matrix = as_matrix(np.array(second.matrix) @ np.array(first.matrix))
+    parameters: dict[str, Any] = {"chain": legs, "rule": rule}
+    refused = verdict == "refused"
+    if refused:
+        parameters["rejected_matrix"] = [list(row) for row in matrix]
+    same = first.state == "same_frame" and second.state == "same_frame"
+    models = [leg.model for leg in (first, second)]
+    model = next((m for m in ("deformable", "affine") if m in models), "rigid")
+    deformation = second.deformation or first.deformation
+    return RegistrationRecord(
+        series_instance_uid=first.series_instance_uid,
+        reference_series_uid=second.reference_series_uid,
+        state="not_registered" if refused else ("same_frame" if same else "registered"),
+        matrix=IDENTITY if refused else matrix,
+        method="chain: " + ", then ".join(leg["method"] for leg in legs),
+        version=CHAIN_VERSION,
+        verdict=verdict,
+        reasons=tuple(reasons),
+        quality=_quality(total, legs),
+        parameters=parameters,
+        model="rigid" if refused else model,  # type: ignore[arg-type]
+        deformation=None if refused else deformation,
+    )
+
+
+def better(first: RegistrationRecord, second: RegistrationRecord) -> RegistrationRecord:
+    """The one of two records of a series with the better verdict, then the smaller error, then the
+    first; the other is kept in ``parameters["not_used"]``."""
+
+    def rank(record: RegistrationRecord) -> tuple[int, float]:
+        error = leg_error(record)
+        return RANK[record.verdict], np.inf if error is None else error
+
+    used, left = (second, first) if rank(second) < rank(first) else (first, second)
+    evidence = {
+        "method": left.method,
+        "verdict": left.verdict,
+        "reasons": list(left.reasons),
+        "estimated_error_mm": leg_error(left),
+        "matrix": [list(row) for row in left.matrix],
+    }
+    return replace(used, parameters=used.parameters | {"not_used": evidence})
+
+
+def _legs(record: RegistrationRecord) -> list[dict[str, Any]]:
+    """The legs of a chain, or the record as the only leg."""
+    if "chain" in record.parameters:
+        return [dict(leg) for leg in record.parameters["chain"]]
+    return [
+        {
+            "moving": record.series_instance_uid,
+            "reference": record.reference_series_uid,
+            "method": record.method,
+            "model": record.model,
+            "version": record.version,
+            "matrix": [list(row) for row in record.matrix],
+            "verdict": record.verdict,
+            "reasons": list(record.reasons),
+            "estimated_error_mm": leg_error(record),
+        }
+    ]
+
+
+def _pair(leg: dict[str, Any]) -> str:
+    return "same frame" if str(leg["method"]).startswith("same frame") else str(leg["model"])
+
+
+def _quality(total: float, legs: list[dict[str, Any]]) -> tuple[QualityFigure, ...]:
+    figures = [
+        QualityFigure(
+            "estimated_error", total, "mm",
+            "root of summed squares of the estimated errors of the chain's parts; a lower bound",
+            total <= t.TARGET_ERROR_DOUBTFUL_MM,
+        )
+    ]  # fmt: skip
+    figures += [
+        QualityFigure(
+            f"part_{number}_error", leg["estimated_error_mm"], "mm",
+            f"part {number} of the chain: {leg['method']}", None,
+        )
+        for number, leg in enumerate(legs, start=1)
+        if leg["estimated_error_mm"] is not None
+    ]  # fmt: skip
+    return tuple(figures)
