@@ -83,6 +83,7 @@ def register(
         uid = record.series_instance_uid
         decided = request.fixed_registrations.get(uid)
         if decided is not None and decided.reference_series_uid == reference.key:
+            case.delivered.claim(record, reference)  # asked, so that no notice calls it a stranger
             case.records[uid] = decided
         else:
             case.records[uid] = _place(case, record, fixed, show)
