@@ -33,8 +33,21 @@ with transaction.atomic():
     start_run(case, "again")
 """
 FAKE_CASE = """
-from tests.factories import CaseFactory
-CaseFactory(state="receiving")
+from django.db import transaction
+from tests.factories import CaseFactory, InstanceFactory, SeriesFactory
+with transaction.atomic():
+    case = CaseFactory(state="receiving")
+    InstanceFactory(series=SeriesFactory(study=case.studies.get(), modality="PT"))
+"""
+REFINE = """
+from tests.factories import UserFactory
+from workstation.analyzing.models import Registration
+from workstation.analyzing.refinements import start_refinement
+start_refinement(
+    Registration.objects.get(run__number=1, state="registered"), UserFactory(),
+    model="deformable", start=[[1, 0, 0, 0], [0, 1, 0, 0], [0, 0, 1, 0], [0, 0, 0, 1]],
+    start_method="hand",
+)
 """
 
 
@@ -71,6 +84,11 @@ def test_every_process_may_be_killed_in_the_middle(home: Path) -> None:
         house.env["RADFUSE_MODELS_DIR"] = slow
         for queue in ("cpu", "gpu"):
             house.start_worker(queue)
+        # Meanwhile a reader's "refine from here" over the first run's images, on the other worker.
+        first = home / "runs" / "1" / "1"
+        (first / "refine.txt").write_text("once-slow-60")
+        house.shell(REFINE)
+        wait_until((first / "refine.pid").exists, "the refinement to be in the middle")
         house.shell(AGAIN)
 
         wait_until(lambda: running(house, 2, "assemble"), "assemble to begin")
@@ -79,10 +97,17 @@ def test_every_process_may_be_killed_in_the_middle(home: Path) -> None:
         killed = time.monotonic()
         children = house.kill("worker-cpu")
         assert children, "the worker had a child in the middle of a step"
+        children += (refining := house.kill("worker-gpu"))
+        assert refining, "and so had the other"
         house.start_worker("cpu")  # as the launcher does
+        house.start_worker("gpu")
         wait_until(lambda: all(map(gone, children)), "the child to die with its worker", 10)
         wait_until(lambda: house.steps(2)["assemble"] == "done", "assemble to be done again")
+        refinement = "SELECT state, attempts, error, verdict FROM analyzing_refinement"
+        wait_until(lambda: house.rows(refinement)[0][0] == "done", "the refinement to be redone")
         assert time.monotonic() - killed < A_MINUTE, house.story()
+        assert house.rows(refinement) == [("done", 2, "", "usable")]
+        assert house.rows("SELECT count(*) FROM analyzing_layer WHERE kind = 'deformed'") == [(1,)]
 
         wait_until(lambda: running(house, 2, "register"), "register to begin")
         house.kill("valkey")
