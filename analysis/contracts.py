@@ -34,6 +34,9 @@ IDENTITY: Matrix = (
     (0.0, 0.0, 0.0, 1.0),
 )
 
+DEFORMED = "deformed-"
+"""How the key of a deformed layer begins."""
+
 STEPS: tuple[str, ...] = ("assemble", "register", "infer", "measure", "draft")
 """The steps of a run, in order. Each reads the results of those before it from ``run_dir``."""
 
@@ -266,8 +269,12 @@ class RegistrationRecord:
 
 @dataclass(frozen=True)
 class RegisterResult:
+    """``deformed``: the series that lie deformed, drawn on a lattice of the reference space; the
+    key of each is ``DEFORMED`` and the SeriesInstanceUID."""
+
     registrations: tuple[RegistrationRecord, ...]
     notices: tuple[Notice, ...] = ()
+    deformed: tuple[VolumeRecord, ...] = ()
 
 
 @dataclass(frozen=True)

@@ -10,6 +10,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from analysis.contracts import (
+    DEFORMED,
     IDENTITY,
     AssembleResult,
     Notice,
@@ -18,6 +19,8 @@ from analysis.contracts import (
     StepRequest,
     VolumeRecord,
 )
+from analysis.deformation import Deformation
+from analysis.deformed_layers import write_deformed
 from analysis.geometry import Volume
 from analysis.registration import REGISTRATION_VERSION, register_series
 from analysis.registration.cache import CachedRegister
@@ -94,7 +97,27 @@ def register(
         if case.records[v.series_instance_uid].verdict != "usable"
     )
     notices = (*case.notices, *case.delivered.notices, *doubts)
-    return RegisterResult((_itself(reference), *records), notices)
+    deformed = tuple(
+        _draw(case, v, fixed, case.records[v.series_instance_uid])
+        for v in case.series
+        if case.records[v.series_instance_uid].deformation is not None
+    )
+    return RegisterResult((_itself(reference), *records), notices, deformed)
+
+
+def _draw(
+    case: _Case, moving: VolumeRecord, fixed: Volume, record: RegistrationRecord
+) -> VolumeRecord:
+    """The layer of a series whose deformation was delivered."""
+    assert record.deformation is not None
+    run_dir = Path(case.request.run_dir)
+    key = f"{DEFORMED}{moving.series_instance_uid}"
+    return write_deformed(
+        case.folder / f"{key}.rfv", case.read(moving), moving,
+        Deformation.read(run_dir / record.deformation.path, sha256=record.deformation.sha256),
+        reference=fixed.grid, frame_of_reference_uid=case.reference.frame_of_reference_uid,
+        run_dir=run_dir, key=key,
+    )  # fmt: skip
 
 
 def ways(

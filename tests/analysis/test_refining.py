@@ -13,19 +13,24 @@ import pytest
 
 from analysis.contracts import (
     IDENTITY,
+    AssembleResult,
     Matrix,
     RefineRequest,
     RefineResult,
+    RegisterResult,
     RegistrationRecord,
+    StepRequest,
     VolumeRecord,
     from_json,
     to_json,
 )
 from analysis.deformation import Deformation
+from analysis.deformed_layers import MOST_VOXELS, layer_grid
 from analysis.errors import InputRefused
 from analysis.geometry import FloatArray, Grid, Volume, as_matrix, subgrid
 from analysis.phantoms.head import make_head
-from analysis.refining import MOST_VOXELS, layer_grid, refine
+from analysis.pipeline import run_step
+from analysis.refining import refine
 from analysis.registration import deformable
 from analysis.resampling import resample
 from analysis.volume_store import read_volume, write_volume
@@ -127,6 +132,30 @@ def test_what_cannot_be_compared_is_refused_with_words(tmp_path: Path, head: Vol
     with pytest.raises(InputRefused, match="share no region"):
         refine(asked, silent)
     assert not (tmp_path / "refine/7/result.json").exists()
+
+
+def test_a_run_draws_what_lies_deformed_and_computes_nothing_that_was_decided(
+    tmp_path: Path, head: Volume
+) -> None:
+    """A deformation that the reader accepted goes along to the next run."""
+    reference, moving = store(tmp_path, "1.1", head), store(tmp_path, "1.2", head)
+    assembled = AssembleResult("glioma", "", "1.1", (reference, moving))
+    (tmp_path / "assemble/result.json").write_bytes(to_json(assembled))
+    field = field_on(head.grid, np.eye(4), 3.0).record(tmp_path, tmp_path / "field.npz")
+    decided = replace(
+        started(IDENTITY, "usable"), reference_series_uid="1.1", model="deformable",
+        deformation=field,
+    )  # fmt: skip
+    request = StepRequest("register", str(tmp_path), (), fixed_registrations={"1.2": decided})
+    result = run_step(request, silent)
+    assert isinstance(result, RegisterResult)
+    assert decided in result.registrations
+    [drawn] = result.deformed
+    assert (drawn.key, drawn.unit) == ("deformed-1.2", head.unit)
+    # The image appears 3 mm before where it was: x + 3 in the moving series is seen at x.
+    there = read_volume(tmp_path, drawn)
+    shown, inside = resample(head, there.grid, matrix=as_matrix(shifted(-3.0, -3.0, -3.0)))
+    assert np.abs(there.array - shown.array)[inside].mean() < 0.01 * np.ptp(head.array)
 
 
 def field_on(grid: Grid, matrix: FloatArray, reach: float = 0.0) -> Deformation:

@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from dataclasses import replace
 from typing import Any
 
 import pytest
 
 from analysis.contracts import STEPS, VolumeRecord, from_json, to_json
 from tests.analyzing.conftest import uids_of
-from tests.analyzing.results import leave_result, result_of
+from tests.analyzing.results import leave_result, ramp, result_of, stored
 from workstation.analyzing.models import LayerKind, Run, Step
 from workstation.analyzing.recording import ResultInvalid, load_result, outlines_of, record_result
 from workstation.analyzing.requests import run_folder, step_request
@@ -127,3 +128,17 @@ def test_the_request_names_archived_files_and_the_device(run: Run, settings: Any
     assert {p for s in request.series for p in s.paths} == {str(path_of(sha)) for sha in shas}
     assert step_request(run.steps.get(name="assemble")).device == "cpu"
     assert from_json(type(request), to_json(request)) == request
+
+
+def test_a_series_that_lies_deformed_brings_a_layer_beside_it(run: Run, do_step: DoStep) -> None:
+    do_step(run, "assemble")
+    step = run.steps.get(name="register")
+    uids = uids_of(run.case)
+    result = result_of("register", run_folder(run), uids)
+    volume = stored(run_folder(run), f"deformed-{uids[1]}", ramp(), path="register/d.rfv")
+    for _ in range(2):  # recorded again, it is replaced
+        record_result(step, replace(result, deformed=(volume,)))
+    [layer] = run.layers.filter(kind=LayerKind.DEFORMED)
+    assert layer.series.series_instance_uid == uids[1] and layer.refinement is None
+    with pytest.raises(ResultInvalid, match="not in the case"):
+        record_result(step, replace(result, deformed=(replace(volume, key="deformed-9.9"),)))

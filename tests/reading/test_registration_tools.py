@@ -3,18 +3,20 @@
 from __future__ import annotations
 
 import json
+from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pytest
 from django.test import Client
 
+from analysis.deformation import Deformation
 from tests.analyzing.results import FIELD_SHIFT, leave_refinement
 from tests.factories import UserFactory
 from tests.reading.house import INSIDE, SHIFT, House
 from workstation.accounts.models import AuditRecord
 from workstation.analyzing.fixing import DECIDED
-from workstation.analyzing.models import LayerKind, Refinement, Registration, Run
+from workstation.analyzing.models import Layer, LayerKind, Refinement, Registration, Run
 from workstation.analyzing.recording import load_refinement
 from workstation.analyzing.refinements import claim_refinement, finish_refinement
 from workstation.analyzing.requests import refine_request, step_request
@@ -297,6 +299,51 @@ def test_a_fixed_registration_keeps_its_badge_and_goes_on_to_the_next_run(
     run = Run.objects.get(pk=ok(post(api, f"/api/cases/{house.case.pk}/rerun/"), 202)["run"]["id"])
     fixed = run.fixed_registrations[house.pet.key]
     assert (fixed["state"], fixed["verdict"]) == ("not_registered", "refused")
+
+
+def test_an_accepted_deformation_goes_along_to_the_new_run(
+    api: Client, path: str, house: House, db: None
+) -> None:
+    asked = refine(api, path, "deformable", matrix=NUDGE)
+    ok(post(api, f"{path}decision/", {"decision": "accepted", "refinement": asked["id"]}))
+    run = Run.objects.get(pk=ok(post(api, f"/api/cases/{house.case.pk}/rerun/"), 202)["run"]["id"])
+    request = step_request(run.steps.get(name="register"))
+    fixed = request.fixed_registrations[house.pet.key]
+    assert (fixed.model, fixed.matrix) == ("deformable", tuple(map(tuple, NUDGE)))
+    assert fixed.deformation is not None
+    field = Deformation.read(
+        Path(request.run_dir) / fixed.deformation.path, sha256=fixed.deformation.sha256
+    )
+    assert field.at([INSIDE])[0] == pytest.approx(FIELD_SHIFT)
+
+
+def test_a_deformation_that_the_run_brought_is_shown_until_it_is_replaced(
+    api: Client, path: str, house: House
+) -> None:
+    """As after a Deformable Spatial Registration was delivered, or an accepted one went along."""
+    asked = refine(api, path, "deformable")
+    row = Refinement.objects.get(pk=asked["id"])
+    registration = house.registration
+    registration.model, registration.deformation = "deformable", row.deformation
+    registration.save()
+    Layer.objects.filter(refinement=row).update(refinement=None, key=f"deformed-{house.pet.key}")
+
+    def shown() -> tuple[dict[str, Any], dict[str, Any]]:
+        layers = {layer["kind"]: layer for layer in view_of(api, house)["layers"]}
+        by_id = {layer["id"]: layer for layer in view_of(api, house)["layers"]}
+        return layers["deformed"], by_id[house.pet.pk]
+
+    deformed, original = shown()
+    assert deformed["fusion"]["fused"] and deformed["fusion"]["badge"].startswith("Deformed: ")
+    assert deformed["deformed"] == {
+        "registration": registration.pk, "refinement": None, "of": house.pet.pk
+    }  # fmt: skip
+    assert original["fusion"]["badge"] == "Registered, shown without its deformation"
+    values = ok(post(api, f"/api/cases/{house.case.pk}/probe/", {"point": INSIDE}))["values"]
+    assert {v["layer"]: v["value"] for v in values}[deformed["id"]] == pytest.approx(2.10)
+    ok(post(api, f"{path}decision/", {"decision": "nudged", "matrix": NUDGE}))
+    deformed, original = shown()
+    assert not deformed["fusion"]["fused"] and original["matrix"] == NUDGE
 
 
 # --- who may ------------------------------------------------------------------------------------

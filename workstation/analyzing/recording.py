@@ -14,6 +14,7 @@ from typing import Any, TypeVar
 from pydantic import TypeAdapter, ValidationError
 
 from analysis.contracts import (
+    DEFORMED,
     RESULT_TYPES,
     AssembleResult,
     DraftResult,
@@ -176,6 +177,7 @@ def _assemble(run: Run, result: AssembleResult, series: dict[str, Series]) -> No
 
 
 def _register(run: Run, result: RegisterResult, series: dict[str, Series]) -> None:
+    Layer.objects.filter(run=run, kind=LayerKind.DEFORMED).delete()
     Registration.objects.filter(run=run).delete()
     Registration.objects.bulk_create(
         Registration(
@@ -194,6 +196,12 @@ def _register(run: Run, result: RegisterResult, series: dict[str, Series]) -> No
             deformation=asdict(record.deformation) if record.deformation else None,
         )
         for record in result.registrations
+    )
+    mains = _Known({layer.key: layer for layer in run.layers.filter(kind=LayerKind.SERIES)})
+    Layer.objects.bulk_create(
+        layer_row(run, LayerKind.DEFORMED, volume, main.position, series=main.series)
+        for volume in result.deformed
+        for main in [mains[volume.key.removeprefix(DEFORMED)]]
     )
 
 

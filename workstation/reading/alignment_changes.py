@@ -76,10 +76,11 @@ def alignment_json(run: Run | None, statuses: Statuses, may: bool) -> dict[str, 
     }
 
 
-def fixed_registrations(run: Run) -> dict[str, Any]:
-    """What a new run is to take as given: every series on which a reader has decided, in this run
-    or (through it) in an earlier one."""
-    found = {}
+def fixed_registrations(run: Run) -> tuple[dict[str, Any], dict[str, dict[str, Any]]]:
+    """What a new run is to take as given, and the fields that belong to it, by SeriesInstanceUID:
+    every series on which a reader has decided, in this run or (through it) in an earlier one."""
+    found: dict[str, Any] = {}
+    fields: dict[str, dict[str, Any]] = {}
     for _, status, registration in _of_series(run, None):
         decision = in_force(latest_decision(registration))
         decided = registration.parameters.get(DECIDED)
@@ -99,6 +100,8 @@ def fixed_registrations(run: Run) -> dict[str, Any]:
             decision.decision == RegistrationDecisionKind.NUDGED or status.refinement is not None
         )
         by_hand = decision is not None and decision.decision == RegistrationDecisionKind.NUDGED
+        if status.field and status.fused:
+            fields[registration.series.series_instance_uid] = status.field
         found[registration.series.series_instance_uid] = fixed_registration(
             registration,
             fused=status.fused,
@@ -108,9 +111,10 @@ def fixed_registrations(run: Run) -> dict[str, Any]:
             version=status.version,
             model=status.model,
             quality=() if by_hand else status.quality,
+            field=status.field,
             decided=decided,
         )
-    return found
+    return found, fields
 
 
 def _hand_method(method: str) -> str:

@@ -15,7 +15,6 @@ from workstation.analyzing.models import (
     Finding,
     Layer,
     LayerKind,
-    Refinement,
     Registration,
     Run,
 )
@@ -31,6 +30,8 @@ from workstation.worklist.models import Case, CaseState
 from workstation.worklist.services import holds
 
 STREAM_VERSION = 1
+Originals = dict[int | None, tuple[int, int | None]]
+"""Series -> its main layer and its registration."""
 CODECS = {"int16": 1, "uint8": 2}
 
 
@@ -44,8 +45,8 @@ def case_view(case: Case, user: User) -> dict[str, Any]:
     alignment = alignment_json(run, statuses, head["can"]["decide_registration"])
     # The main volume of each series: what a deformed layer was made from.
     originals = {
-        layer.series_id: layer.pk
-        for layer, _, _ in statuses
+        layer.series_id: (layer.pk, registration.pk if registration else None)
+        for layer, _, registration in statuses
         if layer.kind == LayerKind.SERIES and not layer.is_sibling
     }
     by_series: dict[int, list[dict[str, str]]] = {}
@@ -135,7 +136,7 @@ def _layer(
     status: FusionStatus,
     registration: Registration | None,
     notices: list[dict[str, str]],
-    originals: dict[int | None, int],
+    originals: Originals,
 ) -> dict[str, Any]:
     record = layer.record
     return {
@@ -167,17 +168,19 @@ def _layer(
         "lossy": record["lossy"],
         "matrix": status.matrix,
         "registration_id": registration.pk if registration else None,
-        "deformed": _deformed(layer.refinement, originals.get(layer.series_id)),
+        "deformed": _deformed(layer, originals),
         "fusion": status.as_json(),
         "model": _model(record),
         "notices": notices,
     }
 
 
-def _deformed(refinement: Refinement | None, of: int | None) -> dict[str, Any] | None:
-    if refinement is None:
+def _deformed(layer: Layer, originals: Originals) -> dict[str, Any] | None:
+    """What a deformed layer was made from, and by what; None for all others."""
+    if layer.kind != LayerKind.DEFORMED or layer.series_id not in originals:
         return None
-    return {"registration": refinement.registration_id, "refinement": refinement.pk, "of": of}
+    of, registration = originals[layer.series_id]
+    return {"registration": registration, "refinement": layer.refinement_id, "of": of}
 
 
 def _alignment_notice(alignment: dict[str, Any]) -> list[dict[str, str]]:

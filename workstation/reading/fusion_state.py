@@ -6,7 +6,7 @@ both. A layer is fused only if this module says so; page, stream, numbers and ex
 
 from __future__ import annotations
 
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from typing import Any
 
 from django.db.models import Prefetch
@@ -112,6 +112,9 @@ def status_of(
     nudged = decision is not None and decision.decision == RegistrationDecisionKind.NUDGED
     matrix = decision.matrix if decision and nudged else registration.matrix
     fused, badge = _judge(registration, decision)
+    field = None if nudged else registration.deformation
+    if fused and field and DECIDED not in registration.parameters:
+        badge += ", shown without its deformation"
     return FusionStatus(
         state=registration.state,
         fused=fused,
@@ -124,7 +127,7 @@ def status_of(
         quality=tuple(registration.quality),
         decision=_decision(decision),
         model="rigid" if nudged else registration.model,
-        field=None if nudged else registration.deformation,
+        field=field,
     )
 
 
@@ -148,6 +151,20 @@ def deformed_status(
         return _status_of_refinement(refinement, True, badge, IDENTITY, decision)
     badge = "Deformed: not fused until you accept it"
     return _status_of_refinement(refinement, False, badge, IDENTITY, None)
+
+
+def _deformed_by_run(registration: Registration, status: FusionStatus) -> FusionStatus:
+    """Of the layer that the run itself drew (a deformation that was delivered, or one that a reader
+    had accepted before): fused as long as that registration is the one on record."""
+    if status.field is None or status.refinement is not None:
+        badge = "Deformed: replaced by the reader's decision, not fused"
+        return replace(status, fused=False, badge=badge, matrix=IDENTITY)
+    badge = status.badge
+    if status.fused:
+        decided = registration.parameters.get(DECIDED, {})
+        who = status.decision["by"] if status.decision else decided.get("name", "")
+        badge = f"Deformed: {status.method}" + (f", accepted by {who}" if who else "")
+    return replace(status, badge=badge, matrix=IDENTITY)
 
 
 def _status_of_refinement(
@@ -249,7 +266,12 @@ def layer_statuses(run: Run) -> list[tuple[Layer, FusionStatus, Registration | N
     for layer in run.layers.select_related("series", "run", "refinement"):
         registration = registrations.get(layer.series_id)
         if layer.kind == LayerKind.DEFORMED and registration is not None:
-            status = deformed_status(layer.refinement, latest_decision(registration))
+            decision = latest_decision(registration)
+            status = (
+                deformed_status(layer.refinement, decision)
+                if layer.refinement
+                else _deformed_by_run(registration, status_of(registration, decision))
+            )
             found.append((layer, status, None))
         elif layer.kind != LayerKind.SERIES:
             found.append((layer, DERIVED, None))

@@ -123,7 +123,11 @@ def probe(
     """
     run = current_run(case)
     statuses = layer_statuses(run) if run else []
-    mains = {layer.key: layer for layer, _, _ in statuses}
+    originals = {
+        layer.series_id: (layer, status)
+        for layer, status, _ in statuses
+        if layer.kind == LayerKind.SERIES and not layer.is_sibling
+    }
     deformed = {
         layer.series_id
         for layer, status, _ in statuses
@@ -137,7 +141,7 @@ def probe(
         if not status.fused or (hidden if layers is None else layer.pk not in layers):
             continue
         if layer.kind == LayerKind.DEFORMED:
-            value = _through(mains[layer.series.series_instance_uid], layer, status, point)
+            value = _through(*originals[layer.series_id], point)
         else:
             value = float(sample(layer, [point], status.matrix)[0])
         inside = math.isfinite(value)
@@ -153,15 +157,14 @@ def probe(
     return values
 
 
-def _through(source: Layer, deformed: Layer, status: FusionStatus, point: list[float]) -> float:
-    """The value of the original voxels at a point of the deformed layer: its own voxels were
-    interpolated once already."""
-    refinement = deformed.refinement
-    transform = transform_of(deformed.run, refinement.matrix, status.field)
+def _through(original: Layer, status: FusionStatus, point: list[float]) -> float:
+    """The value of the original voxels at a point of their deformed layer, whose own voxels were
+    interpolated once already. ``status``: of the original, with the field on record."""
+    transform = transform_of(original.run, status.matrix, status.field)
     own = transform.to_moving([point])
     if not np.isfinite(own).all():
         return math.nan
-    with open_layer(source) as volume:
+    with open_layer(original) as volume:
         return float(volume.values_at(own, nearest=False)[0])
 
 
