@@ -174,11 +174,14 @@ def judge(f: Figures) -> tuple[Verdict, tuple[str, ...]]:
         f.folded, 0.0, 0.0,
         f"the deformation folds tissue over itself ({f.folded:.3%} of the field)",
     )
+    ratio = f"volume ratio {f.jacobian_min:.2f} to {f.jacobian_max:.2f}"
     hold(
-        max(JACOBIAN_LOW / max(f.jacobian_min, 1e-6), f.jacobian_max / JACOBIAN_HIGH),
-        1.0, _NO_LIMIT,
-        "somewhere in the body tissue would shrink or grow threefold "
-        f"(volume ratio {f.jacobian_min:.2f} to {f.jacobian_max:.2f})",
+        -f.jacobian_min, -JACOBIAN_LOW, _NO_LIMIT,
+        f"somewhere in the body tissue would shrink to less than a third ({ratio})",
+    )
+    hold(
+        f.jacobian_max, JACOBIAN_HIGH, _NO_LIMIT,
+        f"somewhere in the body tissue would grow more than threefold ({ratio})",
     )
     hold(
         f.consistency_p95_mm,
