@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from functools import cached_property
+from itertools import pairwise
 
 import numpy as np
 import numpy.typing as npt
@@ -11,7 +12,7 @@ from scipy import ndimage
 
 from analysis.geometry import FloatArray, Grid, Volume
 from analysis.registration.lattice import Lattice
-from analysis.registration.thresholds import CT_WINDOW, LEVELS_MM
+from analysis.registration.thresholds import CT_HU, CT_SHARES, LEVELS_MM
 
 MASK_MARGIN_MM = 16.0
 """The mask is widened by this, so that the body's edge counts as image content."""
@@ -110,12 +111,12 @@ def build_pyramid(volume: Volume, mask: Volume | None = None) -> Pyramid:
     array, grid = shrunk(volume.array, volume.grid, LEVELS_MM[2])
     np.nan_to_num(array, copy=False)
     is_ct = volume.modality == "CT" or volume.unit == "[hnsf'U]"
-    if is_ct:
-        np.clip(array, *CT_WINDOW, out=array)
     modality = "CT" if is_ct else volume.modality
     # The outline needs no more than 4 mm, where it costs an eighth.
     rough, rough_grid = shrunk(array, grid, LEVELS_MM[1])
     body = body_mask(rough, rough_grid, modality)
+    if is_ct:
+        array, rough = _by_tissue(array), _by_tissue(rough)
     allowed = None
     if mask is not None:
         allowed = _sampled(mask, rough_grid)
@@ -162,7 +163,7 @@ def build_pyramid(volume: Volume, mask: Volume | None = None) -> Pyramid:
 def body_mask(array: Array, grid: Grid, modality: str) -> Mask:
     """The patient: bright connected tissue, closed and filled; everything if there is no air.
 
-    CT has a physical threshold, just above the clamp. PET takes a twentieth of its bright end,
+    CT has a physical threshold. PET takes a twentieth of its bright end,
     as hot organs would otherwise hide the rest of the body. Other images use Otsu on the square
     root, which separates air from the darkest tissue.
     """
@@ -229,6 +230,14 @@ def shrunk(
     if result is array:
         result = array.astype(np.float32)
     return np.ascontiguousarray(result, dtype=np.float32), Grid((nz, ny, nx), affine)
+
+
+def _by_tissue(hounsfield: Array) -> Array:
+    """HU on a scale from 0 to 1 that gives soft tissue, a fifth of the range, most of the room."""
+    result = np.zeros_like(hounsfield)
+    for (low, high), (begin, end) in zip(pairwise(CT_HU), pairwise(CT_SHARES), strict=True):
+        result += (np.clip(hounsfield, low, high) - low) * np.float32((end - begin) / (high - low))
+    return result
 
 
 def _repeated(mask: Mask, shape: tuple[int, ...]) -> Mask:

@@ -21,8 +21,10 @@ real brains by less than 0.05 mm (measured)."""
 BINS = (16, 24, 24)
 """Intensity classes of the joint histogram on each level: few points carry few classes."""
 
-CT_WINDOW = (-200.0, 1200.0)
-"""HU kept for registration: below is air and lung, above is metal."""
+CT_HU = (-200.0, -120.0, 150.0, 1200.0)
+CT_SHARES = (0.0, 0.10, 0.75, 1.0)
+"""HU kept for registration and their places on the scale that the histogram covers: below is air
+and lung, above is metal; fat, fluid and muscle get two thirds of the bins."""
 
 # --- Can the pair be judged at all -----------------------------------------------------------
 
@@ -69,12 +71,12 @@ MIRROR_REFUSED = 0.02
 means that one of the two was stored flipped."""
 
 TARGET_ERROR_DOUBTFUL_MM = 4.0
-TARGET_ERROR_REFUSED_MM = 10.0
+TARGET_ERROR_REFUSED_MM = 25.0
 """Estimated error above which fused reading is not supported without a look. AAPM TG-132 asks
 for 2-3 mm on landmarks; PET voxels reach 4-5 mm."""
 
 MISFIT_DOUBTFUL = 0.20
-MISFIT_REFUSED = 0.85
+MISFIT_REFUSED = 1.01
 """Share of local blocks that fit clearly better a few millimetres away. Measured: true pairs
 0.00-0.15, other patients 0.14-0.9."""
 
