@@ -1,0 +1,154 @@
+"""The register step: PET by way of its series, priors, readers' decisions, nothing done twice."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+from scipy.spatial.transform import Rotation
+
+import analysis.registering as registering
+from analysis.contracts import (
+    IDENTITY,
+    AssembleResult,
+    RegisterResult,
+    RegistrationRecord,
+    StepRequest,
+    VolumeRecord,
+    to_json,
+)
+from analysis.geometry import FloatArray, Grid
+from analysis.phantoms.head import make_head
+from analysis.phantoms.model import Phantom
+from analysis.registration.chains import leg_error
+from analysis.registration.rigid import apply, distances, invert, rigid
+from analysis.volume_store import write_volume
+
+MOTION = rigid(
+    Rotation.from_euler("zx", (12, -6), degrees=True), np.array([14.0, -9.0, 11.0]), np.zeros(3)
+)
+"""From the reference's frame to that of T1 and PET, which share one."""
+
+
+@pytest.fixture(scope="module")
+def head() -> Phantom:
+    return make_head(5, spacing_mm=(3.0, 3.0, 3.0), positive=True)
+
+
+def assembled(head: Phantom, folder: Path) -> AssembleResult:
+    """T1c is the reference; T1 and PET share another frame; T2 is a prior in a third."""
+    frames = {"T1c": "1.1", "T1": "1.2", "PET": "1.2", "T2": "1.3"}
+    records: list[VolumeRecord] = []
+    for role, frame in frames.items():
+        series = head.series[role]  # type: ignore[index]
+        placed = MOTION @ np.array(series.to_reference) if frame == "1.2" else np.eye(4)
+        grid = Grid(series.volume.grid.shape, placed @ series.volume.grid.affine)
+        prior = role == "T2"
+        record = write_volume(
+            folder / "assemble" / f"{role}.rfv", replace(series.volume, grid=grid),
+            run_dir=folder, key=role, label=role, role=role, series_instance_uid=role,  # type: ignore[arg-type]
+            frame_of_reference_uid=frame,
+        )
+        records.append(replace(record, prior=prior, study_date="2024-03-01" if prior else ""))
+    return AssembleResult("glioma", "test", "T1c", tuple(records))
+
+
+class Spy:
+    """``register_series``, counted by what is registered to what."""
+
+    def __init__(self) -> None:
+        self.calls: list[tuple[str, str]] = []
+        self._real = registering.register_series
+
+    def __call__(self, *volumes: Any, **options: Any) -> RegistrationRecord:
+        self.calls.append((options["moving_uid"], options["reference_uid"]))
+        return self._real(*volumes, **options)
+
+
+Step = tuple[AssembleResult, RegisterResult, list[tuple[str, str]], Path]
+
+
+def run(
+    head: Phantom, folder: Path, cache: Path, fixed: dict[str, RegistrationRecord] | None = None
+) -> Step:
+    result = assembled(head, folder)
+    request = StepRequest(
+        "register", str(folder), (), seed=1, cache_dir=str(cache), fixed_registrations=fixed or {}
+    )
+    spy = Spy()
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(registering, "register_series", spy)
+        found = registering.register(request, folder / "register", lambda *_: None, result)
+    return result, found, spy.calls, cache
+
+
+@pytest.fixture(scope="module")
+def step(head: Phantom, tmp_path_factory: pytest.TempPathFactory) -> Step:
+    folder = tmp_path_factory.mktemp("case")
+    return run(head, folder / "1", folder / "registrations")
+
+
+def of(step: Step, uid: str) -> RegistrationRecord:
+    return next(r for r in step[1].registrations if r.series_instance_uid == uid)
+
+
+def brain(head: Phantom) -> FloatArray:
+    assert head.body is not None
+    k, j, i = np.nonzero(head.body.array)
+    return head.body.grid.to_lps(np.stack([i, j, k], axis=1))[::20]
+
+
+def test_pet_goes_by_way_of_the_series_whose_frame_it_shares(head: Phantom, step: Step) -> None:
+    pet = of(step, "PET")
+    assert ("T1", "T1c") in step[2]
+    assert ("PET", "T1") in step[2]
+    assert ("PET", "T1c") not in step[2]
+    assert (pet.state, pet.verdict) == ("registered", "usable")
+    assert [leg["reference"] for leg in pet.parameters["chain"]] == ["T1", "T1c"]
+    assert "shares its frame of reference with T1" in pet.parameters["rule"]
+    points = apply(MOTION, brain(head))
+    assert distances(np.array(pet.matrix), invert(MOTION), points).mean() < 1.5
+    error = leg_error(pet)
+    assert error is not None
+    assert error >= (leg_error(of(step, "T1")) or 0.0)
+
+
+def test_a_prior_is_registered_to_the_current_reference(head: Phantom, step: Step) -> None:
+    prior = of(step, "T2")
+    assert (prior.reference_series_uid, prior.verdict) == ("T1c", "usable")
+    truth = np.array(head.series["T2"].to_reference)
+    points = apply(invert(truth), brain(head))
+    assert distances(np.array(prior.matrix), truth, points).mean() < 1.0
+
+
+def test_records_come_in_the_order_of_the_volumes(step: Step) -> None:
+    uids = [r.series_instance_uid for r in step[1].registrations]
+    assert uids == ["T1c", "T1", "PET", "T2"]
+
+
+def test_the_next_run_computes_nothing_and_says_the_same(
+    head: Phantom, step: Step, tmp_path: Path
+) -> None:
+    again = run(head, tmp_path / "2", step[3])
+    assert len(step[2]) == 3
+    assert again[2] == []
+    assert to_json(again[1]) == to_json(step[1])
+
+
+def test_what_the_reader_decided_is_taken_as_it_is(
+    head: Phantom, step: Step, tmp_path: Path
+) -> None:
+    decided = RegistrationRecord(
+        "T1", "T1c", "not_registered", IDENTITY, "hand", "1", "refused", ("rejected by a reader",)
+    )
+    pet = replace(of(step, "PET"), method="hand", verdict="usable")
+    found = run(head, tmp_path / "3", step[3], {"T1": decided, "PET": pet})
+    assert found[2] == []
+    assert of(found, "T1") == decided
+    assert of(found, "PET") == pet
+    stranger = replace(decided, reference_series_uid="another")
+    found = run(head, tmp_path / "4", step[3], {"T1": stranger})
+    assert of(found, "T1") == of(step, "T1")
