@@ -22,17 +22,15 @@ from typing import Any, Literal, TypeVar
 
 from pydantic import TypeAdapter
 
+from analysis.entries import EnteredValue
+
 Matrix = tuple[tuple[float, float, float, float], ...]
 """4x4, row-major."""
 Point = tuple[float, float, float]
 """LPS, mm."""
 
-IDENTITY: Matrix = (
-    (1.0, 0.0, 0.0, 0.0),
-    (0.0, 1.0, 0.0, 0.0),
-    (0.0, 0.0, 1.0, 0.0),
-    (0.0, 0.0, 0.0, 1.0),
-)
+_I, _J, _K = (1.0, 0.0, 0.0, 0.0), (0.0, 1.0, 0.0, 0.0), (0.0, 0.0, 1.0, 0.0)
+IDENTITY: Matrix = (_I, _J, _K, (0.0, 0.0, 0.0, 1.0))
 
 DEFORMED = "deformed-"
 """How the key of a deformed layer begins."""
@@ -58,27 +56,6 @@ class Notice:
     message: str
     severity: Severity = "warning"
     subject: str = ""
-
-
-EnteredName = Literal["weight_kg", "dose_mbq", "height_m", "sex"]
-
-ENTRY_LIMITS: dict[str, tuple[float, float]] = {
-    "weight_kg": (0.5, 500.0),
-    "dose_mbq": (0.1, 5000.0),
-    "height_m": (0.2, 2.6),
-}
-"""What a person may enter; outside lies a slip of the unit or of the key."""
-
-
-@dataclass(frozen=True)
-class EnteredValue:
-    """A value that a person entered because the header of a PET has none that can be used."""
-
-    name: EnteredName
-    value: float | str
-    """In the unit of the name; ``M`` or ``F`` for the sex."""
-    by: str = ""
-    """Who, as it is shown beside every SUV that stands on it; empty on the command line."""
 
 
 @dataclass(frozen=True)
@@ -394,13 +371,8 @@ class DraftResult:
 
 StepResult = AssembleResult | RegisterResult | InferResult | MeasureResult | DraftResult
 
-RESULT_TYPES: dict[str, type] = {
-    "assemble": AssembleResult,
-    "register": RegisterResult,
-    "infer": InferResult,
-    "measure": MeasureResult,
-    "draft": DraftResult,
-}
+_RESULTS = (AssembleResult, RegisterResult, InferResult, MeasureResult, DraftResult)
+RESULT_TYPES: dict[str, type] = dict(zip(STEPS, _RESULTS, strict=True))
 
 T = TypeVar("T")
 

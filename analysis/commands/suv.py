@@ -9,7 +9,7 @@ from typing import Any
 
 from analysis.commands.choosing import choose_series
 from analysis.commands.effort import Effort
-from analysis.contracts import ENTRY_LIMITS, EnteredName, EnteredValue
+from analysis.entries import ENTRY_LIMITS, EnteredName, EnteredValue
 from analysis.errors import InputRefused
 from analysis.images import is_image_file
 from analysis.provenance import versions

@@ -18,7 +18,8 @@ from typing import Any
 
 from pydicom.dataset import Dataset
 
-from analysis.contracts import EnteredValue, Notice
+from analysis.contracts import Notice
+from analysis.entries import EnteredValue
 from analysis.errors import InputRefused
 from analysis.suv.body import VARIANTS, Person, Variant, size_of
 from analysis.suv.inputs import Input, Inputs, origin_of

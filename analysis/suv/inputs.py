@@ -9,7 +9,8 @@ from dataclasses import dataclass, field
 from pydicom.datadict import tag_for_keyword
 from pydicom.dataset import Dataset
 
-from analysis.contracts import EnteredValue, Notice
+from analysis.contracts import Notice
+from analysis.entries import EnteredValue
 from analysis.errors import InputRefused
 from analysis.suv.body import SHORT_HEIGHT_M, TALL_HEIGHT_M
 from analysis.suv.times import number_or_none

@@ -14,7 +14,7 @@ from pydicom.dataset import Dataset
 from pydicom.sequence import Sequence
 from pydicom.sr.codedict import codes
 
-from analysis.contracts import EnteredValue
+from analysis.entries import EnteredValue
 from analysis.errors import InputRefused
 from analysis.suv import HALF_LIVES, VARIANTS, native_unit, other_variants, suv_of
 from analysis.suv.times import mean_activity_time

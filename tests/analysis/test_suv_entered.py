@@ -9,14 +9,8 @@ from typing import Any
 import numpy as np
 import pytest
 
-from analysis.contracts import (
-    STEPS,
-    DraftResult,
-    EnteredValue,
-    MeasureResult,
-    SeriesInput,
-    StepRequest,
-)
+from analysis.contracts import STEPS, DraftResult, MeasureResult, SeriesInput, StepRequest
+from analysis.entries import EnteredValue
 from analysis.pipeline import read_result, run_step
 from analysis.volumes import load_series
 from tests.analysis.dicom_series import make_series

@@ -14,7 +14,7 @@ from pydicom import dcmread
 from pydicom.dataset import Dataset
 from pydicom.sequence import Sequence
 
-from analysis.contracts import EnteredValue
+from analysis.entries import EnteredValue
 from analysis.errors import InputRefused
 from analysis.suv import VARIANTS, suv_of
 

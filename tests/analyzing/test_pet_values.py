@@ -10,7 +10,7 @@ from django.db import IntegrityError, transaction
 from django.test import Client
 from django.urls import reverse
 
-from analysis.contracts import ENTRY_LIMITS, EnteredName
+from analysis.entries import ENTRY_LIMITS, EnteredName
 from tests.factories import ClaimFactory, RunNoticeFactory, SiteFactory, UserFactory
 from workstation.accounts.models import AuditRecord, User
 from workstation.analyzing.models import PetEntry, PetQuantity, Run, Step

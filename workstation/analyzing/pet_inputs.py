@@ -15,7 +15,7 @@ from typing import Any
 
 from django.db import transaction
 
-from analysis.contracts import ENTRY_LIMITS, EnteredValue
+from analysis.entries import ENTRY_LIMITS, EnteredValue
 from workstation.accounts.models import User
 from workstation.accounts.services import record
 from workstation.analyzing.models import Layer, LayerKind, Run, RunNotice

@@ -11,7 +11,7 @@ from workstation.worklist.models import Case
 
 
 class PetQuantity(models.TextChoices):
-    """Named as in ``analysis.contracts.EnteredName``; a test compares the two."""
+    """Named as in ``analysis.entries.EnteredName``; a test compares the two."""
 
     WEIGHT = "weight_kg", "Weight (kg)"
     DOSE = "dose_mbq", "Injected dose (MBq)"

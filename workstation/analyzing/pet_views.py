@@ -8,7 +8,7 @@ from django.shortcuts import get_object_or_404, render
 from django.views.decorators.cache import never_cache
 from django.views.decorators.http import require_GET, require_POST
 
-from analysis.contracts import ENTRY_LIMITS
+from analysis.entries import ENTRY_LIMITS
 from workstation.accounts.permissions import allowed, requires
 from workstation.accounts.services import address_of
 from workstation.analyzing.pet_inputs import (
