@@ -19,7 +19,8 @@ from workstation.analyzing.fixing import DECIDED
 from workstation.analyzing.models import Layer, LayerKind, Refinement, Registration, Run
 from workstation.analyzing.recording import load_refinement
 from workstation.analyzing.refinements import claim_refinement, finish_refinement
-from workstation.analyzing.requests import refine_request, step_request
+from workstation.analyzing.requests import refine_request, run_folder, step_request
+from workstation.analyzing.services import start_run
 from workstation.reading.models import LandmarkPair, RegistrationDecision
 from workstation.reporting.content import registrations_of
 from workstation.reporting.models import Report
@@ -315,6 +316,13 @@ def test_an_accepted_deformation_goes_along_to_the_new_run(
         Path(request.run_dir) / fixed.deformation.path, sha256=fixed.deformation.sha256
     )
     assert field.at([INSIDE])[0] == pytest.approx(FIELD_SHIFT)
+    # Gone meanwhile: the next run has the affine part, and says so.
+    row = Refinement.objects.get(pk=asked["id"])
+    (run_folder(house.run) / row.deformation["path"]).unlink()
+    third = start_run(house.case, "again", fixed_registrations=run.fixed_registrations)
+    carried = third.fixed_registrations[house.pet.key]
+    assert (carried["model"], carried["deformation"]) == ("affine", None)
+    assert "no longer stored" in carried["reasons"][0]
 
 
 def test_a_deformation_that_the_run_brought_is_shown_until_it_is_replaced(

@@ -11,11 +11,12 @@ from pydantic import TypeAdapter
 from analysis.contracts import IDENTITY, FieldRecord, QualityFigure, RegistrationRecord
 from workstation.analyzing.models import Registration, Run
 from workstation.analyzing.requests import run_folder
-from workstation.analyzing.volume_files import VolumeUnreadable
 
 DECIDED = "decided"
 """Key of ``Registration.parameters`` under which the new run finds who decided: ``badge`` is what
-the screen says, ``by``, ``at`` and ``run`` (its number) lead back to the decision."""
+the screen says, ``by``, ``at`` and ``run`` (its number) lead back to the decision, ``field`` to the
+file of a deformation."""
+FIELD_GONE = "its deformation is no longer stored; only the affine part is used"
 
 _FIELD: TypeAdapter[FieldRecord] = TypeAdapter(FieldRecord)
 _RECORD: TypeAdapter[RegistrationRecord] = TypeAdapter(RegistrationRecord)
@@ -42,6 +43,8 @@ def fixed_registration(
     """
     uid = registration.series.series_instance_uid
     kept = {**field, "path": _field_path(uid)} if field and fused else None
+    if field and fused:
+        decided = {**decided, "field": {"run": registration.run_id, "path": field["path"]}}
     record = RegistrationRecord(
         series_instance_uid=uid,
         reference_series_uid=registration.reference.series_instance_uid,
@@ -64,13 +67,21 @@ def _field_path(uid: str) -> str:
     return f"fixed/{hashlib.sha256(uid.encode()).hexdigest()[:16]}.npz"
 
 
-def carry_fields(source: Run, target: Run, fields: dict[str, dict[str, Any]]) -> None:
-    """Copy deformations (by SeriesInstanceUID, as ``source`` records them) to where the fixed
-    registrations of ``target`` name them. Raises ``VolumeUnreadable`` if one is gone."""
-    for uid, field in fields.items():
-        path = run_folder(target) / _field_path(uid)
+def carry_fields(run: Run) -> None:
+    """Copy the deformations of the new run's fixed registrations to where they name them, from the
+    runs that hold them. Of one that is gone the affine part stays, and the record says so."""
+    changed = False
+    for uid, record in run.fixed_registrations.items():
+        if record["deformation"] is None:
+            continue
+        held = record["parameters"][DECIDED]["field"]
+        source = run_folder(Run.objects.get(pk=held["run"])) / held["path"]
+        path = run_folder(run) / _field_path(uid)
         path.parent.mkdir(parents=True, exist_ok=True)
         try:
-            shutil.copyfile(run_folder(source) / field["path"], path)
+            shutil.copyfile(source, path)
         except FileNotFoundError:
-            raise VolumeUnreadable("The stored deformation is gone; refine again.") from None
+            record |= {"deformation": None, "model": "affine", "reasons": [FIELD_GONE]}
+            changed = True
+    if changed:
+        run.save(update_fields=["fixed_registrations"])

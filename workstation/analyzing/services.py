@@ -21,6 +21,7 @@ from django.utils import timezone
 from analysis.contracts import STEPS, StepResult
 from workstation.accounts.models import User
 from workstation.accounts.services import record
+from workstation.analyzing.fixing import carry_fields
 from workstation.analyzing.models import ENDED, Run, RunFact, RunState, Step, StepState
 from workstation.analyzing.recording import record_result
 from workstation.analyzing.requests import inputs_digest
@@ -84,6 +85,7 @@ def start_run(
         case=case, number=number, reason=reason[:200], inputs_digest=inputs_digest(case),
         fixed_registrations=fixed_registrations or {},
     )  # fmt: skip
+    carry_fields(run)
     steps = Step.objects.bulk_create(
         Step(
             run=run,

@@ -14,7 +14,6 @@ from django.db import transaction
 
 from workstation.accounts.models import User
 from workstation.accounts.services import record
-from workstation.analyzing.fixing import carry_fields
 from workstation.analyzing.models import ENDED, Refinement, Registration, Run
 from workstation.analyzing.refinements import (
     RefinementRefused,
@@ -383,9 +382,9 @@ def run_again(case: Case, user: User, *, address: str = "") -> Run:
         raise ReviewRefused("The newest analysis of this case failed; retry it first.")
     if not changed_alignments(run):
         raise ReviewRefused("The findings were computed with these alignments already.")
-    fixed, fields = fixed_registrations(run)
-    again = start_run(locked, "another alignment", by=user, fixed_registrations=fixed)
-    carry_fields(run, again, fields)  # its first step begins on commit
+    again = start_run(
+        locked, "another alignment", by=user, fixed_registrations=fixed_registrations(run)
+    )
     note_activity(locked.pk, "Queued")
     record(
         "retry", user=user, site=locked.site, obj=again, case_id=locked.pk,

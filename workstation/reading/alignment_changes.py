@@ -76,11 +76,10 @@ def alignment_json(run: Run | None, statuses: Statuses, may: bool) -> dict[str, 
     }
 
 
-def fixed_registrations(run: Run) -> tuple[dict[str, Any], dict[str, dict[str, Any]]]:
-    """What a new run is to take as given, and the fields that belong to it, by SeriesInstanceUID:
-    every series on which a reader has decided, in this run or (through it) in an earlier one."""
+def fixed_registrations(run: Run) -> dict[str, Any]:
+    """What a new run is to take as given: every series on which a reader has decided, in this run
+    or (through it) in an earlier one."""
     found: dict[str, Any] = {}
-    fields: dict[str, dict[str, Any]] = {}
     for _, status, registration in _of_series(run, None):
         decision = in_force(latest_decision(registration))
         decided = registration.parameters.get(DECIDED)
@@ -100,8 +99,6 @@ def fixed_registrations(run: Run) -> tuple[dict[str, Any], dict[str, dict[str, A
             decision.decision == RegistrationDecisionKind.NUDGED or status.refinement is not None
         )
         by_hand = decision is not None and decision.decision == RegistrationDecisionKind.NUDGED
-        if status.field and status.fused:
-            fields[registration.series.series_instance_uid] = status.field
         found[registration.series.series_instance_uid] = fixed_registration(
             registration,
             fused=status.fused,
@@ -114,7 +111,7 @@ def fixed_registrations(run: Run) -> tuple[dict[str, Any], dict[str, dict[str, A
             field=status.field,
             decided=decided,
         )
-    return found, fields
+    return found
 
 
 def _hand_method(method: str) -> str:

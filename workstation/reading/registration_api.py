@@ -227,6 +227,6 @@ class RerunView(APIView):
         case = case_for(request, case_id)
         try:
             run = run_again(case, request.user, address=address_of(request))
-        except (ReviewRefused, VolumeUnreadable) as reason:
+        except ReviewRefused as reason:
             return conflict(reason)
         return Response({"run": run_summary(run)}, status=status.HTTP_202_ACCEPTED)
