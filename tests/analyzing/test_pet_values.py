@@ -188,14 +188,26 @@ def test_what_the_analysis_found_is_shown(
     layer = run.layers.get(series=pet)
     layer.record["source"] = {
         "suv": {
-            "inputs": [{"name": "weight_kg", "value": 70, "unit": "kg", "origin": "entered by A"}],
-            "variants": {"SUVlbm(Janma)": {"per_suv": 0.8, "unit": "g/ml{SUVlbm(Janma)}"}},
+            "inputs": [
+                {"name": "weight_kg", "value": 70.0, "unit": "kg", "origin": "entered by A"},
+                {
+                    "name": "dose_bq", "value": 370e6, "unit": "Bq",
+                    "origin": "RadionuclideTotalDose (0018,1074)",
+                },
+            ],
+            "variants": {
+                "SUVlbm(Janma)": {"per_suv": 0.8, "unit": "g/ml{SUVlbm(Janma)}"},
+                "SUVibw": {"refused": "pet_no_sex", "reason": "No sex."},
+                "SUVlbm(James128)": {"refused": "pet_no_sex", "reason": "No sex."},
+            },
         }
     }
     layer.save()
     [found] = pet_values(case, run)
-    assert found.inputs[0]["origin"] == "entered by A"
-    assert found.variants == [
-        {"name": "SUVlbm(Janma)", "per_suv": 0.8, "unit": "g/ml{SUVlbm(Janma)}"}
+    assert found.inputs == [
+        ("Weight 70 kg", "entered by A"),
+        ("Injected dose 370 MBq", "RadionuclideTotalDose (0018,1074)"),
     ]
+    assert found.variants == [("SUVlbm(Janma)", 0.8)]
+    assert found.missing == [("the sex is neither M nor F", "SUVibw, SUVlbm(James128)")]
     assert found.refusal == ""

@@ -26,6 +26,21 @@ from workstation.receiving.models import Series
 from workstation.worklist.models import Case, CaseState
 from workstation.worklist.services import holds
 
+_IN_WORDS: dict[str, tuple[str, float, str]] = {
+    "weight_kg": ("Weight", 1.0, "kg"),
+    "dose_bq": ("Injected dose", 1e6, "MBq"),
+    "dose_mbq": ("Injected dose", 1.0, "MBq"),
+    "half_life_s": ("Half-life", 60.0, "min"),
+    "uptake_s": ("Uptake", 60.0, "min"),
+    "philips_suv_factor": ("Maker's SUV factor", 1.0, "g/ml per count"),
+    "philips_activity_factor": ("Maker's activity factor", 1.0, "Bq/ml per count"),
+}
+"""Input of the analysis -> (word, divisor, unit) on screen."""
+_WHY = {
+    "pet_no_height": "the height is missing",
+    "pet_no_sex": "the sex is neither M nor F",
+    "pet_no_weight": "the header's weight is missing",
+}
 WRITABLE = (CaseState.READING, CaseState.DRAFT)
 REASON_LENGTH = 300
 
@@ -181,14 +196,30 @@ class PetValues:
     """The analysis shown did not see the entries in force."""
 
     @property
-    def variants(self) -> list[dict[str, Any]]:
-        """The other variants by name, each with its share of SUVbw or its reason."""
-        found = self.suv.get("variants", {})
-        return [{"name": name, **about} for name, about in found.items()]
+    def inputs(self) -> list[tuple[str, str]]:
+        """(what with its value, where it comes from), e.g. ``Weight 70 kg``, ``entered by A``."""
+        found = []
+        for used in self.suv.get("inputs", []):
+            name, per_unit, unit = _IN_WORDS.get(used["name"], (used["name"], 1.0, used["unit"]))
+            value = used["value"]
+            shown = value if isinstance(value, str) else f"{value / per_unit:.6g}"
+            found.append((f"{name} {shown} {unit}".strip(), str(used["origin"])))
+        return found
 
     @property
-    def inputs(self) -> list[dict[str, Any]]:
-        return list(self.suv.get("inputs", []))
+    def variants(self) -> list[tuple[str, float]]:
+        """(name, its value per 1 SUVbw) of the other variants that can be given."""
+        found = self.suv.get("variants", {})
+        return [(name, v["per_suv"]) for name, v in found.items() if "per_suv" in v]
+
+    @property
+    def missing(self) -> list[tuple[str, str]]:
+        """(why, names) of the variants that cannot."""
+        found: dict[str, list[str]] = {}
+        for name, about in self.suv.get("variants", {}).items():
+            if "refused" in about:
+                found.setdefault(_WHY.get(about["refused"], about["reason"]), []).append(name)
+        return [(why, ", ".join(names)) for why, names in found.items()]
 
 
 def pet_values(case: Case, run: Run | None) -> list[PetValues]:

@@ -80,6 +80,12 @@ def _case(request: HttpRequest, case_id: int) -> Case:
     return get_object_or_404(Case.objects.for_user(request.user), pk=case_id)
 
 
+def _range(quantity: PetQuantity) -> str:
+    """E.g. ``0.5 to 500``; ``M or F``."""
+    low_high = ENTRY_LIMITS.get(quantity.value)
+    return f"{low_high[0]:g} to {low_high[1]:g}" if low_high else "M or F"
+
+
 def _panel(
     request: HttpRequest, case: Case, *, error: str = "", series_id: int | None = None
 ) -> HttpResponse:
@@ -92,8 +98,7 @@ def _panel(
             "may_enter": allowed(request.user, "suv_input.enter")
             and may_enter(case, request.user),
             "quantities": [
-                {"code": q.value, "label": q.label, "limits": ENTRY_LIMITS.get(q.value)}
-                for q in PetQuantity
+                {"code": q.value, "label": q.label, "range": _range(q)} for q in PetQuantity
             ],
             "error": error,
             "error_series": series_id,
