@@ -10,10 +10,10 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 import numpy as np
-from scipy.spatial.transform import Rotation
 
 from analysis.geometry import FloatArray
 from analysis.registration.matching import Match
+from analysis.registration.rigid import turn_of
 
 RADIUS_MM = 80.0
 
@@ -94,7 +94,7 @@ def moved(pull: FloatArray, p: FloatArray, centre: FloatArray) -> FloatArray:
     """``pull`` followed by the motion ``p`` about the place to which ``centre`` is pulled."""
     turning_point = pull[:3, :3] @ centre + pull[:3, 3]
     if len(p) == 6:
-        part = Rotation.from_rotvec(p[:3] / RADIUS_MM).as_matrix()
+        part = turn_of(p[:3] / RADIUS_MM)
     else:
         part = np.eye(3) + p[:9].reshape(3, 3) / RADIUS_MM
     result = np.eye(4)

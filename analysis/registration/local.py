@@ -53,17 +53,18 @@ class Blocks:
 
     @property
     def misfit(self) -> float:
-        """Share of the blocks that fit clearly better somewhere else; NaN without blocks."""
-        return float((self.fit < CLEARLY).mean()) if len(self.fit) else float("nan")
+        """Share of the blocks that fit clearly better somewhere else; 1 without blocks, as then
+        nothing speaks for the fit."""
+        return float((self.fit < CLEARLY).mean()) if len(self.fit) else 1.0
 
     @property
     def distance_mm(self) -> float:
         """Median distance to the best place, of the blocks with a sharp best place (of all, if
-        they are few)."""
+        they are few); as far as was looked without blocks."""
         lengths = np.linalg.norm(self.shifts, axis=1)
         sharp = lengths[self.blunt < BLUNT]
         chosen = sharp if len(sharp) >= FEWEST else lengths
-        return float(np.median(chosen)) if len(chosen) else float("nan")
+        return float(np.median(chosen)) if len(chosen) else REACH * STEP_MM
 
 
 def match_blocks(reference: Level, moving: Level, pull: FloatArray) -> Blocks:

@@ -143,13 +143,14 @@ def _turned(turn: Floats, arms: Floats) -> Floats:
 
 
 def draw(mask: npt.NDArray[np.bool_], points: int, seed: int) -> Floats:
-    """At most ``points`` places (3, n) as (i, j, k) in the mask's voxels, each at random within
-    its voxel: lattice points on lattice points would favour whole shifts."""
+    """At most ``points`` places (3, n) as (i, j, k): a random one in each of ``points`` equal runs
+    of the mask's voxels, and at random within its voxel, since lattice points on lattice points
+    would favour whole shifts."""
     rng = np.random.default_rng(seed)
     chosen = np.flatnonzero(mask)
     if len(chosen) > points:
-        chosen = rng.choice(chosen, points, replace=False)
-        chosen.sort()
+        places = (np.arange(points) + rng.random(points)) * (len(chosen) / points)
+        chosen = chosen[np.minimum(places.astype(np.int64), len(chosen) - 1)]
     k, j, i = np.unravel_index(chosen, mask.shape)
     index = np.stack([i, j, k]) + rng.uniform(-0.5, 0.5, (3, len(chosen)))
     top = np.array(mask.shape[::-1])[:, None] - 1

@@ -14,7 +14,7 @@ from analysis.geometry import FloatArray, Grid, Volume
 from analysis.registration.lattice import Lattice
 from analysis.registration.thresholds import CT_HU, CT_SHARES, LEVELS_MM
 
-MASK_MARGIN_MM = 16.0
+MASK_MARGIN_MM = 8.0
 """The mask is widened by this, so that the body's edge counts as image content."""
 
 PET_SHARE = 0.05

@@ -65,6 +65,11 @@ class Figures:
     shear: float = 0.0
 
     @property
+    def disagreement(self) -> float:
+        """Local misfit and local distance in one figure."""
+        return self.misfit + self.local_mm / t.DISAGREEMENT_MM
+
+    @property
     def estimated_error_mm(self) -> float:
         """Root of the squared sum of round trip, spread of starts, local distance and a tenth of
         the voxel."""
@@ -257,10 +262,11 @@ def _rules(f: Figures) -> dict[str, _Rule]:
             False,
             f"slightly different starts end {f.spread_mm:.1f} mm apart",
         ),
-        "misfit": _Rule(
-            f.misfit, t.MISFIT_DOUBTFUL, t.MISFIT_REFUSED, False,
-            f"{f.misfit:.0%} of the local blocks fit clearly better somewhere else: the images may "
-            "show different patients, or the anatomy changed shape",
+        "disagreement": _Rule(
+            f.disagreement, t.DISAGREEMENT_DOUBTFUL, np.inf, False,
+            f"{f.misfit:.0%} of the local blocks fit clearly better somewhere else, typically "
+            f"{f.local_mm:.0f} mm away: the images may show different patients, or the anatomy "
+            "changed shape",
         ),
         "blocks": _Rule(
             f.blocks, t.BLOCKS_DOUBTFUL, 0, True,
@@ -277,7 +283,7 @@ def _rules(f: Figures) -> dict[str, _Rule]:
             f"a shear of {f.shear:.2f} is not plausible for one patient",
         ),
         "error": _Rule(
-            f.estimated_error_mm, t.TARGET_ERROR_DOUBTFUL_MM, t.TARGET_ERROR_REFUSED_MM, False,
+            f.estimated_error_mm, t.TARGET_ERROR_DOUBTFUL_MM, np.inf, False,
             f"the estimated error is {f.estimated_error_mm:.1f} mm",
         ),
     }
@@ -314,7 +320,7 @@ def as_quality(f: Figures) -> tuple[QualityFigure, ...]:
         QualityFigure(
             "local_misfit", f.misfit, "1",
             f"share of {f.blocks} blocks of 28 mm that fit clearly better somewhere else",
-            ok("misfit") and ok("blocks"),
+            ok("disagreement") and ok("blocks"),
         ),
         QualityFigure(
             "inverse_consistency", f.consistency_mm, "mm",

@@ -31,15 +31,14 @@ DISTINCT_MM = 15.0
 Scored = tuple[float, FloatArray]
 
 
-def turns() -> list[Rotation]:
-    """162 rotations: no turn, half turns about each axis and quarter turns about the long axis,
-    each with -35, 0 and 35 degrees about every axis."""
+def turns() -> FloatArray:
+    """(162, 3, 3) rotations: no turn, half turns about each axis and quarter turns about the long
+    axis, each with -35, 0 and 35 degrees about every axis."""
     steps = (-TURN_STEP_DEGREES, 0.0, TURN_STEP_DEGREES)
-    small = [Rotation.from_euler("xyz", a, degrees=True) for a in product(steps, repeat=3)]
+    small = Rotation.from_euler("xyz", list(product(steps, repeat=3)), degrees=True).as_matrix()
     bases = [(0, 0, 0), (180, 0, 0), (0, 180, 0), (0, 0, 180), (0, 0, 90), (0, 0, -90)]
-    return [
-        turn * Rotation.from_euler("xyz", base, degrees=True) for base in bases for turn in small
-    ]
+    large = Rotation.from_euler("xyz", bases, degrees=True).as_matrix()
+    return np.asarray([turn @ base for base in large for turn in small], dtype=np.float64)
 
 
 def offsets(reference: Level, moving: Level) -> FloatArray:
@@ -58,8 +57,7 @@ def search(scorer: Scorer, reference: Level, moving: Level, *, keep: int) -> lis
     shifts = offsets(reference, moving)
     found: list[Scored] = []
     middles = [moving.centroid, moving.grid.centre - reference.grid.centre + reference.centroid]
-    for turn in turns():
-        matrix = turn.as_matrix()
+    for matrix in turns():
         places = np.concatenate([middles[0] - shifts @ matrix.T, [middles[1]]])
         costs = scorer.costs(matrix, places)
         for cost, place in zip(costs, places, strict=True):

@@ -26,8 +26,8 @@ from analysis.registration.same_frame import verify
 from analysis.registration.solving import solve
 
 METHOD = {
-    "rigid": "rigid, normalised mutual information, multi-start, multi-resolution",
-    "affine": "affine after rigid, normalised mutual information, multi-start, multi-resolution",
+    "rigid": "rigid, mutual information, multi-start, multi-resolution",
+    "affine": "affine after rigid, mutual information, multi-start, multi-resolution",
 }
 
 

@@ -46,8 +46,8 @@ AGREEMENT_DOUBTFUL = 0.75
 0.93 and more, real brain PET on MR 0.80; head against thorax 0.48-0.71, which this figure alone
 only doubts: others refuse it."""
 
-SHARED_INFORMATION_REFUSED = 0.03
-SHARED_INFORMATION_DOUBTFUL = 0.06
+SHARED_INFORMATION_REFUSED = 0.015
+SHARED_INFORMATION_DOUBTFUL = 0.04
 """Normalised mutual information minus 1 inside the shared body (air left out, small-sample bias
 removed): 0 for unrelated images."""
 
@@ -71,14 +71,16 @@ MIRROR_REFUSED = 0.02
 means that one of the two was stored flipped."""
 
 TARGET_ERROR_DOUBTFUL_MM = 4.0
-TARGET_ERROR_REFUSED_MM = 25.0
+TARGET_ERROR_REFUSED_MM = 10.0
 """Estimated error above which fused reading is not supported without a look. AAPM TG-132 asks
-for 2-3 mm on landmarks; PET voxels reach 4-5 mm."""
+for 2-3 mm on landmarks; PET voxels reach 4-5 mm. Refused above the second where errors of several
+legs add up (chains); within one registration the parts have limits of their own."""
 
-MISFIT_DOUBTFUL = 0.20
-MISFIT_REFUSED = 1.01
-"""Share of local blocks that fit clearly better a few millimetres away. Measured: true pairs
-0.00-0.15, other patients 0.14-0.9."""
+DISAGREEMENT_DOUBTFUL = 0.30
+DISAGREEMENT_MM = 25.0
+"""Local misfit (share of misplaced blocks) plus local distance over 25 mm: each alone leaves true
+pairs and other patients closer together. Measured: true pairs 0.01-0.30, other patients 0.34 and
+more. It never refuses: limbs move and breathing changes."""
 
 BLOCKS_DOUBTFUL = 6
 """Fewer blocks than this say nothing about the rest of the body."""

@@ -26,7 +26,6 @@ Case = tuple[str, str, Volume, Volume]
 
 FIGURES = {
     "estimated_error": "error mm", "local_distance": "local mm", "local_misfit": "misfit",
-    "region_gain": "region gain",
     "body_agreement": "outline", "shared_information": "shared", "sharpness": "sharp",
     "mirror_gain": "mirror", "inverse_consistency": "inverse mm", "start_spread": "spread mm",
 }

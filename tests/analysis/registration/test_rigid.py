@@ -16,6 +16,8 @@ from analysis.registration.rigid import (
     invert,
     is_rigid,
     rigid,
+    stretch,
+    turn_of,
 )
 
 angles = st.floats(-3.0, 3.0)
@@ -58,3 +60,15 @@ def test_angle_and_distance() -> None:
     turn = rigid(Rotation.from_euler("z", 90, degrees=True), np.zeros(3), np.zeros(3))
     assert np.isclose(angle_degrees(turn), 90)
     assert np.allclose(distances(turn, np.eye(4), np.array([[10.0, 0, 0]])), 10 * np.sqrt(2))
+
+
+@given(st.tuples(angles, angles, angles).map(np.array))
+def test_rodrigues_turns_like_scipy(vector: FloatArray) -> None:
+    assert np.allclose(turn_of(vector), Rotation.from_rotvec(vector).as_matrix(), atol=1e-12)
+
+
+@given(vectors, st.tuples(*[st.floats(0.7, 1.4)] * 3).map(np.array))
+def test_scales_are_told_apart_from_turns(vector: FloatArray, scales: FloatArray) -> None:
+    matrix = from_vector(vector, np.zeros(3), np.eye(4)) @ np.diag([*scales, 1.0])
+    assert np.allclose(stretch(matrix), np.diag(scales), atol=1e-9)
+    assert np.allclose(invert(matrix) @ matrix, np.eye(4), atol=1e-9)
