@@ -24,6 +24,22 @@ class NotMultipart(Exception):
     """The body is not what its Content-Type says; the text is for people."""
 
 
+class Bounded:
+    """A stream of at most so many bytes: a body that is sent in chunks tells no length before."""
+
+    def __init__(self, stream: Readable, limit: int) -> None:
+        self.stream = stream
+        self.left = limit
+
+    def read(self, size: int, /) -> bytes:
+        """Raises :class:`NotMultipart`."""
+        piece = self.stream.read(size)
+        self.left -= len(piece)
+        if self.left < 0:
+            raise NotMultipart("The request is larger than this server allows. Send it in parts.")
+        return piece
+
+
 @dataclass
 class Part:
     """One part: its headers, and its content, which must be taken before the next part."""

@@ -32,7 +32,7 @@ from workstation.receiving.dicomweb.finding import (
 from workstation.receiving.dicomweb.frames import NoFrames, NotDecodable
 from workstation.receiving.dicomweb.matching import BadQuery
 from workstation.receiving.dicomweb.metadata import JSON, as_array, metadata
-from workstation.receiving.dicomweb.parsing import NotMultipart, boundary_of, parts
+from workstation.receiving.dicomweb.parsing import Bounded, NotMultipart, boundary_of, parts
 from workstation.receiving.dicomweb.rendering import BadView
 from workstation.receiving.models import Instance, Series, Study
 from workstation.receiving.storage import BytesMissing
@@ -204,7 +204,8 @@ def _store(view: DicomwebView, request: Request, study: str = "") -> HttpRespons
     token = request.user.token
     source = f"stow:{token.prefix}" if token else f"stow:{request.user.username}"[:80]
     try:
-        answer = stow.store(site, parts(request._request, boundary), source=source, study=study)
+        body = Bounded(request._request, settings.MAX_UPLOAD_BYTES)
+        answer = stow.store(site, parts(body, boundary), source=source, study=study)
     except (DatabaseError, OSError) as error:
         # Batches before this one are kept; the sender keeps its copies and sends again.
         log.error("STOW request not finished: %s", type(error).__name__)
