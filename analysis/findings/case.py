@@ -20,7 +20,7 @@ from analysis.contracts import (
 from analysis.geometry import Volume
 from analysis.suv import SUV_UNIT
 
-VERSION = "findings 1.0"
+VERSION = "findings 1.1"
 """Stands in every finding's method; raised when a rule or threshold changes."""
 
 Mask = npt.NDArray[np.bool_]

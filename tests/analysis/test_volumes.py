@@ -10,12 +10,9 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from hypothesis import given, settings
-from hypothesis import strategies as st
 from pydicom import dcmread
 from pydicom.dataset import Dataset
 from pydicom.uid import ExplicitVRBigEndian
-from scipy.spatial.transform import Rotation
 
 from analysis.contracts import SeriesInput
 from analysis.errors import InputRefused
@@ -42,34 +39,7 @@ def set_tags(**tags: object) -> Callable[[int, Dataset], None]:
     return change
 
 
-# --- geometry ------------------------------------------------------------------------------------
-
-
-@settings(max_examples=25, deadline=None)
-@given(
-    angles=st.tuples(*[st.floats(-180, 180)] * 3),
-    origin=st.tuples(*[st.floats(-500, 500)] * 3),
-    spacing=st.tuples(*[st.floats(0.3, 6)] * 3),
-    shuffle=st.permutations(range(6)),
-)
-def test_voxels_lie_where_dicom_says(
-    tmp_path_factory: pytest.TempPathFactory,
-    angles: tuple[float, ...],
-    origin: tuple[float, ...],
-    spacing: tuple[float, ...],
-    shuffle: list[int],
-) -> None:
-    affine = np.eye(4)
-    affine[:3, :3] = Rotation.from_euler("xyz", angles, degrees=True).as_matrix() * spacing
-    affine[:3, 3] = origin
-    folder = tmp_path_factory.mktemp("oblique")
-    loaded = load_series(make_series(folder, ARRAY, affine=affine, order=shuffle))
-    assert np.array_equal(loaded.volume.array, ARRAY)
-    ijk = np.array([[0, 0, 0], [3, 4, 5], [1.5, 2.25, 4.5]])
-    expected = ijk @ affine[:3, :3].T + affine[:3, 3]
-    assert loaded.volume.grid.to_lps(ijk) == pytest.approx(expected, abs=1e-4)
-    assert loaded.volume.grid.to_index(expected) == pytest.approx(ijk, abs=1e-3)
-    shutil.rmtree(folder)
+# --- geometry; see also test_volumes_coordinates.py and test_volumes_tolerances.py ---------------
 
 
 def test_slices_are_sorted_by_position_not_by_number(tmp_path: Path) -> None:
