@@ -205,7 +205,7 @@ def test_refine_from_here_is_judged_before_it_counts(
     assert np.array(start)[0, 3] - case.tools.computed[0, 3] == pytest.approx(1)
     finish(page)
     page.click("[data-refine=preview-1]")
-    until(page, in_pane("Preview, affine refinement, not accepted"), 5)
+    until(page, in_pane("Preview, not accepted: affine refinement"), 5)
     assert case.tools.decisions == []
     page.click("[data-refine=accept-1]")
     until(page, in_pane("refined from hand alignment, accepted by Dr Demo"), 5)

@@ -72,7 +72,8 @@ export class Api {
   addLandmark(registration: number, reference: Vec3, moving: Vec3): Promise<LandmarkSet> {
     return call('POST', `/api/registrations/${registration}/landmarks/`, { reference, moving, label: '' });
   }
-  removeLandmark(id: number): Promise<LandmarkSet> {
+  /** Null when no pair is left. */
+  removeLandmark(id: number): Promise<LandmarkSet | null> {
     return call('DELETE', `/api/landmarks/${id}/`);
   }
   fitLandmarks(registration: number): Promise<LandmarkFit> {

@@ -232,6 +232,13 @@ export class BesidePane {
       wheel = notch ? 0 : wheel - slices;
       if (slices) this.step(slices * (event.shiftKey ? 5 : 1));
     }, { passive: false });
+    element.addEventListener('keydown', (event) => {
+      const slices = { ArrowDown: 1, ArrowUp: -1, PageDown: 10, PageUp: -10 }[event.key];
+      if (slices === undefined || event.ctrlKey || event.metaKey || event.altKey) return;
+      this.step(slices);
+      event.preventDefault();
+      event.stopPropagation();
+    });
     element.addEventListener('contextmenu', (event) => event.preventDefault());
     element.addEventListener('auxclick', (event) => event.preventDefault());
   }

@@ -125,8 +125,8 @@ export class Commands {
     const { scene } = this;
     if (this.state.layout === 'beside') return this.setBeside(null);
     const others = scene.layers.filter((layer) => layer.kind === 'series' && layer.id !== scene.reference.id);
-    const compared = scene.compared?.deformed?.of ?? scene.compared?.id;
-    const layer = others.find((one) => one.id === this.state.active) ?? others.find((one) => one.id === compared) ?? others[0];
+    const registration = scene.compared?.registration_id ?? null;
+    const layer = others.find((one) => one.id === this.state.active) ?? others.find((one) => registration !== null && one.registration_id === registration) ?? others[0];
     if (layer && this.state.alone === null) this.setBeside(layer.id);
   }
 

@@ -34,7 +34,7 @@ export function helpDialog(): HTMLDialogElement {
           h('dt', {}, ...binding.keys.flatMap((key) => [kbd(key), ' '])),
           h('dd', { text: binding.help }),
         ]),
-        ...(group === 'Compare and align' ? ALIGN_KEYS.flatMap(([keys, text]) => [h('dt', {}, ...keys.flatMap((key) => [kbd(key), ' '])), h('dd', { text })]) : [])),
+        ...(group === 'Align' ? ALIGN_KEYS.flatMap(([keys, text]) => [h('dt', {}, ...keys.flatMap((key) => [kbd(key), ' '])), h('dd', { text })]) : [])),
     );
   const mouse = h('section', {},
     h('h3', { text: 'Mouse' }),

@@ -4,7 +4,7 @@ import type { Commands } from './commands';
 export interface Binding {
   keys: readonly string[];
   help: string;
-  group: 'Slices' | 'Window and colours' | 'Layers' | 'Tools' | 'Compare and align' | 'View';
+  group: 'Slices' | 'Window and colours' | 'Layers' | 'Tools' | 'Compare' | 'Align' | 'View';
   run: (commands: Commands, extra: ExtraActions, key: string) => void;
 }
 
@@ -39,14 +39,14 @@ export const BINDINGS: readonly Binding[] = [
   { keys: ['c'], help: 'Crosshair tool (click jumps the other panes)', group: 'Tools', run: (c) => c.setTool('crosshair') },
   { keys: ['l'], help: 'Length tool', group: 'Tools', run: (c) => c.setTool('length') },
   { keys: ['p'], help: 'Probe tool: every fused layer in its unit', group: 'Tools', run: (c) => c.setTool('probe') },
-  { keys: ['k'], help: 'Checkerboard of reference and moving layer; again: blend', group: 'Compare and align', run: (c) => c.setCompare('checkerboard') },
-  { keys: ['s'], help: 'Swipe: reference left of the divider, moving layer right', group: 'Compare and align', run: (c) => c.setCompare('swipe') },
-  { keys: ['g'], help: 'Edges of the moving layer over the reference', group: 'Compare and align', run: (c) => c.setCompare('edges') },
-  { keys: ['d'], help: 'Difference (says most within one modality)', group: 'Compare and align', run: (c) => c.setCompare('difference') },
-  { keys: ['-', '+', '='], help: 'Smaller / larger tiles, fewer / more edges, divider left / right', group: 'Compare and align', run: (c, _, key) => c.amountBy(key === '-' ? -1 : 1) },
-  { keys: ['v'], help: 'Side by side: reference and moving series in its own space, cursors linked', group: 'Compare and align', run: (c) => c.toggleBeside() },
-  { keys: ['m'], help: 'Landmark tool: the same spot in both images', group: 'Compare and align', run: (c) => c.setTool('landmark') },
-  { keys: ['a'], help: 'Align by hand', group: 'Compare and align', run: (c) => c.setTool('align') },
+  { keys: ['k'], help: 'Checkerboard of reference and moving layer; again: blend', group: 'Compare', run: (c) => c.setCompare('checkerboard') },
+  { keys: ['s'], help: 'Swipe: reference left of the divider, moving layer right', group: 'Compare', run: (c) => c.setCompare('swipe') },
+  { keys: ['g'], help: 'Edges of the moving layer over the reference', group: 'Compare', run: (c) => c.setCompare('edges') },
+  { keys: ['d'], help: 'Difference (says most within one modality)', group: 'Compare', run: (c) => c.setCompare('difference') },
+  { keys: ['-', '+', '='], help: 'Smaller / larger tiles, fewer / more edges, divider left / right', group: 'Compare', run: (c, _, key) => c.amountBy(key === '-' ? -1 : 1) },
+  { keys: ['v'], help: 'Side by side: reference and moving series in its own space, cursors linked', group: 'Compare', run: (c) => c.toggleBeside() },
+  { keys: ['m'], help: 'Landmark tool: the same spot in both images', group: 'Align', run: (c) => c.setTool('landmark') },
+  { keys: ['a'], help: 'Align the layer by hand (its own keys below)', group: 'Align', run: (c) => c.setTool('align') },
   { keys: ['x'], help: 'Crosshair lines on / off', group: 'View', run: (c) => c.toggleCrosshair() },
   { keys: ['t'], help: 'Text on / off (orientation stays)', group: 'View', run: (c) => c.toggleText() },
   { keys: ['r', ' '], help: 'Reset zoom, pan, windows', group: 'View', run: (c) => c.reset() },
@@ -57,10 +57,10 @@ export const BINDINGS: readonly Binding[] = [
 
 /** While "Align by hand" is on; Shift makes a fifth of the step. Shown by the help dialog. */
 export const ALIGN_KEYS: readonly (readonly [readonly string[], string])[] = [
-  [['ArrowLeft', 'ArrowRight', 'ArrowUp', 'ArrowDown'], 'while aligning: move the layer by one step (1 mm)'],
-  [[',', '.'], 'while aligning: turn it left / right about the pane’s centre (1°)'],
+  [['ArrowLeft', 'ArrowRight', 'ArrowUp', 'ArrowDown'], 'move the layer by one step (1 mm)'],
+  [[',', '.'], 'turn it left / right about the pane’s centre (1°)'],
   [['Shift'], 'with these: a fifth of the step'],
-  [['Ctrl+Z', 'Ctrl+Y'], 'while aligning: undo / redo'],
+  [['Ctrl+Z', 'Ctrl+Y'], 'undo / redo'],
 ];
 
 /** True where letters belong to the element: text fields, and buttons for Enter and Space. */

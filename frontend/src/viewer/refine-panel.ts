@@ -15,14 +15,17 @@ export interface RefineActions {
 const HELP: Record<TransformModel, string> = {
   rigid: 'moves and turns',
   affine: 'also stretches and shears',
-  deformable: 'bends locally, smoothly; the layer is resampled and marked as deformed',
+  deformable: 'bends locally; marked as deformed',
 };
 const STATES: Record<Refinement['state'], string> = {
   queued: 'Waiting', running: 'Running', done: 'Result', failed: 'Failed', cancelled: 'Cancelled', discarded: 'Discarded',
 };
 const STARTS: Record<Refinement['start']['method'], string> = {
-  computed: 'the computed alignment', hand: 'alignment by hand', landmarks: 'the landmark fit', refined: 'an earlier refinement',
+  computed: 'the computed alignment', delivered: 'the delivered registration', hand: 'alignment by hand', landmarks: 'the landmark fit', refined: 'an earlier refinement',
 };
+
+/** Older ones stand in the history of decisions, if they were accepted. */
+const MOST = 6;
 
 export class RefinePanel {
   readonly element = h('div', { class: 'stack' });
@@ -44,13 +47,14 @@ export class RefinePanel {
     const busy = state.refinements.some(isOpen);
     const start = button('Refine from here', () => this.actions.start(this.model.value as TransformModel), { class: 'btn btn--small btn--primary', data: { refine: 'start' } });
     start.disabled = busy;
-    this.element.replaceChildren(
-      ...(mayDecide && !busy
-        ? [h('p', { class: 'small', text: `Starts from ${from}. You judge the result before it counts.` }), this.model, h('div', { class: 'row' }, start)]
-        : []),
-      ...state.refinements.slice(0, 6).map((refinement, n) => this.card(refinement, n === 0, shown === refinement.id, mayDecide)),
-      state.refinements.length ? '' : h('p', { class: 'muted small', text: 'No refinement yet.' }),
-    );
+    const form = mayDecide && !busy
+      ? [h('p', { class: 'small', text: `A refinement starts from ${from}. You judge the result before it counts.` }), h('div', { class: 'row refine-start' }, this.model, start)]
+      : [];
+    const cards = state.refinements.slice(0, MOST).map((refinement, n) => this.card(refinement, n === 0, shown === refinement.id, mayDecide));
+    // What waits for a judgement comes first.
+    const waits = state.refinements[0]?.state === 'done' && !state.refinements[0].accepted;
+    const none = state.refinements.length ? [] : [h('p', { class: 'muted small', text: 'No refinement yet.' })];
+    this.element.replaceChildren(...(waits || busy ? [...cards, ...form] : [...form, ...cards]), ...none);
     if (focused) this.element.querySelector<HTMLElement>(`[data-refine="${focused}"]`)?.focus();
   }
 

@@ -44,6 +44,7 @@ export class Registering {
   private pending: { reference?: Vec3; moving?: Vec3 } = {};
   /** The refinement whose result is on the images without being accepted. */
   private shown: number | null = null;
+  private shownWords: string | null = null;
   private poll = 0;
 
   constructor(
@@ -61,7 +62,7 @@ export class Registering {
       decide: (decision, reason) => void this.decide({ decision, reason }),
       select: (section) => this.select(section),
       showAlone: (layer) => hooks.showAlone(layer),
-      beside: (layer) => commands.setBeside(this.subject(layer).id),
+      beside: (layer) => commands.setBeside(this.scene.beside ? null : this.subject(layer).id),
       close: () => void this.close(),
     });
     this.alignPanel = new AlignPanel(scene, this.aligning, {
@@ -92,7 +93,9 @@ export class Registering {
 
   /** A deformed layer stands for the one it was made from: that is what is aligned and compared. */
   subject(layer: Layer): Layer {
-    return (layer.deformed ? this.scene.layer(layer.deformed.of) : undefined) ?? layer;
+    const { deformed } = layer;
+    if (!deformed) return layer;
+    return this.scene.layers.find((other) => other.kind === 'series' && other.registration_id === deformed.registration) ?? layer;
   }
 
   get layer(): Layer | null {
@@ -143,15 +146,15 @@ export class Registering {
     const { layer } = this;
     if (!layer) return;
     const tools = layer.registration_id === null ? null : (this.states.get(layer.registration_id) ?? null);
-    const trying = this.scene.trying(layer);
+    const trying = this.scene.trying(layer) ?? this.shownWords;
     if (layer.registration_id !== null) this.alignPanel.update(layer.registration_id);
     if (tools) {
-      this.landmarksPanel.update(tools, trying === null ? null : this.scene.matrix(layer), this.fit, this.waiting, this.mayDecide);
+      this.landmarksPanel.update(tools, this.scene.trying(layer) === null ? null : this.scene.matrix(layer), this.fit, this.waiting, this.mayDecide);
       this.refinePanel.update(tools, this.startWords(tools), this.shown, this.mayDecide);
     }
     const bodies: Partial<Record<Section, HTMLElement>> = { align: this.alignPanel.element };
     if (tools) Object.assign(bodies, { landmarks: this.landmarksPanel.element, refine: this.refinePanel.element });
-    this.panel.update({ layer, section: this.section, tools, mayDecide: this.mayDecide, trying, body: bodies[this.section] ?? null });
+    this.panel.update({ layer, section: this.section, tools, mayDecide: this.mayDecide, trying, isBeside: this.scene.beside !== null, body: bodies[this.section] ?? null });
   }
 
   private startWords(tools: ToolsState): string {
@@ -165,17 +168,17 @@ export class Registering {
     window.clearTimeout(this.poll);
     const id = this.layer?.registration_id;
     if (id == null) return;
-    const before = this.states.get(id)?.refinements ?? [];
+    const old = this.states.get(id);
+    const before = old?.refinements ?? [];
     const state = await this.acts.attempt(() => this.api.registration(id));
     if (!state) return;
     this.states.set(id, state);
     this.hooks.changed();
     if (state.refinements.some(isOpen)) this.poll = window.setTimeout(() => void this.fetch(), POLL_MS);
     const finished = state.refinements.find((now) => now.state === 'done' && before.some((old) => old.id === now.id && isOpen(old)));
-    if (finished) {
-      toast(`${state.label}: the refinement is done. Judge it before it counts.`, 'ok');
-      await this.hooks.refresh();
-    }
+    if (finished) toast(`${state.label}: the refinement is done. Judge it before it counts.`, 'ok');
+    // A new layer, or a decision that somebody else made meanwhile.
+    if (finished || (old && old.decisions[0]?.id !== state.decisions[0]?.id)) await this.hooks.refresh();
   }
 
   // ---- decisions ------------------------------------------------------------------------------
@@ -306,11 +309,12 @@ export class Registering {
     await this.landmarks(() => this.api.addLandmark(id, reference, moving));
   }
 
-  private async landmarks(act: () => Promise<LandmarkSet>): Promise<void> {
+  private async landmarks(act: () => Promise<LandmarkSet | null>): Promise<void> {
     const id = (this.layer ?? this.scene.beside)?.registration_id;
     const set = await this.acts.attempt(act);
     const state = id == null ? undefined : this.states.get(id);
-    if (set && state) this.states.set(state.id, { ...state, landmarks: set.count ? set : null });
+    // Null: the last pair was removed. Undefined: refused, and that has been said.
+    if (set !== undefined && state) this.states.set(state.id, { ...state, landmarks: set?.pairs.length ? set : null });
     this.fit = null;
     this.hooks.changed();
   }
@@ -362,8 +366,9 @@ export class Registering {
     const registration = refinement?.registration ?? layer?.registration_id ?? null;
     const result = refinement?.result ?? null;
     this.shown = result ? refinement!.id : null;
-    const words = result ? `Preview, ${MODELS[result.model].toLowerCase()} refinement, not accepted` : '';
-    this.scene.look(result?.layer != null ? { id: result.layer, words: `Deformed layer, ${words.toLowerCase()}` } : null);
+    const words = result ? `Preview, not accepted: ${MODELS[result.model].toLowerCase()} refinement` : '';
+    this.shownWords = words || null;
+    this.scene.look(result?.layer != null ? { id: result.layer, words } : null);
     if (registration !== null) this.scene.tryMatrix(registration, result && result.layer === null ? { matrix: result.matrix, words } : null);
     await this.hooks.remount();
   }

@@ -23,6 +23,7 @@ export interface PanelState {
   mayDecide: boolean;
   /** What is on screen and not on record, for the badge. */
   trying: string | null;
+  isBeside: boolean;
   body: HTMLElement | null;
 }
 
@@ -66,6 +67,7 @@ export class RegistrationPanel {
     this.badge.className = `badge badge--${state.trying ? 'warn' : badgeLevel(layer)}`;
     this.alone.hidden = layer.kind !== 'series';
     this.beside.hidden = layer.kind !== 'series' && layer.kind !== 'deformed';
+    this.beside.setAttribute('aria-pressed', String(state.isBeside));
     this.tabs.hidden = layer.registration_id === null;
     for (const tab of this.tabs.querySelectorAll<HTMLElement>('[data-section]')) tab.setAttribute('aria-selected', String(tab.dataset['section'] === state.section));
     const own = state.body;

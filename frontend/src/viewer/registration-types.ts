@@ -54,7 +54,7 @@ export interface Refinement {
   text: string;
   error: string;
   attempts: number;
-  start: { matrix: Mat4; method: 'computed' | 'hand' | 'landmarks' | 'refined' };
+  start: { matrix: Mat4; method: 'computed' | 'delivered' | 'hand' | 'landmarks' | 'refined' };
   by: string;
   at: string;
   finished_at: string | null;
@@ -66,7 +66,7 @@ export interface Refinement {
 export interface DecisionRow {
   id: number;
   decision: DecisionKind;
-  method: 'hand' | 'landmarks' | 'refined' | '';
+  method: 'computed' | 'hand' | 'landmarks' | 'refined' | '';
   reason: string;
   matrix: Mat4 | null;
   refinement: number | null;

@@ -186,9 +186,10 @@ export class Scene {
     if (isImage(layer) && this.beside) return false;
     if (this.trying(layer) !== null) return true;
     if (layer.deformed && this.trials.has(layer.deformed.registration)) return false;
-    if (this.looked && this.layer(this.looked.id)?.deformed?.of === layer.id) return false;
+    if (layer.kind === 'series' && this.looked && this.layer(this.looked.id)?.deformed?.registration === layer.registration_id) return false;
     // A deformed layer stands in for the one it was made from.
-    if (this.layers.some((other) => other.deformed?.of === layer.id && other.fusion.fused && this.store.settings(other.id)?.visible)) return false;
+    const standsIn = (other: Layer): boolean => other.deformed?.registration === layer.registration_id && other.fusion.fused && (this.store.settings(other.id)?.visible ?? false);
+    if (layer.kind === 'series' && layer.registration_id !== null && this.layers.some(standsIn)) return false;
     return this.store.settings(layer.id)?.visible ?? false;
   }
 

@@ -31,6 +31,8 @@ import { SwipeHandle } from './swipe';
 import { Toolbar } from './toolbar';
 import type { Finding, Layer, View } from './types';
 
+const LATER_MS = 3000;
+
 export class Viewer {
   ready = false;
   complete = false;
@@ -61,6 +63,7 @@ export class Viewer {
   private readonly stale = new Set<PaneName>();
   private frame = 0;
   private panelFrame = 0;
+  private later = 0;
 
   constructor(
     private readonly root: HTMLElement,
@@ -164,6 +167,7 @@ export class Viewer {
       }
       if (['layers', 'fusion', 'compare', 'active', 'layout', 'beside'].some((key) => changed.has(key as keyof State))) this.scene.styleAll();
       if (changed.has('tool')) this.toolChosen();
+      if (changed.has('framings') && !Object.keys(this.store.state.framings).length) this.beside.reset();
       if (changed.has('beside') || (changed.has('layout') && this.store.state.beside !== null)) this.want();
       if (changed.has('siblings')) void this.siblingChosen();
       if (changed.has('layout') || (changed.has('pane') && this.store.state.layout === 'beside')) {
@@ -374,6 +378,11 @@ export class Viewer {
 
   /** The server says that alignments, landmarks or refinements changed. */
   registrationChanged(): void {
-    void this.registering.fetch();
+    if (this.registering.layer) void this.registering.fetch();
+    // Without the panel only decisions matter, and a refinement's beats come often.
+    else this.later ||= window.setTimeout(() => {
+      this.later = 0;
+      void this.refresh();
+    }, LATER_MS);
   }
 }
