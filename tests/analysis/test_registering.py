@@ -11,11 +11,13 @@ import pytest
 from scipy.spatial.transform import Rotation
 
 import analysis.registering as registering
+from analysis.assembling import assemble
 from analysis.contracts import (
     IDENTITY,
     AssembleResult,
     RegisterResult,
     RegistrationRecord,
+    SeriesInput,
     StepRequest,
     VolumeRecord,
     to_json,
@@ -26,6 +28,8 @@ from analysis.phantoms.model import Phantom
 from analysis.registration.chains import leg_error
 from analysis.registration.rigid import apply, distances, invert, rigid
 from analysis.volume_store import write_volume
+from tests.analysis.dicom_frames import volume as planes
+from tests.analysis.dicom_frames import write_classic
 
 MOTION = rigid(
     Rotation.from_euler("zx", (12, -6), degrees=True), np.array([14.0, -9.0, 11.0]), np.zeros(3)
@@ -152,3 +156,34 @@ def test_what_the_reader_decided_is_taken_as_it_is(
     stranger = replace(decided, reference_series_uid="another")
     found = run(head, tmp_path / "4", step[3], {"T1": stranger})
     assert of(found, "T1") == of(step, "T1")
+
+
+def test_a_prior_with_thinner_slices_is_neither_reference_nor_channel(tmp_path: Path) -> None:
+    """Two CT: the earlier one would win by its slices if it were not a prior."""
+    rng = np.random.default_rng(2)
+    series = []
+    for uid, slices, prior in (("1.2.1", 10, False), ("1.2.2", 30, True)):
+        pixels = rng.integers(900, 1100, (slices, 24, 24)).astype(np.uint16)
+        written = write_classic(
+            tmp_path / uid, planes(pixels, RescaleSlope=1.0, RescaleIntercept=-1024.0), "CT",
+            SeriesInstanceUID=uid, BodyPartExamined="CHEST",
+        )  # fmt: skip
+        series.append(
+            SeriesInput(uid, f"{uid}.9", "CT", "CT", written.paths, study_date="2025-03-05",
+                        prior=prior)
+        )  # fmt: skip
+
+    def assemble_(*given: SeriesInput) -> AssembleResult:
+        run_dir = tmp_path / str(len(given))
+        (run_dir / "assemble").mkdir(parents=True)
+        request = StepRequest("assemble", str(run_dir), given)
+        return assemble(request, run_dir / "assemble", lambda *_: None)
+
+    both = assemble_(*series)
+    assert both.reference_series_uid == "1.2.1"
+    labels = {v.key: v.label for v in both.volumes}
+    assert labels["1.2.2"].endswith("(prior 2025-03-05)")
+    assert "prior" not in labels["1.2.1"]
+    assert "1.2.2" not in (tmp_path / "2" / "assemble" / "channels.json").read_text()
+    # Where there is nothing else, it is at least shown.
+    assert assemble_(series[1]).reference_series_uid == "1.2.2"

@@ -204,3 +204,19 @@ def test_synthetic_patients_are_named_first() -> None:
 )
 def test_wording(said: str, expected: str) -> None:
     assert said == expected
+
+
+def test_priors_stand_under_comparison_with_what_became_of_them() -> None:
+    prior = replace(
+        volume("old", "CT", "CT (prior 2025-03-05)"), prior=True, study_date="2025-03-05"
+    )
+    said = draft(
+        case=replace(CASE, volumes=(CT, PET, prior)),
+        registered=RegisterResult(
+            (*REGISTERED.registrations, registration("old", "registered"))
+        ),
+    )
+    (comparison,) = texts(said, "comparison")
+    assert comparison.startswith("CT (prior 2025-03-05) was registered to CT")
+    assert not any("prior" in text for text in texts(said, "technique"))
+    assert texts(draft(), "comparison") == ["No prior study in this case."]
