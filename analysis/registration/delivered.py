@@ -1,8 +1,8 @@
 """Transforms made elsewhere, checked against the images before they are used.
 
-A stored object is a claim. It is used exactly as it was delivered, but only after the images were
-asked: our own registration starts from it and may move it (locally, no search), and the distance
-it moves is the error that the images see in the claim. A claim that is not usable loses against
+A stored object is a claim. It is used as it was delivered, but only after the images were asked:
+our own registration starts from it and may move it (locally, no search), and the distance it
+moves is the error that the images see in the claim. A claim that is not usable loses against
 our own registration if that has the better verdict; the record says which was used and why.
 """
 
@@ -14,6 +14,7 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+from scipy.spatial.transform import Rotation
 
 from analysis.contracts import (
     IDENTITY,
@@ -27,7 +28,7 @@ from analysis.contracts import (
 )
 from analysis.deformation import Deformation
 from analysis.geometry import Volume
-from analysis.grids import Grid, as_matrix
+from analysis.grids import FloatArray, Grid, as_matrix
 from analysis.registration import thresholds as t
 from analysis.registration.claims import Claim, DeliveredRegistrations
 from analysis.registration.crew import Progress
@@ -97,44 +98,60 @@ def judge_claim(
     progress: Progress = _silent,
     register: Register = register_series,
 ) -> RegistrationRecord:
-    """The claim as a record: its matrix and field unchanged, with figures, verdict and reasons.
+    """The claim as a record, leading every point where it was delivered to, with figures, verdict
+    and reasons.
 
     The images may move it: ``register`` starts from the claim (of a deformable one: from the
     moving series as the claim deforms it). The mean distance over the reference's body by which
     the result differs is a figure of its own and part of the estimated error. A refused claim
     has state ``not_registered`` and the identity; its matrix is kept in ``parameters``.
     ``store`` keeps the field of a claim that is not refused.
+
+    Networks and measurements use the matrix of a record without its field. So a deformable claim
+    is split anew: the matrix is its best rigid part, as the images confirm it, and the field the
+    rest; both together lead where the delivered ones did.
     """
-    start, volume, folds = claim.matrix, moving, 0.0
-    quality: tuple[QualityFigure, ...] = ()
-    if claim.field is not None:
-        folds = claim.field.folded_share()
-        basis = "share of the field's cell corners with a Jacobian of 0 or less"
-        quality = (QualityFigure("folded", folds, "1", basis, folds == 0),)
-    if folds > 0:
-        verdict: Verdict = "refused"
-        reasons: tuple[str, ...] = (
-            f"the delivered deformation folds space at {folds:.1%} of its cells",
-        )
-        check = "folding"
-    else:
-        if claim.field is not None:
-            volume, start = _straightened(claim, claim.field, moving, reference)
-        found = register(
+
+    def check(volume: Volume, start: Matrix, begin: float, end: float) -> RegistrationRecord:
+        return register(
             volume, reference, moving_uid=moving_uid, reference_uid=reference_uid,
-            same_frame=False, seed=seed, threads=threads, progress=progress,
+            same_frame=False, seed=seed, threads=threads,
             model="affine" if claim.model == "affine" else "rigid", start=start,
+            progress=lambda share, text: progress(begin + (end - begin) * share, text),
         )  # fmt: skip
-        verdict, reasons, figures = _judged(found, start, reference, moving)
-        quality = (*figures, *quality)
-        check = f"{found.method}; {found.version}"
+
+    matrix, field = claim.matrix, claim.field
+    checked = ""
+    if field is None:
+        found = check(moving, matrix, 0.0, 1.0)
+        verdict, reasons, quality = _judged(found, matrix, reference, moving)
+        checked = f"{found.method}; {found.version}"
+    else:
+        verdict, reasons, quality = _fit(field, reference)
+        if verdict != "refused":
+            field = split(field, _rigid_part(field, _probes(reference)))
+            found = check(_straightened(field, moving, reference), field.matrix, 0.0, 0.5)
+            verdict, reasons, figures = _judged(found, field.matrix, reference, moving)
+            quality = (*figures, *quality)
+            checked = f"{found.method}; {found.version}"
+            part = check(moving, field.matrix, 0.5, 1.0)
+            if part.verdict != "refused":
+                field = split(field, np.array(part.matrix))
+            if verdict != "refused" and part.verdict != "usable":
+                verdict = "doubtful"
+                reasons = (
+                    *reasons,
+                    "its rigid part alone, which networks and measurements use, is "
+                    f"{part.verdict} ({'; '.join(part.reasons)})",
+                )
+            matrix = field.matrix
     parameters: dict[str, Any] = {
         "object": claim.source.uid,
         "made": claim.source.made,
         "maker": claim.source.maker,
         "older_objects": [stored.uid for stored in claim.older],
         "undefined_nodes": claim.undefined,
-        "check": f"{VERSION}; {check}",
+        "check": f"{VERSION}; {checked}",
         "seed": seed,
     }
     refused = verdict == "refused"
@@ -144,7 +161,7 @@ def judge_claim(
         series_instance_uid=moving_uid,
         reference_series_uid=reference_uid,
         state="not_registered" if refused else "registered",
-        matrix=IDENTITY if refused else claim.matrix,
+        matrix=IDENTITY if refused else matrix,
         method=claim.method,
         version=t.REGISTRATION_VERSION,
         verdict=verdict,
@@ -152,27 +169,71 @@ def judge_claim(
         quality=quality,
         parameters=parameters,
         model="rigid" if refused else claim.model,
-        deformation=None if refused or claim.field is None else store(claim.field),
+        deformation=None if refused or field is None else store(field),
     )
 
 
-def _straightened(
-    claim: Claim, field: Deformation, moving: Volume, reference: Volume
-) -> tuple[Volume, Matrix]:
-    """The moving series as the claim deforms it, left where it was delivered, and the rigid matrix
-    that brings it to the reference: what a rigid registration can be asked about."""
+def split(field: Deformation, matrix: FloatArray) -> Deformation:
+    """The same pull with another matrix: ``u'(x) = matrix @ to_moving(x) - x``, exact also between
+    the nodes, for linear interpolation and affine maps commute; in the half node beyond them, where
+    the outermost vector holds, nearly so."""
+    shape = field.displacement.shape
+    nz, ny, nx = field.grid.shape
+    k, j, i = np.meshgrid(np.arange(nz), np.arange(ny), np.arange(nx), indexing="ij")
+    nodes = field.grid.to_lps(np.stack([i, j, k], axis=-1)).reshape(-1, 3)
+    own = apply(np.linalg.inv(np.array(field.matrix)), nodes + field.displacement.reshape(-1, 3))
+    vectors = (apply(matrix, own) - nodes).reshape(shape).astype(np.float32)
+    return Deformation(vectors, field.grid, as_matrix(matrix))
+
+
+def _fit(
+    field: Deformation, reference: Volume
+) -> tuple[Verdict, tuple[str, ...], tuple[QualityFigure, ...]]:
+    """What a field shows without the moving images: folds, and the share of the body it covers."""
+    folds = field.folded_share()
+    covered = float(np.isfinite(field.to_moving(_probes(reference))).all(axis=1).mean())
+    reasons = []
+    if folds > 0:
+        reasons.append(f"the delivered deformation folds space at {folds:.1%} of its cells")
+    if covered < t.OVERLAP_REFUSED:
+        reasons.append(f"the delivered deformation covers {covered:.0%} of the body only")
+    figures = (
+        QualityFigure(
+            "folded", folds, "1", "share of the field's cell corners with a Jacobian of 0 or less",
+            folds == 0,
+        ),
+        QualityFigure(
+            "field_coverage", covered, "1", "share of the reference's body that the field covers",
+            covered >= t.OVERLAP_REFUSED,
+        ),
+    )  # fmt: skip
+    return ("refused" if reasons else "usable"), tuple(reasons), figures
+
+
+def _rigid_part(field: Deformation, points: FloatArray) -> FloatArray:
+    """The rigid matrix, moving -> reference, nearest to a field over ``points`` (least squares,
+    Kabsch 1976)."""
+    own = field.to_moving(points)
+    known = np.isfinite(own).all(axis=1)
+    here, there = points[known], own[known]
+    rotation, _ = Rotation.align_vectors(here - here.mean(axis=0), there - there.mean(axis=0))
+    matrix = np.eye(4)
+    matrix[:3, :3] = rotation.as_matrix()
+    matrix[:3, 3] = here.mean(axis=0) - matrix[:3, :3] @ there.mean(axis=0)
+    return matrix
+
+
+def _straightened(field: Deformation, moving: Volume, reference: Volume) -> Volume:
+    """The moving series as a field deforms it, laid where the field's matrix takes it from: what a
+    rigid registration that starts at this matrix can be asked about."""
     deformed, _ = resample(moving, reference.grid, deformation=field)
-    push = np.array(claim.matrix)
-    left, _, right = np.linalg.svd(push[:3, :3])
-    rotation = left @ right
-    # About the reference's middle: there the rigid part puts things where the affine one does.
-    middle = reference.grid.centre
-    own = apply(np.linalg.inv(push), middle[None])[0]
-    rigid = np.eye(4)
-    rigid[:3, :3] = rotation
-    rigid[:3, 3] = middle - rotation @ own
-    grid = Grid(deformed.grid.shape, np.linalg.inv(rigid) @ deformed.grid.affine)
-    return replace(deformed, grid=grid), as_matrix(rigid)
+    back = np.linalg.inv(np.array(field.matrix))
+    return replace(deformed, grid=Grid(deformed.grid.shape, back @ deformed.grid.affine))
+
+
+def _probes(reference: Volume) -> FloatArray:
+    """Points of the reference's body, (n, 3) LPS mm."""
+    return build_pyramid(reference).middle.body_points(PROBES)
 
 
 def _judged(
@@ -186,7 +247,7 @@ def _judged(
     if found.verdict == "refused":
         reasons = found.reasons or ("the images do not bear it out",)
         return "refused", reasons, figures
-    probes = build_pyramid(reference).middle.body_points(PROBES)
+    probes = _probes(reference)
     there = apply(np.linalg.inv(np.array(start)), probes)
     apart = np.linalg.norm(apply(np.array(found.matrix), there) - probes, axis=1)
     distance = float(apart.mean())
@@ -225,7 +286,8 @@ def decide(
     own: Callable[[], RegistrationRecord],
     label: str,
 ) -> tuple[RegistrationRecord, tuple[Notice, ...]]:
-    """The delivered transform if it is usable or better than ``own``; and what the reader is told.
+    """The delivered transform if it is usable, better than ``own``, or as good and a deformation;
+    and what the reader is told.
 
     ``own`` makes our own registration and is called only if the claim is not usable. The record
     of what was not used stays in ``parameters["not_used"]``.
@@ -244,8 +306,13 @@ def decide(
         return claimed, (Notice("registration_object_used", text, "info", uid),)
     mine = own()
     why = "; ".join(claimed.reasons)
-    if RANK[claimed.verdict] < RANK[mine.verdict]:
-        text = f"{name} is {claimed.verdict} ({why}), our own registration is worse.{older}"
+    ranks = RANK[claimed.verdict], RANK[mine.verdict]
+    bent = claimed.model == "deformable"  # more than our own registration has tried
+    if ranks[0] < ranks[1] or (bent and ranks[0] == ranks[1]):
+        text = (
+            f"{name} is {claimed.verdict} ({why}); our own registration is {mine.verdict}. The "
+            f"delivered one is kept, for you to judge.{older}"
+        )
         kept = replace(claimed, parameters={**claimed.parameters, "not_used": _evidence(mine)})
         return kept, (Notice("registration_object_used", text, "warning", uid),)
     text = f"{name} is not used ({why}). The series is registered anew.{older}"

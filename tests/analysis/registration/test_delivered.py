@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import replace
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 import numpy as np
@@ -22,7 +22,7 @@ from analysis.geometry import Grid
 from analysis.phantoms.model import Phantom
 from analysis.registration.claims import Claim, DeliveredRegistrations
 from analysis.registration.delivered import decide, field_store, judge_claim
-from analysis.registration.rigid import invert, rigid
+from analysis.registration.rigid import invert, is_rigid, rigid
 from analysis.registration.spatial_registration import read_registrations
 from analysis.resampling import resample
 from tests.analysis.registration.conftest import translation
@@ -112,34 +112,85 @@ def test_the_better_verdict_wins(
     assert used.method == winner
 
 
-def test_a_true_field_is_used_and_a_folded_one_refused(head: Phantom, tmp_path: Path) -> None:
-    truth = np.array(head.series["T1"].to_reference)
-    grid = head.reference.volume.grid
-    corners = grid.to_lps([[0, 0, 0], [*(np.array(grid.shape[::-1]) - 1)]])
-    shape = (7, 8, 9)
-    lattice = np.diag([*((corners[1] - corners[0]) / (np.array(shape[::-1]) - 1)), 1.0])
-    lattice[:3, 3] = corners[0]
-    vectors = smooth(shape, 5.0).astype(np.float32)
-    # The images of a patient who is deformed: where x now lies, x + u(x) lay before.
-    field = Deformation(vectors, Grid(shape, lattice))
-    reference, _ = resample(head.reference.volume, grid, deformation=field)
-    item = deformable_item("1.2", vectors, lattice, after=invert(truth))
-    claim = claim_of(write_object(tmp_path / "d.dcm", "1.1", item, deformable=True))
-    given = {"moving_uid": "pet", "reference_uid": "ct", "seed": 1, "threads": 2}
-    stored: list[FieldRecord] = []
+@dataclass
+class Bent:
+    """A head that a field of ``size`` mm has deformed, and the claim that says so."""
 
-    def store(field: Deformation) -> FieldRecord:
-        stored.append(field_store(tmp_path, tmp_path, "pet")(field))
-        return stored[-1]
+    head: Phantom
+    folder: Path
+    size: float
+    stored: list[FieldRecord] = field(default_factory=list)
 
-    record = judge_claim(claim, head.series["T1"].volume, reference, store=store, **given)
+    def __post_init__(self) -> None:
+        self.truth = np.array(self.head.series["T1"].to_reference)
+        self.grid = self.head.reference.volume.grid
+        corners = self.grid.to_lps([[0, 0, 0], [*(np.array(self.grid.shape[::-1]) - 1)]])
+        shape = (7, 8, 9)
+        lattice = np.diag([*((corners[1] - corners[0]) / (np.array(shape[::-1]) - 1)), 1.0])
+        lattice[:3, 3] = corners[0]
+        vectors = smooth(shape, self.size).astype(np.float32)
+        # Where x lies now, x + u(x) lay before.
+        made = Deformation(vectors, Grid(shape, lattice))
+        self.reference, _ = resample(self.head.reference.volume, self.grid, deformation=made)
+        item = deformable_item("1.2", vectors, lattice, after=invert(self.truth))
+        path = self.folder / f"d{self.size}.dcm"
+        self.claim = claim_of(write_object(path, "1.1", item, deformable=True))
+
+    def store(self, made: Deformation) -> FieldRecord:
+        self.stored.append(field_store(self.folder, self.folder, "pet")(made))
+        return self.stored[-1]
+
+    def judged(self) -> RegistrationRecord:
+        return judge_claim(
+            self.claim, self.head.series["T1"].volume, self.reference, moving_uid="pet",
+            reference_uid="ct", seed=1, threads=2, store=self.store,
+        )  # fmt: skip
+
+
+def test_a_true_field_is_used(head: Phantom, tmp_path: Path) -> None:
+    bent = Bent(head, tmp_path, 1.5)
+    record = bent.judged()
     assert (record.verdict, record.model, record.reasons) == ("usable", "deformable", ())
-    assert record.deformation == stored[0]
-    assert Deformation.read(tmp_path / stored[0].path).matrix == record.matrix
     assert record.method.startswith("DICOM Deformable Spatial Registration")
-    folded = deformable_item("1.2", vectors * -30, lattice, after=invert(truth))
-    claim = claim_of(write_object(tmp_path / "f.dcm", "1.1", folded, deformable=True))
-    record = judge_claim(claim, head.series["T1"].volume, reference, store=store, **given)
-    assert record.verdict == "refused" and record.deformation is None
-    assert "folds" in record.reasons[0]
-    assert len(stored) == 1
+    assert record.deformation == bent.stored[0]
+    kept = Deformation.read(tmp_path / bent.stored[0].path)
+    assert kept.matrix == record.matrix
+    # The matrix is a rigid registration of its own; with the field it leads where it was told to.
+    top = np.array(bent.grid.shape[::-1]) - 1
+    points = bent.grid.to_lps(np.random.default_rng(1).uniform(0, top, (99, 3)))
+    assert bent.claim.field is not None
+    delivered = bent.claim.field.to_moving(points)
+    assert np.nanmax(np.abs(kept.to_moving(points) - delivered)) < 1e-3
+    assert is_rigid(np.array(record.matrix))
+    assert np.abs(np.array(record.matrix) - bent.truth).max() > 0.1
+
+
+def test_a_field_without_which_the_series_does_not_fit_is_left_to_the_reader(
+    head: Phantom, tmp_path: Path
+) -> None:
+    """The images confirm it, but networks and measurements would use its rigid part alone."""
+    bent = Bent(head, tmp_path, 5.0)
+    record = bent.judged()
+    assert (record.verdict, record.model) == ("doubtful", "deformable")
+    [reason] = record.reasons
+    assert reason.startswith("its rigid part alone")
+    assert figure(record, "distance_to_delivered") < 1.5
+    mine = replace(record, model="rigid", deformation=None, method="own")
+    used, [notice] = decide(record, bent.claim, lambda: mine, "T1")
+    assert used.deformation == record.deformation
+    assert "for you to judge" in notice.message
+
+
+def test_a_folded_or_too_small_field_is_refused(head: Phantom, tmp_path: Path) -> None:
+    for name, (vectors, spacing, words) in {
+        "folded": (smooth((6, 6, 6), 150.0), 40.0, "folds"),
+        "small": (smooth((6, 6, 6), 0.1), 4.0, "covers"),
+    }.items():
+        lattice = np.diag([spacing, spacing, spacing, 1.0])
+        lattice[:3, 3] = head.reference.volume.grid.centre - 2.5 * spacing
+        item = deformable_item("1.2", vectors, lattice)
+        given = write_object(tmp_path / f"{name}.dcm", "1.1", item, deformable=True)
+        record = judged(claim_of(given), head, tmp_path)
+        assert (record.verdict, record.deformation) == ("refused", None)
+        assert words in record.reasons[0]
+        assert not list(tmp_path.glob("*.npz"))
