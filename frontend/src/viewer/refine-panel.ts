@@ -21,7 +21,7 @@ const STATES: Record<Refinement['state'], string> = {
   queued: 'Waiting', running: 'Running', done: 'Result', failed: 'Failed', cancelled: 'Cancelled', discarded: 'Discarded',
 };
 const STARTS: Record<Refinement['start']['method'], string> = {
-  computed: 'the computed alignment', delivered: 'the delivered registration', hand: 'alignment by hand', landmarks: 'the landmark fit', refined: 'an earlier refinement',
+  computed: 'the computed alignment', delivered: 'the delivered position', hand: 'alignment by hand', landmarks: 'the landmark fit', refined: 'an earlier refinement',
 };
 
 /** Older ones stand in the history of decisions, if they were accepted. */
