@@ -1,6 +1,6 @@
 """DICOM Spatial Registration and Deformable Spatial Registration objects, read and checked.
 
-What the standard says, and this module holds to (PS3.3, read in the editions 2013 to 2025):
+What the standard says (PS3.3 C.20), and this module holds to:
 
 * **C.20.2**: each item of a Spatial Registration names a space (frame of reference, images, or
   both) and a matrix that maps points *of that item* to the object's own frame of reference, the
