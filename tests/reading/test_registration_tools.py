@@ -24,7 +24,7 @@ from workstation.analyzing.services import start_run
 from workstation.reading.models import LandmarkPair, RegistrationDecision
 from workstation.reporting.content import registrations_of
 from workstation.reporting.models import Report
-from workstation.worklist.models import CaseState
+from workstation.worklist.models import Case, CaseState
 
 NUDGE = [[1.0, 0, 0, 6.0], [0, 1.0, 0, 0], [0, 0, 1.0, 0], [0, 0, 0, 1.0]]
 CORNERS = [[0.0, 0.0, 0.0], [50.0, 0.0, 0.0], [0.0, 50.0, 0.0], [0.0, 0.0, 50.0]]
@@ -277,6 +277,11 @@ def test_findings_say_that_they_stand_on_the_earlier_alignment(
     assert view["alignment"]["changed"] == [house.registration.pk]
     assert "earlier alignment of PET" in view["alignment"]["message"]
     assert view["notices"][0]["code"] == "alignment_changed"
+    assert view["alignment"]["can_run_again"]
+    Case.objects.filter(pk=house.case.pk).update(state=CaseState.DRAFT)
+    refused(post(api, again), "report was begun")
+    assert not view_of(api, house)["alignment"]["can_run_again"]
+    Case.objects.filter(pk=house.case.pk).update(state=CaseState.READING)
     run = Run.objects.get(pk=ok(post(api, again), 202)["run"]["id"])
     fixed = step_request(run.steps.get(name="register")).fixed_registrations[house.pet.key]
     assert fixed.matrix == tuple(map(tuple, NUDGE))

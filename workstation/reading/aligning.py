@@ -9,7 +9,6 @@ from collections.abc import Iterable
 from typing import Any
 
 import numpy as np
-import numpy.typing as npt
 from django.db import transaction
 
 from workstation.accounts.models import User
@@ -36,6 +35,13 @@ from workstation.reading.fusion_state import (
     status_of,
 )
 from workstation.reading.landmarks import FitRefused, Residuals, fit_rigid
+from workstation.reading.matrices import (
+    affine_matrix,
+    as_lists,
+    four_by_four,
+    rigid_matrix,
+    same_alignment,
+)
 from workstation.reading.models import (
     DecisionMethod,
     LandmarkPair,
@@ -43,20 +49,14 @@ from workstation.reading.models import (
     RegistrationDecisionKind,
 )
 from workstation.reading.services import (
-    FARTHEST_MM,
     ReviewRefused,
     check_points,
     check_reading,
     current_run,
 )
-from workstation.worklist.models import Case
+from workstation.worklist.models import Case, CaseState
 from workstation.worklist.services import note_activity
 
-RIGID_TOLERANCE = 1e-4
-SAME_MM = 0.01
-"""Two matrices are one alignment if no point within a metre of the origin is moved apart more."""
-MOST_STRETCH = 2.0
-"""A start may stretch or shrink by this factor at most; more is no scanner and no breath."""
 MOST_PAIRS = 100
 MOST_MAPPED = 1000
 
@@ -115,7 +115,7 @@ def decide_registration(
         row.method = DecisionMethod.LANDMARKS
         row.matrix, row.evidence = _landmark_alignment(registration, matrix)
     elif decision == Kind.NUDGED:
-        row.method, row.matrix = DecisionMethod.HAND, _rigid(matrix)
+        row.method, row.matrix = DecisionMethod.HAND, rigid_matrix(matrix)
     elif decision == Kind.ACCEPTED and refinement is not None:
         row.method = DecisionMethod.REFINED
         row.refinement = _acceptable(registration, refinement)
@@ -152,50 +152,6 @@ def _acceptable(registration: Registration, refinement_id: int) -> Refinement:
         why = " ".join(found.reasons) or f"it is {found.get_state_display().lower()}."
         raise ReviewRefused(f"This refinement cannot be accepted: {why}")
     return found
-
-
-def _rigid(matrix: Any) -> list[list[float]]:
-    """A 4x4 rigid matrix (layer LPS -> reference LPS); a nudge may move and turn, not stretch."""
-    rows = _four_by_four(matrix)
-    turn = rows[:3, :3]
-    orthogonal = np.allclose(turn.T @ turn, np.eye(3), atol=RIGID_TOLERANCE)
-    if not orthogonal or np.linalg.det(turn) < 0:
-        raise ReviewRefused("A nudge may move and turn an image, not stretch or mirror it.")
-    return _as_lists(rows)
-
-
-def _affine(matrix: Any) -> list[list[float]]:
-    """A 4x4 from which a refinement may start: rigid or mildly affine, never mirrored."""
-    rows = _four_by_four(matrix)
-    stretch = np.linalg.svd(rows[:3, :3], compute_uv=False)
-    if stretch[0] > MOST_STRETCH or stretch[2] < 1 / MOST_STRETCH:
-        raise ReviewRefused(f"The start stretches the image more than {MOST_STRETCH:g} times.")
-    if np.linalg.det(rows[:3, :3]) < 0:
-        raise ReviewRefused("The start mirrors the image.")
-    return _as_lists(rows)
-
-
-def _four_by_four(matrix: Any) -> npt.NDArray[np.float64]:
-    try:
-        rows = np.array(matrix, dtype=np.float64)
-    except (TypeError, ValueError, OverflowError):
-        raise ReviewRefused("An alignment needs a 4x4 matrix.") from None
-    if rows.shape != (4, 4) or not np.isfinite(rows).all():
-        raise ReviewRefused("An alignment needs a 4x4 matrix.")
-    if not np.allclose(rows[3], [0, 0, 0, 1]):
-        raise ReviewRefused("The last row of an alignment is 0, 0, 0, 1.")
-    if np.abs(rows[:3, 3]).max() > FARTHEST_MM:
-        raise ReviewRefused("The alignment moves the image out of every room.")
-    return rows
-
-
-def _as_lists(rows: npt.NDArray[np.float64]) -> list[list[float]]:
-    return [[float(v) for v in row] for row in rows]
-
-
-def _same(first: Any, second: Any) -> bool:
-    apart = np.abs(np.asarray(first) - np.asarray(second))
-    return bool((apart[:3, :3].sum(axis=1) * 1000 + apart[:3, 3]).max() < SAME_MM)
 
 
 # --- landmarks --------------------------------------------------------------------------------
@@ -252,7 +208,7 @@ def fit_landmarks(registration: Registration) -> dict[str, Any]:
         raise ReviewRefused(str(reason)) from None
     left = residuals_of(pairs, Transform(matrix))
     return {
-        "matrix": _as_lists(matrix),
+        "matrix": as_lists(matrix),
         **left.as_json(),
         "pairs": [
             {"id": pair.pk, "residual_mm": float(mm)}
@@ -267,7 +223,7 @@ def _landmark_alignment(
     """The fit as it is now, with its evidence. ``sent``: the fit that the reader looked at."""
     fit = fit_landmarks(registration)
     matrix = fit.pop("matrix")
-    if sent is not None and not _same(matrix, _four_by_four(sent)):
+    if sent is not None and not same_alignment(matrix, four_by_four(sent)):
         raise ReviewRefused("This is not the fit to the landmarks as they are now. Fit again.")
     residuals = {row["id"]: row["residual_mm"] for row in fit.pop("pairs")}
     fit["pairs"] = [
@@ -294,8 +250,8 @@ def refine_from_here(
     status, method = _start(registration)
     start = status.matrix
     if matrix is not None:
-        given = _affine(matrix)
-        if not _same(given, start):
+        given = affine_matrix(matrix)
+        if not same_alignment(given, start):
             start, method = given, DecisionMethod.HAND
     try:
         row = start_refinement(
@@ -374,6 +330,12 @@ def run_again(case: Case, user: User, *, address: str = "") -> Run:
     """A new analysis that takes the alignments on record instead of computing them."""
     locked = Case.objects.select_for_update().get(pk=case.pk)
     check_reading(locked, user)
+    if locked.state == CaseState.DRAFT:
+        # What is signed belongs to the run that the report was laid out from.
+        raise ReviewRefused(
+            "The report was begun with these findings and would keep them. "
+            "Say in the report what the new alignment changes."
+        )
     run = current_run(locked)
     newest = latest_run(locked)
     if run is None or newest is None or newest.state not in ENDED:

@@ -68,7 +68,9 @@ def alignment_json(run: Run | None, statuses: Statuses, may: bool) -> dict[str, 
     message = ""
     if changed:
         names = ", ".join(label for _, label in changed)
-        message = f"Findings were computed with the earlier alignment of {names}. Run again?"
+        message = f"Findings were computed with the earlier alignment of {names}."
+        if may:
+            message += " Run again?"
     return {
         "changed": [pk for pk, _ in changed],
         "message": message,

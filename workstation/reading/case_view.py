@@ -42,7 +42,8 @@ def case_view(case: Case, user: User) -> dict[str, Any]:
     reference = next((layer.pk for layer, _, _ in statuses if layer.is_reference), None)
     notices = list(run.notices.select_related("series")) if run else []
     head = _case(case, user)
-    alignment = alignment_json(run, statuses, head["can"]["decide_registration"])
+    may_run_again = head["can"]["decide_registration"] and case.state == CaseState.READING
+    alignment = alignment_json(run, statuses, may_run_again)
     # The main volume of each series: what a deformed layer was made from.
     originals = {
         layer.series_id: (layer.pk, registration.pk if registration else None)

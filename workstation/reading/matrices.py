@@ -1,0 +1,63 @@
+"""Alignments that a browser sends, checked: 4x4, moving LPS -> reference LPS, mm."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+
+from workstation.reading.services import FARTHEST_MM, ReviewRefused
+
+RIGID_TOLERANCE = 1e-4
+SAME_MM = 0.01
+"""Two matrices are one alignment if no point within a metre of the origin is moved apart more."""
+MOST_STRETCH = 2.0
+"""A start may stretch or shrink by this factor at most; more is no scanner and no breath."""
+
+
+def rigid_matrix(matrix: Any) -> list[list[float]]:
+    """A 4x4 rigid matrix (layer LPS -> reference LPS); a nudge may move and turn, not stretch."""
+    rows = four_by_four(matrix)
+    turn = rows[:3, :3]
+    orthogonal = np.allclose(turn.T @ turn, np.eye(3), atol=RIGID_TOLERANCE)
+    if not orthogonal or np.linalg.det(turn) < 0:
+        raise ReviewRefused("A nudge may move and turn an image, not stretch or mirror it.")
+    return as_lists(rows)
+
+
+def affine_matrix(matrix: Any) -> list[list[float]]:
+    """A 4x4 from which a refinement may start: rigid or mildly affine, never mirrored."""
+    rows = four_by_four(matrix)
+    stretch = np.linalg.svd(rows[:3, :3], compute_uv=False)
+    if stretch[0] > MOST_STRETCH or stretch[2] < 1 / MOST_STRETCH:
+        raise ReviewRefused(f"The start stretches the image more than {MOST_STRETCH:g} times.")
+    if np.linalg.det(rows[:3, :3]) < 0:
+        raise ReviewRefused("The start mirrors the image.")
+    return as_lists(rows)
+
+
+def four_by_four(matrix: Any) -> npt.NDArray[np.float64]:
+    """A finite 4x4 of patient millimetres, or :class:`ReviewRefused`."""
+    try:
+        rows = np.array(matrix, dtype=np.float64)
+    except (TypeError, ValueError, OverflowError):
+        raise ReviewRefused("An alignment needs a 4x4 matrix.") from None
+    if rows.shape != (4, 4) or not np.isfinite(rows).all():
+        raise ReviewRefused("An alignment needs a 4x4 matrix.")
+    if not np.allclose(rows[3], [0, 0, 0, 1]):
+        raise ReviewRefused("The last row of an alignment is 0, 0, 0, 1.")
+    if np.abs(rows[:3, 3]).max() > FARTHEST_MM:
+        raise ReviewRefused("The alignment moves the image out of every room.")
+    return rows
+
+
+def as_lists(rows: npt.NDArray[np.float64]) -> list[list[float]]:
+    """As it is stored and sent."""
+    return [[float(v) for v in row] for row in rows]
+
+
+def same_alignment(first: Any, second: Any) -> bool:
+    """Whether two 4x4 differ by less than ``SAME_MM`` anywhere near."""
+    apart = np.abs(np.asarray(first) - np.asarray(second))
+    return bool((apart[:3, :3].sum(axis=1) * 1000 + apart[:3, 3]).max() < SAME_MM)
