@@ -60,6 +60,7 @@ def main() -> int:
     parser.add_argument("--perturbations", type=int, default=30, help="per pair of real images")
     parser.add_argument("--methods", nargs="+", default=list(METHODS), choices=list(METHODS))
     parser.add_argument("--groups", nargs="+", default=list(GROUPS), choices=list(GROUPS))
+    parser.add_argument("--pairs", nargs="+", default=[""], help="only pairs that hold this text")
     parser.add_argument("--out", type=Path, default=None, help="folder for the results")
     parser.add_argument("--table", action="store_true", help="only print what --out holds")
     parser.add_argument("--worker", nargs=2, help=argparse.SUPPRESS)
@@ -70,17 +71,21 @@ def main() -> int:
         out = options.out or Path(scratch)
         out.mkdir(parents=True, exist_ok=True)
         if not options.table:
-            run(options.methods, options.groups, options.perturbations, out)
+            run(options.methods, options.groups, options.pairs, options.perturbations, out)
         return table(out)
 
 
-def run(methods: list[str], groups: list[str], count: int, out: Path) -> None:
+def run(
+    methods: list[str], groups: list[str], names: list[str], count: int, out: Path
+) -> None:
     present = [name for name in methods if _installed(name)]
     for group in groups:
         for pair in GROUPS[group]():
             name = f"{pair.group}: {pair.name}"
+            if not any(part in name for part in names):
+                continue
             rng = np.random.default_rng(zlib.crc32(pair.name.encode()))
-            fewer = count if pair.group == "brain averages" else max(1, count // 3)
+            fewer = count if pair.group == "brain averages" else max(2, count // 3)
             variants = [perturbed(pair, *MAXIMUM, rng) for _ in range(fewer)]
             with tempfile.TemporaryDirectory() as folder:
                 job = _written(variants, Path(folder))
