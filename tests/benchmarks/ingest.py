@@ -184,7 +184,7 @@ def radfuse(work: Path, processes: int, web: bool, database_url: str = "") -> It
         token = process.manage("shell", "-v0", "-c", CREATE_TOKEN).stdout.split()[-1]
         port = start_web(process)
     else:
-        port = process.start(*(["--processes", str(processes)] if processes > 1 else []))
+        port = process.start(*(["--processes", str(processes)] if processes else []))
 
     def count() -> int:
         rows = int(process.ask("Instance.objects.exclude(sha256='').count()"))
@@ -271,7 +271,10 @@ def main() -> None:
     parser.add_argument("--associations", type=int, nargs="*", default=[1, 4, 8])
     parser.add_argument("--files", type=int, nargs="*", default=[5, 10, 50, 100], help="STOW-RS")
     parser.add_argument("--receivers", nargs="+", default=["orthanc", "sqlite", "postgresql"])
-    parser.add_argument("--processes", type=int, default=1, help="of the Radfuse listener")
+    parser.add_argument(
+        "--processes", type=int, default=0,
+        help="of the Radfuse listener; 0: as many as the product starts by default",
+    )  # fmt: skip
     parser.add_argument("--disk", type=Path, default=Path(tempfile.gettempdir()))
     options = parser.parse_args()
     images = Path(tempfile.mkdtemp(prefix="ingest-images-", dir=options.disk))

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import base64
+import errno
 import io
 import secrets
 from pathlib import Path
@@ -84,6 +85,20 @@ def test_only_the_deidentified_form_is_archived(
     everything = b"".join(path.read_bytes() for path in files_below(storage._incoming().parent))
     assert b"PHANTOMINE-7" not in everything
     assert b"SYNTHETIC" not in everything
+
+
+def test_a_full_disk_is_not_the_objects_fault(
+    site: Site, profile: DeidentificationProfile, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def full(*_: Any, **__: Any) -> None:
+        raise OSError(errno.ENOSPC, "No space left on device")
+
+    with monkeypatch.context() as patch:
+        patch.setattr(pydicom, "dcmwrite", full)
+        with pytest.raises(storage.StorageFull):
+            store(site, ct(1))
+    assert not Quarantined.objects.exists()
+    assert store(site, ct(1)).result is Result.STORED
 
 
 def test_sent_again_is_a_repetition(site: Site, profile: DeidentificationProfile) -> None:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import socket
+
 from django.conf import settings
 from pydicom import dcmread
 from pydicom.dataset import Dataset
@@ -35,7 +37,12 @@ def send_by_c_store(delivery: Delivery) -> None:
     sender.connection_timeout = CONNECT_SECONDS
     sender.acse_timeout = sender.dimse_timeout = sender.network_timeout = ANSWER_SECONDS
     sender.add_requested_context(item.sop_class_uid, dataset.file_meta.TransferSyntaxUID)
-    link = sender.associate(destination.host, destination.port, ae_title=destination.ae_title)
+    try:
+        link = sender.associate(destination.host, destination.port, ae_title=destination.ae_title)
+    except (socket.gaierror, UnicodeError) as error:
+        raise NotDelivered(
+            "The host name of the destination is not known to this server."
+        ) from error
     if not link.is_established:
         if link.is_rejected:
             raise NotDelivered("The destination refused the association; check the AE titles.")

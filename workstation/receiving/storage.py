@@ -152,7 +152,7 @@ class Staging:
         folder = _incoming()
         folder.mkdir(parents=True, exist_ok=True)
         prefix = f"{_this_process(os.getpid())}+"
-        with _full_disk_named():
+        with full_disk_named():
             descriptor, name = tempfile.mkstemp(prefix=prefix, dir=folder)
         self.path = Path(name)
         self._file = os.fdopen(descriptor, "wb", buffering=CHUNK)
@@ -163,7 +163,7 @@ class Staging:
         """Raises :class:`StorageFull`."""
         self._digest.update(piece)
         self.size += len(piece)
-        with _full_disk_named():
+        with full_disk_named():
             self._file.write(piece)
 
     def finish(self, *, synced: bool = False) -> Staged:
@@ -171,7 +171,7 @@ class Staging:
 
         Raises :class:`StorageFull`.
         """
-        with _full_disk_named():
+        with full_disk_named():
             self._file.flush()
             if synced:
                 os.fsync(self._file.fileno())
@@ -228,7 +228,8 @@ def _is_left(path: Path, oldest: float) -> bool:
 
 
 @contextmanager
-def _full_disk_named() -> Iterator[None]:
+def full_disk_named() -> Iterator[None]:
+    """Raises :class:`StorageFull` for what the operating system says when a disk is full."""
     try:
         yield
     except OSError as error:
@@ -254,7 +255,7 @@ def put_in_quarantine(staged_file: Staged) -> None:
 
 
 def _keep(store: Store, staged_files: Iterable[Staged]) -> None:
-    with _full_disk_named():
+    with full_disk_named():
         store.take(
             Parcel(file.path, name_of(file.sha256), file.size, file.sha256, file.synced)
             for file in staged_files

@@ -123,11 +123,15 @@ def write_deidentified(
     pass_burned_in: bool = False,
 ) -> Deidentified:
     """Write the de-identified form of the file at ``path`` to ``target``; raises as
-    :func:`deidentified`. The vault is the caller's to fill (:func:`remember`)."""
+    :func:`deidentified`, and :class:`storage.StorageFull`. The vault is the caller's to fill
+    (:func:`remember`)."""
     dataset, found = read_deidentified(site, path, profile, pass_burned_in=pass_burned_in)
     try:
-        pydicom.dcmwrite(target, dataset, enforce_file_format=True)
-    except UNREADABLE:
+        with storage.full_disk_named():
+            pydicom.dcmwrite(target, dataset, enforce_file_format=True)
+    except UNREADABLE as error:
+        if isinstance(error, OSError) and error.errno is not None:
+            raise  # the disk's fault, not the object's
         raise _unreadable() from None
     return found
 
