@@ -176,6 +176,20 @@ def test_from_where_a_refinement_starts(api: Client, path: str, house: House) ->
     assert post(api, f"{path}refinements/", {"model": "free"}).status_code == 400
 
 
+def test_a_nudge_moves_an_affine_alignment_and_adds_no_stretch(
+    api: Client, path: str, house: House
+) -> None:
+    stretched = [[1.02, 0, 0, 4.0], *SHIFT[1:]]
+    asked = refine(api, path, "affine", matrix=stretched)
+    further = [[1.02, 0, 0, 9.0], *SHIFT[1:]]
+    refused(post(api, f"{path}decision/", {"decision": "nudged", "matrix": further}), "stretch")
+    ok(post(api, f"{path}decision/", {"decision": "accepted", "refinement": asked["id"]}))
+    answer = ok(post(api, f"{path}decision/", {"decision": "nudged", "matrix": further}))
+    assert (answer["matrix"], answer["fusion"]["model"]) == (further, "affine")
+    more = [[1.05, 0, 0, 9.0], *SHIFT[1:]]
+    refused(post(api, f"{path}decision/", {"decision": "nudged", "matrix": more}), "stretch")
+
+
 def test_a_refused_refinement_cannot_be_accepted(api: Client, path: str, house: House) -> None:
     asked = refine(api, path, "deformable", refused=True)
     assert (asked["state"], asked["can_accept"]) == ("done", False)

@@ -39,7 +39,7 @@ from workstation.reading.matrices import (
     affine_matrix,
     as_lists,
     four_by_four,
-    rigid_matrix,
+    nudged_matrix,
     same_alignment,
 )
 from workstation.reading.models import (
@@ -115,7 +115,8 @@ def decide_registration(
         row.method = DecisionMethod.LANDMARKS
         row.matrix, row.evidence = _landmark_alignment(registration, matrix)
     elif decision == Kind.NUDGED:
-        row.method, row.matrix = DecisionMethod.HAND, rigid_matrix(matrix)
+        current = status_of(registration, latest_decision(registration)).matrix
+        row.method, row.matrix = DecisionMethod.HAND, nudged_matrix(matrix, current)
     elif decision == Kind.ACCEPTED and refinement is not None:
         row.method = DecisionMethod.REFINED
         row.refinement = _acceptable(registration, refinement)

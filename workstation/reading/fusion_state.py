@@ -9,6 +9,7 @@ from __future__ import annotations
 from dataclasses import asdict, dataclass, replace
 from typing import Any
 
+import numpy as np
 from django.db.models import Prefetch
 
 from workstation.analyzing.fixing import DECIDED
@@ -36,6 +37,7 @@ IDENTITY: list[list[float]] = [
 
 
 FUSED_STATES = ("same_frame", "registered")
+RIGID_TOLERANCE = 1e-4
 START_WORDS = {
     "computed": "the computed registration",
     "delivered": "the delivered position",
@@ -126,9 +128,21 @@ def status_of(
         reasons=tuple(registration.reasons),
         quality=tuple(registration.quality),
         decision=_decision(decision),
-        model="rigid" if nudged else registration.model,
+        model=_model_of(matrix) if nudged else registration.model,
         field=field,
     )
+
+
+def is_rigid(matrix: Any) -> bool:
+    """Whether a 4x4 moves and turns only."""
+    turn = np.asarray(matrix, dtype=np.float64)[:3, :3]
+    orthogonal = np.allclose(turn.T @ turn, np.eye(3), atol=RIGID_TOLERANCE)
+    return bool(orthogonal and np.linalg.det(turn) > 0)
+
+
+def _model_of(matrix: Any) -> str:
+    """A nudge keeps the stretch of the affine alignment that it moved."""
+    return "rigid" if is_rigid(matrix) else "affine"
 
 
 def _refined(refinement: Refinement, decision: RegistrationDecision) -> FusionStatus:

@@ -7,21 +7,20 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
+from workstation.reading.fusion_state import is_rigid
 from workstation.reading.services import FARTHEST_MM, ReviewRefused
 
-RIGID_TOLERANCE = 1e-4
 SAME_MM = 0.01
 """Two matrices are one alignment if no point within a metre of the origin is moved apart more."""
 MOST_STRETCH = 2.0
 """A start may stretch or shrink by this factor at most; more is no scanner and no breath."""
 
 
-def rigid_matrix(matrix: Any) -> list[list[float]]:
-    """A 4x4 rigid matrix (layer LPS -> reference LPS); a nudge may move and turn, not stretch."""
+def nudged_matrix(matrix: Any, current: Any) -> list[list[float]]:
+    """A 4x4 (layer LPS -> reference LPS) that is rigid, or moves and turns an image that lies by
+    ``current``: a nudge keeps the stretch of an affine alignment and adds none."""
     rows = four_by_four(matrix)
-    turn = rows[:3, :3]
-    orthogonal = np.allclose(turn.T @ turn, np.eye(3), atol=RIGID_TOLERANCE)
-    if not orthogonal or np.linalg.det(turn) < 0:
+    if not (is_rigid(rows) or is_rigid(rows @ np.linalg.inv(np.asarray(current)))):
         raise ReviewRefused("A nudge may move and turn an image, not stretch or mirror it.")
     return as_lists(rows)
 
