@@ -102,14 +102,14 @@ export class Registering {
     return this.openLayer === null ? null : (this.scene.layer(this.openLayer) ?? null);
   }
 
-  /** Layers with a registration, one per registration, for the list. */
+  /** Series other than the reference, one per registration, for the list. */
   get listed(): Layer[] {
     const seen = new Set<number>();
     return this.scene.layers.filter((layer) => {
       const id = layer.registration_id;
-      if (id === null || layer.kind !== 'series' || seen.has(id)) return false;
-      seen.add(id);
-      return layer.id !== this.scene.reference.id;
+      if (layer.kind !== 'series' || layer.id === this.scene.reference.id || (id !== null && seen.has(id))) return false;
+      if (id !== null) seen.add(id);
+      return true;
     });
   }
 
@@ -144,7 +144,10 @@ export class Registering {
 
   update(): void {
     const { layer } = this;
-    if (!layer) return;
+    if (!layer) {
+      this.forget();
+      return;
+    }
     const tools = layer.registration_id === null ? null : (this.states.get(layer.registration_id) ?? null);
     const trying = this.scene.trying(layer) ?? this.shownWords;
     if (layer.registration_id !== null) this.alignPanel.update(layer.registration_id);
@@ -155,6 +158,14 @@ export class Registering {
     const bodies: Partial<Record<Section, HTMLElement>> = { align: this.alignPanel.element };
     if (tools) Object.assign(bodies, { landmarks: this.landmarksPanel.element, refine: this.refinePanel.element });
     this.panel.update({ layer, section: this.section, tools, mayDecide: this.mayDecide, trying, isBeside: this.scene.beside !== null, body: bodies[this.section] ?? null });
+  }
+
+  /** A new analysis replaced the open layer: what was under way on the old one ends. */
+  private forget(): void {
+    if (this.openLayer === null) return;
+    this.openLayer = null;
+    if (this.aligning.dirty) toast('The case was analysed again meanwhile: the alignment that was not saved is dropped.', 'warn');
+    this.aligning.end();
   }
 
   private startWords(tools: ToolsState): string {
@@ -226,7 +237,8 @@ export class Registering {
     void this.preview(null).then(async () => {
       if (this.openLayer !== layer.id) await this.open(layer, 'align');
       else this.section = 'align';
-      this.aligning.begin(layer);
+      // The reader may have stayed with another layer's alignment.
+      if (this.openLayer === layer.id) this.aligning.begin(layer);
       this.hooks.changed();
     });
     return true;
