@@ -88,9 +88,9 @@ def deform_series(
 
     Masks (any grid, over 0.5 counts) limit what is compared: ``moving_mask`` in moving LPS,
     ``reference_mask`` in reference LPS. ``progress(share, text)`` is called several times a second
-    in the caller's thread; an exception from it ends the work and comes out here. The same seed
-    gives the same field on any number of threads. Raises ``ValueError`` when a mask leaves nothing
-    to compare.
+    in the caller's thread; an exception from it ends the work and comes out here. On a
+    CPU the same seed gives the same field on any number of threads; a GPU adds in any order.
+    Raises ``ValueError`` when a mask leaves nothing to compare.
     """
     if record.verdict == "refused" or record.state == "not_registered":
         reason = "the alignment it would start from was refused"
