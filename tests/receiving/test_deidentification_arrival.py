@@ -93,12 +93,13 @@ def test_a_full_disk_is_not_the_objects_fault(
     def full(*_: Any, **__: Any) -> None:
         raise OSError(errno.ENOSPC, "No space left on device")
 
+    data = ct(1)
     with monkeypatch.context() as patch:
         patch.setattr(pydicom, "dcmwrite", full)
         with pytest.raises(storage.StorageFull):
-            store(site, ct(1))
+            store(site, data)
     assert not Quarantined.objects.exists()
-    assert store(site, ct(1)).result is Result.STORED
+    assert store(site, data).result is Result.STORED
 
 
 def test_sent_again_is_a_repetition(site: Site, profile: DeidentificationProfile) -> None:
