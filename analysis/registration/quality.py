@@ -250,7 +250,7 @@ def _rules(f: Figures) -> dict[str, _Rule]:
         "consistency": _Rule(
             f.consistency_mm,
             max(t.CONSISTENCY_DOUBTFUL_MM, voxel),
-            max(t.CONSISTENCY_REFUSED_MM, 2 * voxel),
+            max(t.ROUND_TRIP_REFUSED_MM, 2 * voxel),
             False,
             "registering forth and back does not return to the start "
             f"({f.consistency_mm:.1f} mm away)",

@@ -25,8 +25,6 @@ STARTS = 10
 KEPT = 3
 """... on the middle one."""
 
-PET = frozenset({"PT"})
-
 CHECK_SHARE = 0.5
 """Share of the points that the checks use: they look for millimetres."""
 
@@ -136,8 +134,8 @@ def _climb(
         # Far away the overlap changes, which the normalised form bears; near by the plain one
         # came closer on real brains (README).
         normalised=level < 2,
-        # PET shows no sharp skin: what little it shows of it must not pull.
-        body_only=level == 2 and not PET.isdisjoint((fixed.modality, mobile.modality)),
+        # PET shows no sharp skin: what little it shows of it must not pull on that of CT or MR.
+        body_only=level == 2 and mobile.modality == "PT" != fixed.modality,
     )
     tolerance = 0.1 if level == 1 else 0.02 / share
     return ascend(match, pull, affine=affine, tolerance_mm=tolerance).pull
