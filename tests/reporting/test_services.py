@@ -255,6 +255,20 @@ def test_no_sequence_of_acts_changes_a_signed_version(acts: list[tuple[str, str]
             signed = now
 
 
+def test_a_text_that_postgresql_cannot_keep_is_refused() -> None:
+    reader = UserFactory()
+    case = CaseFactory(state=CaseState.READY)
+    run = RunFactory(case=case)
+    claim_case(case, reader)
+    report = prepare_report(run)
+    row = report.sentences.first()
+    assert row is not None
+    with pytest.raises(ReportRefused, match="NUL"):
+        save_draft(report, reader, revision=report.revision, texts={row.pk: "Nor\0mal."})
+    row.refresh_from_db()
+    assert "mal." not in row.text
+
+
 @given(before=st.text(max_size=60), after=st.text(max_size=60))
 def test_a_difference_reads_back_to_both_sides(before: str, after: str) -> None:
     pieces = word_pieces(before, after)

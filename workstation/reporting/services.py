@@ -5,6 +5,8 @@ from __future__ import annotations
 from collections.abc import Mapping
 
 from django.contrib.auth import authenticate
+from django.core.exceptions import ValidationError
+from django.core.validators import ProhibitNullCharactersValidator
 from django.db import transaction
 from django.http import HttpRequest
 from django.utils import timezone
@@ -128,7 +130,7 @@ def save_draft(
         text = texts.get(sentence.pk)
         if text is None or text.strip() == sentence.text:
             continue
-        sentence.text = text.strip()
+        sentence.text = _storable(text.strip())
         if sentence.origin != Origin.READER:
             sentence.origin = Origin.AI if sentence.text == sentence.original else Origin.EDITED
             sentence.removed = not sentence.text
@@ -273,6 +275,7 @@ def addend_report(
         raise ReportRefused("The addendum is empty.")
     if meaning not in MEANINGS:
         raise ReportRefused("Choose what your signature means.")
+    _storable(text)
     _verify(request, user, password)
     return _addend(report, user, text, meaning, address_of(request))
 
@@ -292,6 +295,18 @@ def _addend(report: Report, user: User, text: str, meaning: str, address: str) -
     )  # fmt: skip
     publish(locked.case.site_id, "report", locked.case_id)
     return version
+
+
+def _storable(text: str) -> str:
+    """PostgreSQL keeps no NUL in a text; pasted from elsewhere it is invisible."""
+    try:
+        ProhibitNullCharactersValidator()(text)
+    except ValidationError:
+        raise ReportRefused(
+            "The text holds an invisible character (NUL) that cannot be kept. Type the last words "
+            "again, or paste them as plain text."
+        ) from None
+    return text
 
 
 def _locked(report: Report) -> Report:
