@@ -127,6 +127,26 @@ def test_a_nudge_moves_the_layer_by_its_millimetres(working: Any, served: tuple[
     assert "Dr Demo, 2026-11-22" in page.inner_text(".fusion-panel .history")
 
 
+def test_an_affine_alignment_lies_where_its_matrix_puts_it(
+    working: Any, served: tuple[str, Case]
+) -> None:
+    page, case = working, served[1]
+    page.keyboard.press("f")
+    settle(page)
+    plain = canvas(page, "axial")
+    page.keyboard.press("f")
+    sheared = np.eye(4)
+    sheared[:3, :3] = [[1.04, 0.08, 0.0], [0.0, 0.95, 0.03], [0.02, 0.0, 1.05]]
+    case.tools.matrix = sheared @ case.tools.computed
+    case.place()
+    page.evaluate("window.dispatchEvent(new CustomEvent('radfuse:reviewed'))")
+    settle(page)
+    image = canvas(page, "axial")
+    expected = blended(plain, case, world(page, "axial", image.shape), case.tools.matrix)
+    middle = np.s_[60:-60, 60:-60]
+    assert np.percentile(np.abs(image - expected)[middle], 99) <= 3
+
+
 def test_landmarks_side_by_side_and_the_fit(working: Any, served: tuple[str, Case]) -> None:
     page, case = working, served[1]
     page.keyboard.press("v")
