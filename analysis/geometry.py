@@ -16,6 +16,7 @@ from analysis.grids import FloatArray as FloatArray
 from analysis.grids import Grid as Grid
 from analysis.grids import as_matrix as as_matrix
 
+
 @dataclass(frozen=True, eq=False)
 class Volume:
     """Voxels with their place and unit. ``array`` is [z, y, x]."""

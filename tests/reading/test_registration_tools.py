@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from pathlib import Path
 from typing import Any
 
@@ -11,15 +10,14 @@ import pytest
 from django.test import Client
 
 from analysis.deformation import Deformation
-from tests.analyzing.results import FIELD_SHIFT, leave_refinement
+from tests.analyzing.results import FIELD_SHIFT
 from tests.factories import UserFactory
+from tests.reading.acts import ok, place, post, refine, refused, view_of
 from tests.reading.house import INSIDE, SHIFT, House
 from workstation.accounts.models import AuditRecord
 from workstation.analyzing.fixing import DECIDED
 from workstation.analyzing.models import Layer, LayerKind, Refinement, Registration, Run
-from workstation.analyzing.recording import load_refinement
-from workstation.analyzing.refinements import claim_refinement, finish_refinement
-from workstation.analyzing.requests import refine_request, run_folder, step_request
+from workstation.analyzing.requests import run_folder, step_request
 from workstation.analyzing.services import start_run
 from workstation.reading.models import LandmarkPair, RegistrationDecision
 from workstation.reporting.content import registrations_of
@@ -27,51 +25,11 @@ from workstation.reporting.models import Report
 from workstation.worklist.models import Case, CaseState
 
 NUDGE = [[1.0, 0, 0, 6.0], [0, 1.0, 0, 0], [0, 0, 1.0, 0], [0, 0, 0, 1.0]]
-CORNERS = [[0.0, 0.0, 0.0], [50.0, 0.0, 0.0], [0.0, 50.0, 0.0], [0.0, 0.0, 50.0]]
 
 
 @pytest.fixture
 def path(house: House) -> str:
     return f"/api/registrations/{house.registration.pk}/"
-
-
-def post(api: Client, path: str, data: Any = None) -> Any:
-    return api.post(path, json.dumps(data or {}), content_type="application/json")
-
-
-def ok(answer: Any, status: int = 200) -> Any:
-    assert answer.status_code == status, answer.content
-    return answer.json()
-
-
-def refused(answer: Any, words: str) -> None:
-    assert answer.status_code == 409, answer.content
-    assert words in answer.json()["detail"]
-
-
-def place(api: Client, path: str, shift: float = 4.0) -> Any:
-    """Pairs that say: the PET lies ``shift`` mm further to the left."""
-    for corner in CORNERS:
-        there = [corner[0] + shift, *corner[1:]]
-        body = {"reference": there, "moving": corner, "label": "vessel"}
-        answer = ok(post(api, f"{path}landmarks/", body), 201)
-    return answer
-
-
-def refine(
-    api: Client, path: str, model: str = "rigid", *, refused: bool = False, **body: Any
-) -> Any:
-    """Ask, let a worker do it, and the refinement as JSON."""
-    asked = ok(post(api, f"{path}refinements/", {"model": model, **body}), 202)
-    row = Refinement.objects.get(pk=asked["id"])
-    token = claim_refinement(row.pk, "test")
-    result = load_refinement(row, leave_refinement(refine_request(row), refused=refused))
-    finish_refinement(row.pk, str(token), result)
-    return ok(api.get(f"/api/refinements/{row.pk}/"))
-
-
-def view_of(api: Client, house: House) -> dict[str, Any]:
-    return dict(ok(api.get(f"/api/cases/{house.case.pk}/view/")))
 
 
 # --- landmarks ----------------------------------------------------------------------------------
