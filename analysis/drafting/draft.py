@@ -144,8 +144,8 @@ def _tracer(volume: VolumeRecord) -> str:
 
 def _registration(record: RegistrationRecord, label: str, reference: str) -> str:
     checks = [
-        f"{q.name.replace('_', ' ')} {q.value:.3g}" + ("" if q.unit == "1" else f" {q.unit}")
-        for q in record.quality[:2]
+        f"{q.name.replace('_', ' ')} {q.value:.2g}" + ("" if q.unit == "1" else f" {q.unit}")
+        for q in record.quality[:1]
     ]
     quality = f" ({'; '.join(checks)})" if checks else ""
     if record.state == "same_frame":

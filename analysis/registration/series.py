@@ -118,6 +118,7 @@ def register_series(
         "library": f"numpy {np.__version__}, scipy {scipy.__version__}",
         "levels_mm": list(t.LEVELS_MM),
         "points": list(t.POINTS),
+        "final_points": t.FINAL_POINTS,
         "bins": list(t.BINS),
         "optimiser": "BFGS",
         "searched": start is None,

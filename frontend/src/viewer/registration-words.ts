@@ -12,7 +12,9 @@ const UNITS: Record<string, string> = { '1': '', deg: '°' };
 
 export function figureText(figure: Pick<QualityFigure, 'value' | 'unit'>): string {
   const unit = UNITS[figure.unit] ?? figure.unit;
-  return `${String(Number(figure.value.toPrecision(4))).replace('-', '−')}${unit ? ` ${unit}` : ''}`;
+  // A tenth of a millimetre is more than any of them can know.
+  const digits = unit === 'mm' ? 2 : 3;
+  return `${String(Number(figure.value.toPrecision(digits))).replace('-', '−')}${unit ? ` ${unit}` : ''}`;
 }
 
 export function qualityTable(quality: readonly QualityFigure[]): HTMLElement | null {

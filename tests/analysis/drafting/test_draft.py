@@ -165,7 +165,7 @@ def test_technique_names_tracer_registration_and_model() -> None:
         (
             registration("1.2", "registered", quality=(QualityFigure("estimated_error", 0.4637,
                                                                      "mm", ""),)),
-            "PET (SUVbw) was registered to CT: rigid (estimated error 0.464 mm).",
+            "PET (SUVbw) was registered to CT: rigid (estimated error 0.46 mm).",
         ),
         (
             registration("1.2", "not_registered", "refused", reasons=("too little overlap",)),
