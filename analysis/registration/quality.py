@@ -171,7 +171,8 @@ def measure(
     after = whole.score(pull)
     shared = tissue.score(pull).nmi - 1.0
     spread = [float(distances(pull, found, probes).mean()) for found in solution.others]
-    round_trip = np.linalg.norm(apply(solution.back, apply(solution.forth, probes)) - probes, axis=1)
+    returned = apply(solution.back, apply(solution.forth, probes))
+    round_trip = np.linalg.norm(returned - probes, axis=1)
     stretched = np.eye(3) if is_rigid(pull) else stretch(invert(pull))
     scales = np.linalg.eigvalsh(stretched)
     return Figures(

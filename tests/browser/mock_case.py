@@ -171,7 +171,9 @@ class Case:
             DEFORMED, kind="deformed", label="PET deformed", role="PET", modality="PT",
             unit="g/ml{SUVbw}", slope=0.001, window=[5, 2.5], value_range=[0, 10], series=PET,
             registration_id=3, fusion={**self.pet_fusion(), "fused": fused},
-            deformed={"registration": 3, "refinement": done[0]["id"], "of": PET},
+            deformed={
+                "registration": 3, "refinement": done[0]["id"], "of": PET, "outside_share": 0.07,
+            },
         )  # fmt: skip
         return [layer]
 

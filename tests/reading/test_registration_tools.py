@@ -181,7 +181,8 @@ def test_a_deformed_layer_is_fused_only_by_its_acceptance(
     deformed = layers[asked["result"]["layer"]]
     assert (deformed["kind"], deformed["fusion"]["fused"]) == (LayerKind.DEFORMED, False)
     assert deformed["deformed"] == {
-        "registration": house.registration.pk, "refinement": asked["id"], "of": house.pet.pk
+        "registration": house.registration.pk, "refinement": asked["id"], "of": house.pet.pk,
+        "outside_share": 0.0,
     }  # fmt: skip
     assert layers[house.pet.pk]["deformed"] is None
     ok(post(api, f"{path}decision/", {"decision": "accepted", "refinement": asked["id"]}))
@@ -321,7 +322,8 @@ def test_a_deformation_that_the_run_brought_is_shown_until_it_is_replaced(
     deformed, original = shown()
     assert deformed["fusion"]["fused"] and deformed["fusion"]["badge"].startswith("Deformed: ")
     assert deformed["deformed"] == {
-        "registration": registration.pk, "refinement": None, "of": house.pet.pk
+        "registration": registration.pk, "refinement": None, "of": house.pet.pk,
+        "outside_share": 0.0,
     }  # fmt: skip
     assert original["fusion"]["badge"] == "Registered, shown without its deformation"
     values = ok(post(api, f"/api/cases/{house.case.pk}/probe/", {"point": INSIDE}))["values"]

@@ -181,7 +181,12 @@ def _deformed(layer: Layer, originals: Originals) -> dict[str, Any] | None:
     if layer.kind != LayerKind.DEFORMED or layer.series_id not in originals:
         return None
     of, registration = originals[layer.series_id]
-    return {"registration": registration, "refinement": layer.refinement_id, "of": of}
+    return {
+        "registration": registration,
+        "refinement": layer.refinement_id,
+        "of": of,
+        "outside_share": layer.record["source"].get("outside_share", 0.0),
+    }
 
 
 def _alignment_notice(alignment: dict[str, Any]) -> list[dict[str, str]]:

@@ -65,7 +65,9 @@ export class LayersPanel {
     const progress = !wanted || percent === 100 ? '' : `loading ${percent} %`;
     const colours = layer.kind === 'segmentation' || !settings ? '' : COLORMAP_LABELS[settings.colormap];
     const spacing = this.scene.grid(layer.id).spacing.map((mm) => mm.toFixed(1)).join(' × ');
-    return [colours, `${spacing} mm`, progress].filter(Boolean).join(' · ');
+    const outside = layer.deformed?.outside_share ?? 0;
+    const gap = outside >= 0.005 ? `no image in ${Math.round(outside * 100)} % of its box: clear there` : '';
+    return [colours, `${spacing} mm`, gap, progress].filter(Boolean).join(' · ');
   }
 
   private rebuild(): void {

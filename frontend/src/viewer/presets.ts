@@ -76,6 +76,8 @@ export function opacityCurve(layer: Layer, isBase: boolean, opacity: number): re
   if (layer.kind === 'segmentation') return [[0, 0], [0.49, 0], [0.5, opacity], [1, opacity]];
   if (layer.kind === 'heatmap') return [[0, 0], [0.1, 0], [0.4, opacity], [1, opacity]];
   if (isPet(layer)) return [[0, 0], [0.2, opacity], [1, opacity]];
+  // Where the deformed image does not reach, its voxels hold air: clear, as beyond any image's edge.
+  if (layer.kind === 'deformed') return [[0, 0], [0.004, opacity], [1, opacity]];
   return [[0, opacity], [1, opacity]];
 }
 

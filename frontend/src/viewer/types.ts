@@ -63,7 +63,7 @@ export interface Layer {
   /** Layer LPS -> reference LPS. */
   matrix: Mat4;
   registration_id: number | null;
-  deformed?: { registration: number; refinement: number; of: number | null } | null;
+  deformed?: { registration: number; refinement: number; of: number | null; outside_share: number } | null;
   fusion: Fusion;
   /** Name and version of the model that made it; empty for images. */
   model: string;
