@@ -133,7 +133,7 @@ def _climb(
     affine: bool = False,
     share: float = 1.0,
 ) -> FloatArray:
-    """The best pose near by on one level; ``share`` of its points for less than the best."""
+    """The best pose near by on one level, with ``share`` times its points."""
     match = Match(
         fixed.levels[level], mobile.levels[level],
         points=int(share * POINTS[level]), seed=seed, bins=BINS[level],
@@ -143,8 +143,12 @@ def _climb(
         # PET shows no sharp skin: what little it shows of it must not pull on that of CT or MR.
         body_only=level == 2 and mobile.modality == "PT" != fixed.modality,
     )
-    tolerance = 0.1 if level == 1 else 0.02 / min(share, 1.0)
-    return ascend(match, pull, affine=affine, tolerance_mm=tolerance).pull
+    tolerance = 0.1 if level == 1 else 0.02 / share
+    # More points than the level's own are for a start that is nearly there.
+    first = 2.0 if share <= 1 else 0.5
+    return ascend(
+        match, pull, affine=affine, tolerance_mm=tolerance, first_step_mm=first
+    ).pull
 
 
 def _finished(
