@@ -366,7 +366,9 @@ def announce(options: argparse.Namespace, home: Path, seconds: float) -> None:
 
 
 def main() -> int:
-    signal.signal(signal.SIGTERM, signal.default_int_handler)
+    # Both by name: a shell starts what it puts in the background with SIGINT ignored.
+    for number in (signal.SIGINT, signal.SIGTERM):
+        signal.signal(number, signal.default_int_handler)
     try:
         run(parse())
     except CannotStart as reason:
