@@ -4,9 +4,9 @@ Every method runs in a process of its own, which measures wall and CPU seconds o
 alone (images are read and libraries imported before) and the process's peak memory. Results are
 kept as JSON lines (``--out``), so that a long table can be made in pieces::
 
-    python -m tests.benchmarks.registration_peers --perturbations 30 --out /tmp/peers
-    python -m tests.benchmarks.registration_peers --methods radfuse --groups brains --out /tmp/peers
-    python -m tests.benchmarks.registration_peers --table --out /tmp/peers
+    python -m tests.benchmarks.registration_peers --perturbations 30 --out data/peers
+    python -m tests.benchmarks.registration_peers --methods radfuse --groups brains --out data/peers
+    python -m tests.benchmarks.registration_peers --table --out data/peers
 
 The peers come with the optional extra ``peers``; one that is not installed is named and left out.
 """
