@@ -13,6 +13,7 @@ from django.db import transaction
 
 from workstation.accounts.models import User
 from workstation.accounts.services import record
+from workstation.analyzing.fixing import DECIDED
 from workstation.analyzing.models import ENDED, Refinement, Registration, Run
 from workstation.analyzing.refinements import (
     RefinementRefused,
@@ -272,7 +273,11 @@ def _start(registration: Registration) -> tuple[FusionStatus, str]:
         return status, decision.method or DecisionMethod.HAND
     if accepted_refinement(decision) is not None:
         return status, DecisionMethod.REFINED
-    return status, DecisionMethod.COMPUTED if can_accept(registration) else "delivered"
+    decided = registration.parameters.get(DECIDED, {})
+    if status.fused and decided.get("method"):
+        return status, str(decided["method"])
+    usable = can_accept(registration) or (status.fused and decided)
+    return status, DecisionMethod.COMPUTED if usable else "delivered"
 
 
 @transaction.atomic

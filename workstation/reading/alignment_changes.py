@@ -90,6 +90,7 @@ def fixed_registrations(run: Run) -> dict[str, Any]:
                 "badge": status.badge,
                 "decision": decision.decision,
                 "method": decision.method,
+                "evidence": decision.evidence,
                 "by": decision.by.username,
                 "name": decision.by.display_name,
                 "at": decision.at.isoformat(),

@@ -253,8 +253,13 @@ def _by_hand(decision: RegistrationDecision, who: str) -> str:
 
 
 def can_accept(registration: Registration) -> bool:
-    """A refused registration cannot be accepted, only aligned by hand."""
-    return registration.state in FUSED_STATES and registration.verdict != "refused"
+    """A refused registration cannot be accepted, only aligned by hand. What a reader decided in an
+    earlier run stands: accepting it would hide how it was made."""
+    return (
+        registration.state in FUSED_STATES
+        and registration.verdict != "refused"
+        and DECIDED not in registration.parameters
+    )
 
 
 def refinement_can_be_accepted(refinement: Refinement) -> bool:
