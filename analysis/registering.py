@@ -13,6 +13,8 @@ from analysis.contracts import (
     DEFORMED,
     IDENTITY,
     AssembleResult,
+    FieldRecord,
+    Matrix,
     Notice,
     RegisterResult,
     RegistrationRecord,
@@ -27,7 +29,7 @@ from analysis.registration.cache import CachedRegister
 from analysis.registration.chains import better, compose
 from analysis.registration.claims import DeliveredRegistrations
 from analysis.registration.crew import Progress
-from analysis.registration.delivered import register_with_objects
+from analysis.registration.delivered import field_store, register_with_objects
 from analysis.registration.spatial_registration import read_registrations
 from analysis.volume_store import read_volume
 
@@ -201,7 +203,14 @@ def _own(
         way = found[0]
         middle = case.read(way.middle)
         first = _pair(case, record, moving, way.middle, middle, show)
-        return compose(first, case.records[way.middle.key], rule=way.rule)
+
+        def keep(field: FieldRecord, matrix: Matrix) -> FieldRecord:
+            run_dir = Path(case.request.run_dir)
+            stored = Deformation.read(run_dir / field.path, sha256=field.sha256)
+            own = Deformation(stored.displacement, stored.grid, matrix)
+            return field_store(run_dir, case.folder, record.key, "chain")(own)
+
+        return compose(first, case.records[way.middle.key], rule=way.rule, keep_field=keep)
 
     def direct(show: Progress) -> RegistrationRecord:
         return _pair(case, record, moving, case.reference, fixed, show)

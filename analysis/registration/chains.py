@@ -6,19 +6,28 @@ its position, but moved with its CT; an earlier CT goes by way of the current CT
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import replace
 from typing import Any
 
 import numpy as np
 
-from analysis.contracts import IDENTITY, QualityFigure, RegistrationRecord, Verdict
+from analysis.contracts import (
+    IDENTITY,
+    FieldRecord,
+    Matrix,
+    QualityFigure,
+    RegistrationRecord,
+)
 from analysis.geometry import as_matrix
 from analysis.registration import thresholds as t
+from analysis.registration.verdicts import RANK, worst
 
 CHAIN_VERSION = "1.0"
 """Version of the rules of this module, stored with each record made by it."""
 
-RANK: dict[Verdict, int] = {"usable": 0, "doubtful": 1, "refused": 2}
+KeepField = Callable[[FieldRecord, Matrix], FieldRecord]
+"""Stores the same displacements again with another matrix: a field's file carries its matrix."""
 
 
 def leg_error(record: RegistrationRecord) -> float | None:
@@ -30,15 +39,21 @@ def leg_error(record: RegistrationRecord) -> float | None:
 
 
 def compose(
-    first: RegistrationRecord, second: RegistrationRecord, *, rule: str
+    first: RegistrationRecord,
+    second: RegistrationRecord,
+    *,
+    rule: str,
+    keep_field: KeepField | None = None,
 ) -> RegistrationRecord:
     """``first`` (moving -> middle) followed by ``second`` (middle -> reference).
 
     The estimated error is the root of the summed squares of the legs' errors. The verdict is the
     worst of the legs' and of what that error allows; a leg without an error makes it doubtful at
-    best. ``rule`` says in words why this way was taken. A deformable second leg keeps its field:
-    the first only changes the matrix behind it. Raises ``ValueError`` if the legs do not meet or
-    the first is deformable and the second is more than the identity.
+    best. ``rule`` says in words why this way was taken. A deformable second leg keeps its
+    displacements, with x of the reference at ``inverse(second @ first) @ (x + u(x))``;
+    ``keep_field`` stores them with that matrix. Raises ``ValueError`` if the legs do not meet, if
+    the first is deformable and the second is more than the identity, or if a field needs another
+    matrix and ``keep_field`` is not given.
     """
     if first.reference_series_uid != second.series_instance_uid:
         raise ValueError("the legs of the chain do not meet in one series")
@@ -48,15 +63,15 @@ def compose(
     errors = [leg["estimated_error_mm"] for leg in legs]
     known = [error for error in errors if error is not None]
     total = float(np.sqrt(np.sum(np.square(known))))
-    verdict = max(first.verdict, second.verdict, key=lambda v: RANK[v])
+    verdict = worst(first.verdict, second.verdict)
     reasons = [f"{_pair(leg)}: {reason}" for leg in legs for reason in leg["reasons"]]
     if len(known) < len(errors):
-        verdict = max(verdict, "doubtful", key=lambda v: RANK[v])
+        verdict = worst(verdict, "doubtful")
         reasons.append("the error of a part of the chain is not known")
     if total > t.TARGET_ERROR_REFUSED_MM:
         verdict = "refused"
     elif total > t.TARGET_ERROR_DOUBTFUL_MM:
-        verdict = max(verdict, "doubtful", key=lambda v: RANK[v])
+        verdict = worst(verdict, "doubtful")
     if total > t.TARGET_ERROR_DOUBTFUL_MM:
         reasons.append(f"the errors of the chain add up to {total:.1f} mm")
     matrix = as_matrix(np.array(second.matrix) @ np.array(first.matrix))
@@ -67,7 +82,7 @@ def compose(
     same = first.state == "same_frame" and second.state == "same_frame"
     models = [leg.model for leg in (first, second)]
     model = next((m for m in ("deformable", "affine") if m in models), "rigid")
-    deformation = second.deformation or first.deformation
+    deformation = None if refused else _field(second, first, matrix, keep_field)
     return RegistrationRecord(
         series_instance_uid=first.series_instance_uid,
         reference_series_uid=second.reference_series_uid,
@@ -80,8 +95,27 @@ def compose(
         quality=_quality(total, legs),
         parameters=parameters,
         model="rigid" if refused else model,  # type: ignore[arg-type]
-        deformation=None if refused else deformation,
+        deformation=deformation,
     )
+
+
+def _field(
+    second: RegistrationRecord,
+    first: RegistrationRecord,
+    matrix: Matrix,
+    keep_field: KeepField | None,
+) -> FieldRecord | None:
+    """The field of the chain, whose file must hold the chain's matrix."""
+    field, own = (
+        (second.deformation, second.matrix)
+        if second.deformation is not None
+        else (first.deformation, first.matrix)
+    )
+    if field is None or own == matrix:
+        return field
+    if keep_field is None:
+        raise ValueError("the field of the chain needs a file with the chain's matrix")
+    return keep_field(field, matrix)
 
 
 def better(first: RegistrationRecord, second: RegistrationRecord) -> RegistrationRecord:

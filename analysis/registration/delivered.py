@@ -35,12 +35,12 @@ from analysis.registration.crew import Progress
 from analysis.registration.preparation import build_pyramid
 from analysis.registration.rigid import apply
 from analysis.registration.series import register_series
+from analysis.registration.verdicts import RANK, worst
 from analysis.resampling import resample
 
 VERSION = "1"
 """Of this check, stored with each record beside the registration's own version."""
 PROBES = 2_000
-RANK: dict[Verdict, int] = {"usable": 0, "doubtful": 1, "refused": 2}
 CHECK_SHARE = 0.3
 """Of the progress of a series; the rest is our own registration's, should it be needed."""
 Register = Callable[..., RegistrationRecord]
@@ -112,39 +112,46 @@ def judge_claim(
     rest; both together lead where the delivered ones did.
     """
 
-    def check(volume: Volume, start: Matrix, begin: float, end: float) -> RegistrationRecord:
+    def check(
+        volume: Volume, start: Matrix, begin: float, end: float, mask: Volume | None = None
+    ) -> RegistrationRecord:
         return register(
             volume, reference, moving_uid=moving_uid, reference_uid=reference_uid,
             same_frame=False, seed=seed, threads=threads,
             model="affine" if claim.model == "affine" else "rigid", start=start,
+            moving_mask=mask,
             progress=lambda share, text: progress(begin + (end - begin) * share, text),
         )  # fmt: skip
 
     matrix, field = claim.matrix, claim.field
     checked = ""
+    probes = build_pyramid(reference).middle.body_points(PROBES)
+    voxel = max(*reference.grid.spacing, *moving.grid.spacing)
     if field is None:
         found = check(moving, matrix, 0.0, 1.0)
-        verdict, reasons, quality = _judged(found, matrix, reference, moving)
+        verdict, reasons, quality = _judged(found, matrix, probes, voxel)
         checked = f"{found.method}; {found.version}"
     else:
-        verdict, reasons, quality = _fit(field, reference)
+        verdict, reasons, quality = _fit(field, probes)
         if verdict != "refused":
-            field = split(field, _rigid_part(field, _probes(reference)))
-            found = check(_straightened(field, moving, reference), field.matrix, 0.0, 0.5)
-            verdict, reasons, figures = _judged(found, field.matrix, reference, moving)
+            field = split(field, _rigid_part(field, probes))
+            bent, seen = _straightened(field, moving, reference)
+            found = check(bent, field.matrix, 0.0, 0.5, mask=seen)
+            verdict, reasons, figures = _judged(found, field.matrix, probes, voxel)
             quality = (*figures, *quality)
             checked = f"{found.method}; {found.version}"
+        if verdict != "refused":
             part = check(moving, field.matrix, 0.5, 1.0)
             if part.verdict != "refused":
                 field = split(field, np.array(part.matrix))
-            if verdict != "refused" and part.verdict != "usable":
+            if part.verdict != "usable":
                 verdict = "doubtful"
                 reasons = (
                     *reasons,
                     "its rigid part alone, which networks and measurements use, is "
                     f"{part.verdict} ({'; '.join(part.reasons)})",
                 )
-            matrix = field.matrix
+        matrix = field.matrix
     parameters: dict[str, Any] = {
         "object": claim.source.uid,
         "made": claim.source.made,
@@ -187,11 +194,12 @@ def split(field: Deformation, matrix: FloatArray) -> Deformation:
 
 
 def _fit(
-    field: Deformation, reference: Volume
+    field: Deformation, probes: FloatArray
 ) -> tuple[Verdict, tuple[str, ...], tuple[QualityFigure, ...]]:
-    """What a field shows without the moving images: folds, and the share of the body it covers."""
+    """What a field shows without the moving images: folds, and the share of the reference's body,
+    given by ``probes``, that it covers."""
     folds = field.folded_share()
-    covered = float(np.isfinite(field.to_moving(_probes(reference))).all(axis=1).mean())
+    covered = float(np.isfinite(field.to_moving(probes)).all(axis=1).mean())
     reasons = []
     if folds > 0:
         reasons.append(f"the delivered deformation folds space at {folds:.1%} of its cells")
@@ -223,23 +231,25 @@ def _rigid_part(field: Deformation, points: FloatArray) -> FloatArray:
     return matrix
 
 
-def _straightened(field: Deformation, moving: Volume, reference: Volume) -> Volume:
+def _straightened(
+    field: Deformation, moving: Volume, reference: Volume
+) -> tuple[Volume, Volume | None]:
     """The moving series as a field deforms it, laid where the field's matrix takes it from: what a
-    rigid registration that starts at this matrix can be asked about."""
-    deformed, _ = resample(moving, reference.grid, deformation=field)
+    rigid registration that starts at this matrix can be asked about; and the mask of the voxels
+    that show the series, None if all do. The rest holds a fill value, which is no image."""
+    deformed, inside = resample(moving, reference.grid, deformation=field)
     back = np.linalg.inv(np.array(field.matrix))
-    return replace(deformed, grid=Grid(deformed.grid.shape, back @ deformed.grid.affine))
-
-
-def _probes(reference: Volume) -> FloatArray:
-    """Points of the reference's body, (n, 3) LPS mm."""
-    return build_pyramid(reference).middle.body_points(PROBES)
+    deformed = replace(deformed, grid=Grid(deformed.grid.shape, back @ deformed.grid.affine))
+    return deformed, None if inside.all() else deformed.with_array(inside.astype(np.uint8))
 
 
 def _judged(
-    found: RegistrationRecord, start: Matrix, reference: Volume, moving: Volume
+    found: RegistrationRecord, start: Matrix, probes: FloatArray, voxel_mm: float
 ) -> tuple[Verdict, tuple[str, ...], tuple[QualityFigure, ...]]:
-    """Verdict, reasons and figures of a claim from the registration that started there."""
+    """Verdict, reasons and figures of a claim from the registration that started there.
+
+    ``probes``: points of the reference's body, (n, 3) LPS mm; ``voxel_mm``: the largest voxel.
+    """
     figures = tuple(
         replace(figure, basis=f"{figure.basis}; at the place to which the images move the claim")
         for figure in found.quality
@@ -247,15 +257,11 @@ def _judged(
     if found.verdict == "refused":
         reasons = found.reasons or ("the images do not bear it out",)
         return "refused", reasons, figures
-    probes = _probes(reference)
     there = apply(np.linalg.inv(np.array(start)), probes)
     apart = np.linalg.norm(apply(np.array(found.matrix), there) - probes, axis=1)
     distance = float(apart.mean())
-    voxel = max(*reference.grid.spacing, *moving.grid.spacing)
-    doubtful = max(t.CONSISTENCY_DOUBTFUL_MM, 0.5 * voxel)
-    refused = max(t.CONSISTENCY_REFUSED_MM, voxel)
-    checked = {figure.name: figure.value for figure in found.quality}
-    estimate = float(np.hypot(checked.get("estimated_error", 0.0), distance))
+    doubtful = max(t.CONSISTENCY_DOUBTFUL_MM, 0.5 * voxel_mm)
+    refused = max(t.CONSISTENCY_REFUSED_MM, voxel_mm)
     verdict: Verdict = found.verdict
     reasons = found.reasons
     if distance > doubtful:
@@ -264,20 +270,27 @@ def _judged(
             f"the images lie {distance:.1f} mm away from where the delivered transform puts them",
             *reasons,
         )
-    own = (
-        QualityFigure(
-            "estimated_error", estimate, "mm",
-            "root of summed squares of the check's own estimate and the distance to the delivered "
-            "place; a lower bound", estimate <= t.TARGET_ERROR_DOUBTFUL_MM,
-        ),
-        QualityFigure(
-            "distance_to_delivered", distance, "mm",
-            "mean over body points between the delivered place and the one to which the images "
-            "move it", distance <= doubtful,
-        ),
+    moved = QualityFigure(
+        "distance_to_delivered", distance, "mm",
+        "mean over body points between the delivered place and the one to which the images move it",
+        distance <= doubtful,
     )  # fmt: skip
     rest = tuple(figure for figure in figures if figure.name != "estimated_error")
-    return verdict, reasons, (*own, *rest)
+    checked = {figure.name: figure.value for figure in found.quality}
+    if "estimated_error" not in checked:
+        reasons = (*reasons, "the check against the images gave no error of its own")
+        return worst(verdict, "doubtful"), reasons, (moved, *rest)
+    estimate = float(np.hypot(checked["estimated_error"], distance))
+    if not estimate <= t.TARGET_ERROR_DOUBTFUL_MM:
+        beyond = not estimate <= t.TARGET_ERROR_REFUSED_MM
+        verdict = worst(verdict, "refused" if beyond else "doubtful")
+        reasons = (*reasons, f"the check and the distance add up to an error of {estimate:.1f} mm")
+    error = QualityFigure(
+        "estimated_error", estimate, "mm",
+        "root of summed squares of the check's own estimate and the distance to the delivered "
+        "place; a lower bound", estimate <= t.TARGET_ERROR_DOUBTFUL_MM,
+    )  # fmt: skip
+    return verdict, reasons, (error, moved, *rest)
 
 
 def decide(
@@ -330,11 +343,14 @@ def _evidence(record: RegistrationRecord) -> dict[str, Any]:
     }
 
 
-def field_store(run_dir: Path, folder: Path, uid: str) -> Callable[[Deformation], FieldRecord]:
-    """Keeps the field of a claim about series ``uid`` below ``folder``."""
+def field_store(
+    run_dir: Path, folder: Path, uid: str, origin: str = "delivered"
+) -> Callable[[Deformation], FieldRecord]:
+    """Keeps the field of series ``uid`` below ``folder``; ``origin``: delivered, or of a chain."""
 
     def store(field: Deformation) -> FieldRecord:
         name = "".join(c if c.isalnum() else "-" for c in uid)
-        return field.record(run_dir, folder / f"delivered-{name}.npz")
+        folder.mkdir(parents=True, exist_ok=True)
+        return field.record(run_dir, folder / f"{origin}-{name}.npz")
 
     return store

@@ -22,12 +22,14 @@ from analysis.contracts import (
     VolumeRecord,
     to_json,
 )
-from analysis.geometry import FloatArray, Grid
+from analysis.deformation import Deformation
+from analysis.geometry import FloatArray, Grid, as_matrix
 from analysis.phantoms.head import make_head
 from analysis.phantoms.model import Phantom
 from analysis.registration.chains import leg_error
 from analysis.registration.rigid import apply, distances, invert, rigid
-from analysis.volume_store import write_volume
+from analysis.resampling import resample
+from analysis.volume_store import read_volume, write_volume
 from tests.analysis.dicom_frames import volume as planes
 from tests.analysis.dicom_frames import write_classic
 
@@ -156,6 +158,57 @@ def test_what_the_reader_decided_is_taken_as_it_is(
     stranger = replace(decided, reference_series_uid="another")
     found = run(head, tmp_path / "4", step[3], {"T1": stranger})
     assert of(found, "T1") == of(step, "T1")
+
+
+def test_a_pet_goes_with_its_series_through_the_field_that_a_reader_accepted(
+    head: Phantom, step: Step, tmp_path: Path
+) -> None:
+    """PET lies 2 mm off its T1, and T1 is bent: the layer and the points of the PET know both."""
+    grid = head.reference.volume.grid
+    corner = grid.affine.copy()
+    corner[:3, :3] = corner[:3, :3] * (np.array(grid.shape[::-1]) - 1)
+    vectors = np.zeros((2, 2, 2, 3), np.float32)
+    vectors[..., 1] = 4.0
+    rest = of(step, "T1")
+    field = Deformation(vectors, Grid((2, 2, 2), corner), rest.matrix)
+    folder = tmp_path / "5"
+    (folder / "fixed").mkdir(parents=True)
+    bent = replace(
+        rest, model="deformable", deformation=field.record(folder, folder / "fixed/f.npz")
+    )
+    nudged = np.eye(4)
+    nudged[0, 3] = 2.0
+
+    def pair(case: Any, record: VolumeRecord, *_: Any) -> RegistrationRecord:
+        found = of(step, "T1") if record.key == "T1" else of(step, "PET")
+        return replace(
+            found, series_instance_uid=record.key, reference_series_uid="T1", parameters={},
+            matrix=as_matrix(nudged),
+        )
+
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(registering, "_pair", pair)
+        found = run(head, folder, step[3], {"T1": bent})
+    pet = of(found, "PET")
+    assert (pet.model, pet.deformation is not None) == ("deformable", True)
+    assert pet.deformation is not None and pet.deformation != bent.deformation
+    stored = Deformation.read(folder / pet.deformation.path, sha256=pet.deformation.sha256)
+    assert stored.matrix == pet.matrix == as_matrix(np.array(rest.matrix) @ nudged)
+    points = grid.centre + np.array([[0.0, 0, 0], [30, 20, -20]])
+    assert np.allclose(stored.to_moving(points), field.to_moving(points) - [2.0, 0, 0], atol=1e-6)
+    # The drawn layer is the PET at those places.
+    drawn = next(v for v in found[1].deformed if v.key == "deformed-PET")
+    there = read_volume(folder, drawn)
+    pull = as_matrix(np.array(pet.matrix) @ np.linalg.inv(shift(0, 4, 0)))
+    moving = next(v for v in found[0].volumes if v.key == "PET")
+    shown, inside = resample(read_volume(folder, moving), there.grid, matrix=pull)
+    assert np.abs(there.array - shown.array)[inside].mean() < 0.01 * np.ptp(shown.array)
+
+
+def shift(x: float, y: float, z: float) -> FloatArray:
+    matrix = np.eye(4)
+    matrix[:3, 3] = (x, y, z)
+    return matrix
 
 
 def test_a_prior_with_thinner_slices_is_neither_reference_nor_channel(tmp_path: Path) -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import replace
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -10,6 +11,7 @@ from scipy.spatial.transform import Rotation
 
 from analysis.contracts import (
     IDENTITY,
+    FieldRecord,
     LevelRecord,
     Matrix,
     QualityFigure,
@@ -17,7 +19,8 @@ from analysis.contracts import (
     Verdict,
     VolumeRecord,
 )
-from analysis.geometry import as_matrix
+from analysis.deformation import Deformation
+from analysis.geometry import Grid, as_matrix
 from analysis.registering import ways
 from analysis.registration.chains import better, compose, leg_error
 
@@ -107,12 +110,42 @@ def test_legs_that_do_not_meet_are_refused() -> None:
         compose(record("a", "b"), record("c", "d"), rule="test")
 
 
-def test_a_deformable_second_leg_keeps_its_field_and_a_first_one_needs_the_identity() -> None:
-    bent = replace(record("b", "c", turn(3, (1, 1, 1))), model="deformable")
-    chain = compose(record("a", "b", turn(5, (2, 0, 0))), bent, rule="test")
-    assert chain.model == "deformable"
+def bent_leg(folder: Path, matrix: Matrix) -> tuple[RegistrationRecord, Deformation]:
+    """A deformable record b -> c with its field on disk."""
+    vectors = np.random.default_rng(4).normal(0, 3, (4, 5, 6, 3)).astype(np.float32)
+    field = Deformation(vectors, Grid((4, 5, 6), np.diag([20.0, 20.0, 20.0, 1.0])), matrix)
+    kept = field.record(folder, folder / "bent.npz")
+    return replace(record("b", "c", matrix), model="deformable", deformation=kept), field
+
+
+def test_a_point_goes_through_a_field_and_then_through_the_first_leg(tmp_path: Path) -> None:
+    first, (bent, field) = turn(5, (2, 0, 0)), bent_leg(tmp_path, turn(3, (1, 1, 1)))
+
+    def keep(given: FieldRecord, matrix: Matrix) -> FieldRecord:
+        own = replace(Deformation.read(tmp_path / given.path, sha256=given.sha256), matrix=matrix)
+        return own.record(tmp_path, tmp_path / "chain.npz")
+
+    chain = compose(record("a", "b", first), bent, rule="test", keep_field=keep)
+    assert chain.model == "deformable" and chain.deformation is not None
+    stored = Deformation.read(tmp_path / chain.deformation.path, sha256=chain.deformation.sha256)
+    assert stored.matrix == chain.matrix
+    points = np.random.default_rng(5).uniform(5, 55, (50, 3))
+    by_way = field.to_moving(points) @ np.linalg.inv(first)[:3, :3].T + np.linalg.inv(first)[:3, 3]
+    assert np.allclose(stored.to_moving(points), by_way, atol=1e-9)
+    with pytest.raises(ValueError, match="chain's matrix"):
+        compose(record("a", "b", first), bent, rule="test")
+    # With nothing before it the file is right as it is.
+    assert compose(record("a", "b"), bent, rule="test").deformation == bent.deformation
+    refused = compose(record("a", "b", verdict="refused"), bent, rule="test", keep_field=keep)
+    assert (refused.deformation, refused.model) == (None, "rigid")
+
+
+def test_a_deformable_first_leg_needs_the_identity_behind_it(tmp_path: Path) -> None:
+    bent, _ = bent_leg(tmp_path, turn(3, (1, 1, 1)))
     with pytest.raises(ValueError, match="last of a chain"):
-        compose(replace(record("a", "b"), model="deformable"), bent, rule="test")
+        compose(bent, record("c", "d", turn(5, (2, 0, 0))), rule="test")
+    same = record("c", "d", state="same_frame")
+    assert compose(bent, same, rule="test").deformation == bent.deformation
 
 
 def test_the_better_record_is_used_and_the_other_kept_as_evidence() -> None:

@@ -2,14 +2,17 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass, field, replace
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
 from scipy.spatial.transform import Rotation
 
 from analysis.contracts import (
+    IDENTITY,
     FieldRecord,
     QualityFigure,
     RegistrationRecord,
@@ -18,10 +21,12 @@ from analysis.contracts import (
     VolumeRecord,
 )
 from analysis.deformation import Deformation
-from analysis.geometry import Grid
+from analysis.geometry import Grid, Volume
 from analysis.phantoms.model import Phantom
+from analysis.registration import delivered, register_series
 from analysis.registration.claims import Claim, DeliveredRegistrations
 from analysis.registration.delivered import decide, field_store, judge_claim
+from analysis.registration.preparation import build_pyramid
 from analysis.registration.rigid import invert, is_rigid, rigid
 from analysis.registration.spatial_registration import read_registrations
 from analysis.resampling import resample
@@ -120,6 +125,7 @@ class Bent:
     folder: Path
     size: float
     stored: list[FieldRecord] = field(default_factory=list)
+    register: Callable[..., RegistrationRecord] = register_series
 
     def __post_init__(self) -> None:
         self.truth = np.array(self.head.series["T1"].to_reference)
@@ -143,7 +149,7 @@ class Bent:
     def judged(self) -> RegistrationRecord:
         return judge_claim(
             self.claim, self.head.series["T1"].volume, self.reference, moving_uid="pet",
-            reference_uid="ct", seed=1, threads=2, store=self.store,
+            reference_uid="ct", seed=1, threads=2, store=self.store, register=self.register,
         )  # fmt: skip
 
 
@@ -194,3 +200,73 @@ def test_a_folded_or_too_small_field_is_refused(head: Phantom, tmp_path: Path) -
         assert (record.verdict, record.deformation) == ("refused", None)
         assert words in record.reasons[0]
         assert not list(tmp_path.glob("*.npz"))
+
+
+class Answers:
+    """Stands for ``register_series``: the same answer each time, and what was asked."""
+
+    def __init__(self, *answers: RegistrationRecord) -> None:
+        self.answers = list(answers)
+        self.asked: list[dict[str, Any]] = []
+
+    def __call__(self, moving: Volume, reference: Volume, **options: Any) -> RegistrationRecord:
+        self.asked.append({"moving": moving, **options})
+        found = self.answers[min(len(self.asked), len(self.answers)) - 1]
+        return replace(found, matrix=options["start"])
+
+
+def checked(error: float | None, verdict: Verdict = "usable") -> RegistrationRecord:
+    quality = () if error is None else (QualityFigure("estimated_error", error, "mm", ""),)
+    return RegistrationRecord(
+        "pet", "ct", "registered", IDENTITY, "check", "1", verdict, quality=quality
+    )
+
+
+@pytest.mark.parametrize(
+    ("error", "verdict", "words"),
+    [
+        (3.9, "usable", ""),
+        (4.1, "doubtful", "add up to an error of 4.1 mm"),
+        (10.5, "refused", "10.5 mm"),
+        (None, "doubtful", "no error of its own"),
+        (float("nan"), "refused", "nan"),
+    ],
+)
+def test_the_error_of_the_check_counts_and_a_missing_one_is_not_zero(
+    error: float | None, verdict: Verdict, words: str, head: Phantom, tmp_path: Path
+) -> None:
+    claim = claim_of(write_object(tmp_path / "r.dcm", "1.1", spatial_item("1.2", np.eye(4))))
+    record = judge_claim(
+        claim, head.series["T2"].volume, head.reference.volume, moving_uid="pet",
+        reference_uid="ct", seed=1, threads=2, store=field_store(tmp_path, tmp_path, "pet"),
+        register=Answers(checked(error)),
+    )  # fmt: skip
+    assert record.verdict == verdict
+    assert words in "; ".join(record.reasons)
+    assert ("estimated_error" in {q.name for q in record.quality}) == (error is not None)
+
+
+def test_a_field_that_the_images_refuse_is_not_asked_about_twice(
+    head: Phantom, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    built: list[Volume] = []
+
+    def counted(volume: Volume) -> Any:
+        built.append(volume)
+        return build_pyramid(volume)
+
+    monkeypatch.setattr(delivered, "build_pyramid", counted)
+    bent = Bent(head, tmp_path, 1.5)
+    refusing = Answers(checked(1.0, "refused"))
+    bent.register = refusing
+    assert bent.judged().verdict == "refused"
+    assert len(refusing.asked) == len(built) == 1
+    # Beyond the box of its nodes a field says nothing; that is masked, not compared as air.
+    mask = refusing.asked[0]["moving_mask"]
+    assert 0 < np.mean(mask.array) < 1
+    assert mask.grid.affine is refusing.asked[0]["moving"].grid.affine
+    agreeing = Answers(checked(1.0))
+    bent.register = agreeing
+    assert bent.judged().verdict == "usable"
+    assert len(agreeing.asked) == 2 and len(built) == 2
+    assert agreeing.asked[1]["moving_mask"] is None
