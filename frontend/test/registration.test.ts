@@ -1,9 +1,11 @@
-import { describe, expect, test } from 'vitest';
+import { describe, expect, test, vi } from 'vitest';
 import { apply, Grid, IDENTITY, invert, type Mat4, multiply, rigidAbout, type Vec3 } from '../src/affine';
 import { Alignment, decomposeAbout, residual, rigidPart, shiftBy, turnAbout } from '../src/viewer/alignment';
 import { edgesOf, paintDifference, paintWhere, rightOf, tileAt, tiles, windowed } from '../src/viewer/comparison';
 import { residuals } from '../src/viewer/landmarks-panel';
+import { LinkedCursor } from '../src/viewer/linked-cursor';
 import { NativeView } from '../src/viewer/native-view';
+import { blendTitle } from '../src/viewer/panes';
 import { type Raster, samplePlane } from '../src/viewer/sampling';
 
 const near = (a: readonly number[], b: readonly number[], digits = 6): void => {
@@ -177,4 +179,50 @@ test('the moving pane: points go to the screen and back, zoom keeps the point un
     // The plane goes through the voxel nearest to the cursor.
     near([view.toWorld([0, 0])[{ axial: 2, coronal: 1, sagittal: 0 }[plane]]!], [view.snapped[{ axial: 2, coronal: 1, sagittal: 0 }[plane]]!]);
   }
+});
+
+test('the moving pane fits its slice to the pane, whichever of plane and size is known first', () => {
+  const grid = new Grid([40, 60, 50], [[2, 0, 0, 0], [0, 2, 0, 0], [0, 0, 2, 0], [0, 0, 0, 1]]);
+  const view = new NativeView(grid, 'axial', [3, 4, 5]);
+  view.plane = 'sagittal';
+  view.fit();
+  view.resize(240, 160);
+  // 120 x 80 mm of the plane into 240 x 160 px.
+  expect([view.mmPerPixel, view.zoom]).toEqual([0.5, 1]);
+  view.resize(120, 80);
+  expect([view.mmPerPixel, view.zoom]).toEqual([1, 1]);
+  view.zoomBy(2, [60, 40]);
+  view.resize(240, 160);
+  expect(view.mmPerPixel).toBe(0.5);
+});
+
+describe('the linked cursor through a deformation', () => {
+  const bent = { id: 2, registration_id: 20, matrix: IDENTITY, fusion: { fused: true, model: 'deformable' } };
+  const scene = { trying: () => null, matrix: () => IDENTITY };
+  async function carried(map: () => Promise<unknown>): Promise<unknown[]> {
+    vi.useFakeTimers();
+    vi.stubGlobal('window', globalThis);
+    const said: unknown[] = [];
+    const attempt = (act: () => Promise<never>): Promise<undefined> => act().catch(() => undefined);
+    new LinkedCursor(scene as never, { map } as never, attempt as never).carry(bent as never, [1, 2, 3], 'reference', (there) => said.push(there));
+    await vi.runAllTimersAsync();
+    vi.useRealTimers();
+    return said;
+  }
+  test('says where it is, that there is no counterpart, or that nobody knows', async () => {
+    expect(await carried(async () => ({ points: [[4, 5, 6]] }))).toEqual([[4, 5, 6]]);
+    expect(await carried(async () => ({ points: [null] }))).toEqual([null]);
+    expect(await carried(async () => Promise.reject(new Error('away')))).toEqual([undefined]);
+  });
+});
+
+test('a pane says fused only of what lies as recorded', () => {
+  const layer = (fused: boolean, kind = 'series') => ({ kind, fusion: { fused } });
+  const base = { label: 'CT' };
+  const of = (...overlays: [ReturnType<typeof layer>, string | null][]): string => blendTitle({ base, overlays: overlays.map(([layer, trying]) => ({ layer, trying })) } as never);
+  expect(of()).toBe('CT');
+  expect(of([layer(true, 'heatmap'), null])).toBe('CT');
+  expect(of([layer(true), null])).toBe('fused');
+  expect(of([layer(true), null], [layer(true), 'Aligned by hand, not saved'])).toBe('tried, not on record');
+  expect(of([layer(false), 'Preview, not accepted'])).toBe('tried, not on record');
 });

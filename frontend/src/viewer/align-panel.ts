@@ -25,7 +25,7 @@ export class AlignPanel {
   private readonly form = h('form', { class: 'nudge', attrs: { 'aria-label': 'Alignment by hand' } });
   private readonly inputs: HTMLInputElement[];
   private readonly step = h('select', { class: 'input', attrs: { name: 'step', 'aria-label': 'Step of the keys, mm and degrees' } });
-  private readonly remark = h('input', { class: 'input', attrs: { type: 'text', name: 'remark', maxlength: '500', placeholder: 'Kept with the decision' } });
+  private readonly remarkInput = h('input', { class: 'input', attrs: { type: 'text', name: 'remark', maxlength: '500', placeholder: 'Kept with the decision' } });
   private readonly undo: HTMLButtonElement;
   private readonly redo: HTMLButtonElement;
   private readonly reset: HTMLButtonElement;
@@ -56,7 +56,7 @@ export class AlignPanel {
     this.form.append(
       h('div', { class: 'row nudge-actions' }, this.save, button('Cancel', actions.cancel, { data: { align: 'cancel' } }), this.undo, this.redo, this.reset, this.state),
       h('label', { class: 'small' }, h('span', { text: 'Step of the keys' }), this.step),
-      h('label', { class: 'small nudge-remark' }, h('span', { text: 'Remark' }), this.remark),
+      h('label', { class: 'small nudge-remark' }, h('span', { text: 'Remark' }), this.remarkInput),
       h('p', {
         class: 'muted small nudge-actions',
         text: 'Drag inside the ring: move. Outside it, or with Shift: turn. Keys: arrows move, comma and full stop turn about the pane’s centre; with Shift a fifth of the step. Figures are about the layer’s centre.',
@@ -66,9 +66,14 @@ export class AlignPanel {
     this.affine.classList.add('nudge-actions');
     this.form.addEventListener('submit', (event) => {
       event.preventDefault();
-      actions.save(this.remark.value.trim());
+      actions.save(this.remark);
     });
     this.element.append(this.idle, this.form);
+  }
+
+  /** What the reader wrote beside the alignment; kept with the decision however it is saved. */
+  get remark(): string {
+    return this.remarkInput.value.trim();
   }
 
   private typed(): void {
@@ -81,7 +86,7 @@ export class AlignPanel {
     this.idle.hidden = session !== null;
     this.form.hidden = session === null;
     if (!session) {
-      this.remark.value = '';
+      this.remarkInput.value = '';
       return;
     }
     const { translate, degrees } = this.aligning.readout!;

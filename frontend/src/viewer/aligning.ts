@@ -143,6 +143,10 @@ export class Aligning {
       session.alignment.go(matrix);
     });
   }
+  /** The pairs changed: the matrix stays on screen as an alignment by hand. */
+  forgetFit(): void {
+    if (this.session?.fit) this.act((session) => (session.fit = null));
+  }
   get isFit(): boolean {
     const { session } = this;
     return session?.fit != null && session.alignment.matrix === session.fit;

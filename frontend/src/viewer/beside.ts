@@ -1,5 +1,6 @@
 /** The pane beside the reference: the moving series in its own space, in its own planes, with its own zoom. */
 import { Grid, type Vec3 } from '../affine';
+import { t } from '../i18n';
 import { paintWhere } from './comparison';
 import { drawMarks, type LandmarkMark } from './overlay';
 import type { LinkedCursor } from './linked-cursor';
@@ -23,6 +24,11 @@ export interface BesideActions {
 }
 
 const WHEEL_PX = 40;
+const LOST = {
+  outside: () => t('No counterpart here'),
+  unknown: () => t('Counterpart not known: the server did not answer'),
+};
+const lostness = (there: Vec3 | null | undefined): keyof typeof LOST | null => (there ? null : there === null ? 'outside' : 'unknown');
 
 export function millimetres(point: Vec3): string {
   return `${point.map((value) => value.toFixed(1).replace('-', '−')).join(', ')} mm`;
@@ -36,7 +42,8 @@ export class BesidePane {
   private drawn = '';
   /** What the cursor was last carried over from, so that it is asked for once. */
   private followed = '';
-  private lost = false;
+  /** Why the cursor here is not the counterpart of the reference's; null where it is, or is not linked. */
+  private lost: 'outside' | 'unknown' | null = null;
 
   constructor(
     private readonly scene: Scene,
@@ -62,9 +69,9 @@ export class BesidePane {
       [this.of, this.drawn, this.followed] = [layer.id, '', ''];
     }
     const { pane } = this.scene.store.state;
+    this.pane.name = pane;
     if (this.view.plane !== pane) {
       this.view.plane = pane;
-      this.pane.name = pane;
       this.view.fit();
     }
     return this.view;
@@ -73,14 +80,14 @@ export class BesidePane {
   /** Brings the cursor here where the reference's is, through the transform. */
   private follow(layer: Layer, view: NativeView): void {
     if (!this.cursor.isLinked(layer)) {
-      this.lost = false;
+      this.lost = null;
       return;
     }
     const key = JSON.stringify([layer.id, this.scene.focus, this.scene.matrix(layer), layer.fusion.refinement ?? null]);
     if (key === this.followed) return;
     this.followed = key;
     this.cursor.carry(layer, this.scene.focus, 'reference', (there) => {
-      this.lost = there === null;
+      this.lost = lostness(there);
       if (there) view.cursor = there;
       this.actions.redraw();
     });
@@ -95,7 +102,7 @@ export class BesidePane {
       return;
     }
     this.cursor.carry(beside, point, 'moving', (there) => {
-      this.lost = there === null;
+      this.lost = lostness(there);
       if (there) {
         // The reader pointed here: the way back must not move the point again.
         this.followed = JSON.stringify([beside.id, there, this.scene.matrix(beside), beside.fusion.refinement ?? null]);
@@ -173,7 +180,7 @@ export class BesidePane {
       synthetic: this.scene.view.patient.synthetic || layer.synthetic,
       compare: {
         title: `${layer.label}, own space`,
-        notes: this.lost ? [['warn', 'No counterpart here']] : linked ? [] : [['warn', 'Cursor not linked: not registered']],
+        notes: this.lost ? [['warn', LOST[this.lost]()]] : linked ? [] : [['warn', 'Cursor not linked: not registered']],
       },
       cursor: this.lost ? null : `${layer.label} ${millimetres(view.cursor)}`,
       onBadge: (of) => this.actions.openFusion(of),

@@ -27,10 +27,10 @@ export class LinkedCursor {
   }
 
   /**
-   * Carries a point over. `found` is called once with the answer (null: no counterpart), unless a later
-   * question came first.
+   * Carries a point over. `found` is called once with the answer (null: no counterpart; undefined: the
+   * server refused or was not reached, so nobody knows), unless a later question came first.
    */
-  carry(layer: Layer, point: Vec3, from: 'reference' | 'moving', found: (there: Vec3 | null) => void): void {
+  carry(layer: Layer, point: Vec3, from: 'reference' | 'moving', found: (there: Vec3 | null | undefined) => void): void {
     const question = ++this.asked;
     window.clearTimeout(this.timer);
     if (!this.isDeformable(layer)) {
@@ -40,7 +40,7 @@ export class LinkedCursor {
     }
     this.timer = window.setTimeout(() => {
       void this.attempt(() => this.api.map(layer.registration_id!, [point], from)).then((answer) => {
-        if (answer && question === this.asked) found(answer.points[0] ?? null);
+        if (question === this.asked) found(answer && (answer.points[0] ?? null));
       });
     }, PAUSE_MS);
   }

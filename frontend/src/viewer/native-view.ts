@@ -11,7 +11,8 @@ export class NativeView {
   private size: Point2 = [1, 1];
   /** LPS (own space) in the middle of the pane. */
   private middle: Vec3;
-  private mm = 0;
+  /** mm per px; null: the whole slice, whatever size the pane has or gets. */
+  private mm: number | null = null;
 
   constructor(
     readonly grid: Grid,
@@ -32,7 +33,7 @@ export class NativeView {
   }
 
   get mmPerPixel(): number {
-    return this.mm || 1;
+    return this.mm ?? this.fitted;
   }
 
   /** How much larger than the whole slice fitted into the pane. */
@@ -47,15 +48,13 @@ export class NativeView {
   }
 
   resize(width: number, height: number): void {
-    const first = this.mm === 0;
     this.size = [Math.max(width, 1), Math.max(height, 1)];
-    if (first) this.mm = this.fitted;
   }
 
   /** The whole slice, in the middle. */
   fit(): void {
     this.middle = this.grid.centre;
-    this.mm = this.fitted;
+    this.mm = null;
   }
 
   toWorld(at: Point2): Vec3 {

@@ -1,5 +1,6 @@
 /** The elements of one pane and the text over its image. */
 import { type Grid, type Vec3 } from '../affine';
+import { t } from '../i18n';
 import { badgeButton } from './badge';
 import { type ColormapName, cssGradient } from './colormaps';
 import { h, setText } from './dom';
@@ -42,6 +43,13 @@ export function scaleBar(mmPerPixel: number, width: number): { mm: number; pixel
   const choices = [1, 2, 5, 10, 20, 50, 100, 200];
   const mm = choices.filter((choice) => choice <= target).pop() ?? 1;
   return { mm, pixels: mm / mmPerPixel };
+}
+
+/** What a blend of images is: "fused" only where all of them lie as recorded. */
+export function blendTitle({ base, overlays }: Pick<PaneText, 'base' | 'overlays'>): string {
+  const images = overlays.filter(({ layer }) => isImage(layer));
+  if (images.some(({ layer, trying }) => trying !== null || !layer.fusion.fused)) return t('tried, not on record');
+  return images.length ? t('fused') : base.label;
 }
 
 export class Pane {
@@ -92,9 +100,8 @@ export class Pane {
   update(text: PaneText): void {
     const letters = edgeLetters(text.axes);
     for (const edge of ['top', 'bottom', 'left', 'right'] as const) setText(this.letters[edge], letters[edge]);
-    const isFused = text.overlays.some(({ layer }) => isImage(layer));
     this.element.setAttribute('aria-label', `${TITLES[this.name]}${text.compare ? `, ${text.compare.title}` : ''}`);
-    setText(this.title, `${TITLES[this.name]} · ${text.compare?.title ?? (isFused ? 'fused' : text.base.label)}`);
+    setText(this.title, `${TITLES[this.name]} · ${text.compare?.title ?? blendTitle(text)}`);
     setText(this.cursor, text.cursor ?? '');
     this.updateFlags(text);
     this.updateBadges(text);

@@ -1,5 +1,6 @@
 /** Everything a reader does to a registration: the open panel, hand alignment, landmarks, refinements. */
 import type { Vec3 } from '../affine';
+import { t } from '../i18n';
 import { toast } from '../pages/toast';
 import type { Acts } from './acts';
 import { AlignPanel } from './align-panel';
@@ -12,7 +13,7 @@ import type { LandmarkMark } from './overlay';
 import { isImage } from './presets';
 import { RefinePanel } from './refine-panel';
 import { RegistrationPanel, type Section } from './registration-panel';
-import { type DecisionBody, isOpen, type LandmarkFit, type LandmarkPair, type LandmarkSet, type Refinement, type ToolsState } from './registration-types';
+import { type DecisionBody, isOpen, type JudgedBody, type LandmarkFit, type LandmarkPair, type LandmarkSet, type Refinement, type ToolsState } from './registration-types';
 import { MODELS } from './registration-words';
 import type { Scene } from './scene';
 import type { Layer, TransformModel } from './types';
@@ -28,6 +29,12 @@ export interface RegisteringHooks {
 }
 
 const POLL_MS = 2500;
+/** After a question that was not answered. */
+const POLL_AGAIN_MS = 10_000;
+/** A refinement in one of these has taken the alignment it started from over. */
+const HANDED_OVER: readonly Refinement['state'][] = ['queued', 'running', 'done'];
+
+const pairIds = (state: ToolsState | undefined): string => state?.landmarks?.pairs.map((pair) => pair.id).join() ?? '';
 
 export class Registering {
   readonly aligning: Aligning;
@@ -40,12 +47,12 @@ export class Registering {
   private openLayer: number | null = null;
   private section: Section = 'summary';
   private fit: LandmarkFit | null = null;
-  /** Ends of the pair that is being placed; the moving one in its own LPS. */
-  private pending: { reference?: Vec3; moving?: Vec3 } = {};
+  /** Ends of the pair that is being placed, and whose it is; the moving one in that series' own LPS. */
+  private pending: { registration: number; reference?: Vec3; moving?: Vec3 } | null = null;
   /** The refinement whose result is on the images without being accepted. */
-  private shown: number | null = null;
-  private shownWords: string | null = null;
+  private shown: { id: number; registration: number; words: string } | null = null;
   private poll = 0;
+  private asked = 0;
 
   constructor(
     private readonly scene: Scene,
@@ -73,13 +80,13 @@ export class Registering {
     this.landmarksPanel = new LandmarksPanel({
       place: () => this.place(),
       goto: (pair) => scene.store.patch({ focus: pair.reference }),
-      remove: (pair) => void this.landmarks(() => api.removeLandmark(pair.id)),
+      remove: (pair) => void this.remove(pair),
       fit: () => void this.fitLandmarks(),
     });
     this.refinePanel = new RefinePanel({
       start: (model) => void this.refine(model),
       act: (refinement, act) => void this.refineAct(refinement, act),
-      preview: (refinement) => void this.preview(this.shown === refinement.id ? null : refinement),
+      preview: (refinement) => void this.preview(this.shown?.id === refinement.id ? null : refinement),
       accept: (refinement) => void this.decide({ decision: 'accepted', refinement: refinement.id }),
     });
     window.addEventListener('beforeunload', (event) => {
@@ -130,7 +137,7 @@ export class Registering {
     if (!(await this.leave())) return false;
     await this.preview(null);
     this.openLayer = null;
-    this.pending = {};
+    this.pending = null;
     this.fit = null;
     this.hooks.changed();
     return true;
@@ -149,11 +156,11 @@ export class Registering {
       return;
     }
     const tools = layer.registration_id === null ? null : (this.states.get(layer.registration_id) ?? null);
-    const trying = this.scene.trying(layer) ?? this.shownWords;
+    const trying = this.scene.trying(layer) ?? (this.shown?.registration === layer.registration_id ? this.shown?.words : null) ?? null;
     if (layer.registration_id !== null) this.alignPanel.update(layer.registration_id);
     if (tools) {
-      this.landmarksPanel.update(tools, this.scene.trying(layer) === null ? null : this.scene.matrix(layer), this.fit, this.waiting, this.mayDecide);
-      this.refinePanel.update(tools, this.startWords(tools), this.shown, this.mayDecide);
+      this.landmarksPanel.update(tools, this.scene.trying(layer) === null ? null : this.scene.matrix(layer), this.fit, this.waiting(tools.id), this.mayDecide);
+      this.refinePanel.update(tools, this.startWords(tools), this.shown?.id ?? null, this.mayDecide);
     }
     const bodies: Partial<Record<Section, HTMLElement>> = { align: this.alignPanel.element };
     if (tools) Object.assign(bodies, { landmarks: this.landmarksPanel.element, refine: this.refinePanel.element });
@@ -164,6 +171,10 @@ export class Registering {
   private forget(): void {
     if (this.openLayer === null) return;
     this.openLayer = null;
+    this.pending = null;
+    this.fit = null;
+    window.clearTimeout(this.poll);
+    this.takeOff();
     if (this.aligning.dirty) toast('The case was analysed again meanwhile: the alignment that was not saved is dropped.', 'warn');
     this.aligning.end();
   }
@@ -174,36 +185,64 @@ export class Registering {
     return 'the alignment on record';
   }
 
-  /** Takes the tools' state from the server; polls while a refinement is under way. */
+  /** Takes the open registration's state from the server; polls while a refinement is under way. */
   async fetch(): Promise<void> {
     window.clearTimeout(this.poll);
     const id = this.layer?.registration_id;
     if (id == null) return;
+    const question = ++this.asked;
     const old = this.states.get(id);
     const before = old?.refinements ?? [];
     const state = await this.acts.attempt(() => this.api.registration(id));
-    if (!state) return;
-    this.states.set(id, state);
-    this.hooks.changed();
-    if (state.refinements.some(isOpen)) this.poll = window.setTimeout(() => void this.fetch(), POLL_MS);
+    // A later question is under way: its answer is the newer one.
+    if (question !== this.asked) return;
+    const again = (ms: number): void => {
+      window.clearTimeout(this.poll);
+      this.poll = window.setTimeout(() => void this.fetch(), ms);
+    };
+    if (!state) {
+      if (before.some(isOpen)) again(POLL_AGAIN_MS);
+      return;
+    }
+    this.keep(state);
+    if (state.refinements.some(isOpen)) again(POLL_MS);
     const finished = state.refinements.find((now) => now.state === 'done' && before.some((old) => old.id === now.id && isOpen(old)));
-    if (finished) toast(`${state.label}: the refinement is done. Judge it before it counts.`, 'ok');
+    if (finished) toast(t('{series}: the refinement is done. Judge it before it counts.', { series: state.label }), 'ok');
     // A new layer, or a decision that somebody else made meanwhile.
     if (finished || (old && old.decisions[0]?.id !== state.decisions[0]?.id)) await this.hooks.refresh();
   }
 
+  private keep(state: ToolsState): void {
+    const old = this.states.get(state.id);
+    this.states.set(state.id, state);
+    if (old && pairIds(old) !== pairIds(state)) this.pairsChanged(state.id);
+    this.hooks.changed();
+  }
+
+  /** A fit on screen is not the fit to these pairs: it goes on as an alignment by hand. */
+  private pairsChanged(registration: number): void {
+    if (this.layer?.registration_id === registration) this.fit = null;
+    if (this.aligning.session?.registration === registration) this.aligning.forgetFit();
+  }
+
   // ---- decisions ------------------------------------------------------------------------------
 
-  private async decide(body: DecisionBody): Promise<boolean> {
+  private async decide(body: JudgedBody): Promise<boolean> {
     const { layer } = this;
     if (!layer || layer.registration_id === null) return false;
     // Leaving first: what is tried by hand is not what is decided on here.
-    if (body.decision !== 'nudged' && !(await this.leave())) return false;
+    if (!(await this.leave())) return false;
     const id = layer.registration_id;
     const answer = await this.acts.attempt(() => this.api.decide(id, body));
     if (!answer) return false;
-    const words = { accepted: 'accepted', rejected: 'rejected', nudged: 'saved', withdrawn: 'as computed again' }[body.decision];
-    toast(`${layer.label}: registration ${words}.`, 'ok');
+    this.panel.decided();
+    const series = layer.label;
+    const words = {
+      accepted: () => t('{series}: registration accepted.', { series }),
+      rejected: () => t('{series}: registration rejected.', { series }),
+      withdrawn: () => t('{series}: registration as computed again.', { series }),
+    };
+    toast(words[body.decision](), 'ok');
     await this.settle();
     if (body.refinement !== undefined) this.showDeformed(body.refinement);
     return true;
@@ -253,11 +292,14 @@ export class Registering {
   private async save(remark: string): Promise<boolean> {
     const { session } = this.aligning;
     if (!session) return true;
-    const body: DecisionBody = this.aligning.isFit
-      ? { decision: 'nudged', method: 'landmarks', reason: remark }
-      : { decision: 'nudged', matrix: session.alignment.matrix, reason: remark };
+    const { matrix } = session.alignment;
+    // With the fit that was looked at: the server refuses if the pairs give another by now.
+    const body: DecisionBody = { decision: 'nudged', ...(this.aligning.isFit ? { method: 'landmarks' } : {}), matrix, reason: remark };
     const answer = await this.acts.attempt(() => this.api.decide(session.registration, body));
-    if (!answer) return false;
+    if (!answer) {
+      void this.fetch();
+      return false;
+    }
     toast(`${session.layer.label}: alignment saved.`, 'ok');
     // The record first, so that the layer does not jump back for a moment.
     await this.hooks.refresh();
@@ -270,11 +312,13 @@ export class Registering {
   async leave(): Promise<boolean> {
     const { session } = this.aligning;
     if (!session) return true;
-    const handedOver = this.states.get(session.registration)?.refinements.some((one) => JSON.stringify(one.start.matrix) === JSON.stringify(session.alignment.matrix));
+    const own = JSON.stringify(session.alignment.matrix);
+    const handedOver = this.states.get(session.registration)?.refinements.some((one) =>
+      HANDED_OVER.includes(one.state) && one.result?.verdict !== 'refused' && JSON.stringify(one.start.matrix) === own);
     if (this.aligning.dirty && !handedOver) {
       const answer = await this.leaveDialog.ask();
       if (answer === 'stay') return false;
-      if (answer === 'save') return this.save('');
+      if (answer === 'save') return this.save(this.alignPanel.remark);
     }
     this.endAlignment();
     return true;
@@ -289,55 +333,71 @@ export class Registering {
     this.commands.setTool('landmark');
   }
 
+  /** The series whose pairs are placed and drawn: the one beside the reference, else the open panel's. */
+  private get marked(): Layer | null {
+    const layer = this.scene.beside ?? this.layer;
+    return layer && this.subject(layer);
+  }
+
   /** The tool was chosen by key: the panel of the layer whose pairs are placed opens. */
   beginLandmarks(): boolean {
-    const layer = this.layer ?? this.scene.beside ?? this.scene.compared;
-    if (!layer || layer.registration_id === null || !this.mayDecide) {
+    const subject = this.marked ?? (this.scene.compared && this.subject(this.scene.compared));
+    if (!subject || subject.registration_id === null || !this.mayDecide) {
       toast(this.mayDecide ? 'No registered layer: open one in the list of registrations.' : 'Claim the case to place landmarks.', 'warn');
       return false;
     }
-    const subject = this.subject(layer);
     this.commands.setBeside(subject.id);
     if (this.openLayer !== subject.id) void this.open(subject, 'landmarks');
     else if (this.section !== 'landmarks') this.select('landmarks');
     return true;
   }
 
-  private get waiting(): string {
+  private waiting(registration: number): string {
+    if (this.pending?.registration !== registration) return '';
     if (this.pending.reference) return 'Now the same spot in the moving series.';
     return this.pending.moving ? 'Now the same spot in the reference.' : '';
   }
 
-  /** One end of a pair; with both the pair is stored. */
+  /** One end of a pair of the series beside; with both the pair is stored. */
   async mark(end: 'reference' | 'moving', point: Vec3): Promise<void> {
-    const layer = this.layer ?? this.scene.beside;
-    if (!layer || layer.registration_id === null) return;
-    this.pending[end] = point;
+    const layer = this.marked;
+    const id = layer?.registration_id;
+    if (!layer || id == null) return;
+    // The panel follows: the list that is read is that of the pairs that are placed.
+    if (this.layer?.registration_id !== id) {
+      await this.open(layer, 'landmarks');
+      if (this.layer?.registration_id !== id) return;
+    }
+    const pending = this.pending?.registration === id ? this.pending : { registration: id };
+    this.pending = { ...pending, [end]: point };
     this.hooks.changed();
     const { reference, moving } = this.pending;
     if (!reference || !moving) return;
-    this.pending = {};
-    const id = layer.registration_id;
-    await this.landmarks(() => this.api.addLandmark(id, reference, moving));
+    this.pending = null;
+    await this.landmarks(id, () => this.api.addLandmark(id, reference, moving));
   }
 
-  private async landmarks(act: () => Promise<LandmarkSet | null>): Promise<void> {
-    const id = (this.layer ?? this.scene.beside)?.registration_id;
+  private async remove(pair: LandmarkPair): Promise<void> {
+    const id = this.layer?.registration_id;
+    if (id != null) await this.landmarks(id, () => this.api.removeLandmark(pair.id));
+  }
+
+  private async landmarks(id: number, act: () => Promise<LandmarkSet | null>): Promise<void> {
     const set = await this.acts.attempt(act);
-    const state = id == null ? undefined : this.states.get(id);
+    const state = this.states.get(id);
     // Null: the last pair was removed. Undefined: refused, and that has been said.
-    if (set !== undefined && state) this.states.set(state.id, { ...state, landmarks: set?.pairs.length ? set : null });
-    this.fit = null;
-    this.hooks.changed();
+    if (set !== undefined && state) this.keep({ ...state, landmarks: set?.pairs.length ? set : null });
+    else void this.fetch();
   }
 
   /** Marks of one space: stored pairs, and the end that waits for its other. */
   marks(space: 'reference' | 'moving'): LandmarkMark[] {
-    const layer = this.layer ?? this.scene.beside;
-    const pairs = layer?.registration_id == null ? [] : (this.states.get(layer.registration_id)?.landmarks?.pairs ?? []);
+    const id = this.marked?.registration_id;
+    if (id == null) return [];
+    const pairs = this.states.get(id)?.landmarks?.pairs ?? [];
     const own = this.section === 'landmarks' || this.scene.beside ? pairs : [];
     const stored = own.map((pair: LandmarkPair, n) => ({ text: String(n + 1), point: pair[space], open: false }));
-    const waiting = this.pending[space];
+    const waiting = this.pending?.registration === id ? this.pending[space] : undefined;
     return waiting ? [...stored, { text: String(pairs.length + 1), point: waiting, open: true }] : stored;
   }
 
@@ -366,22 +426,30 @@ export class Registering {
   }
 
   private async refineAct(refinement: Refinement, act: 'cancel' | 'retry' | 'discard'): Promise<void> {
-    if (this.shown === refinement.id) await this.preview(null);
+    if (this.shown?.id === refinement.id) await this.preview(null);
     if (await this.acts.attempt(() => this.api.refinement(refinement.id, act))) await this.fetch();
   }
 
   /** Draws a result that is not accepted, under a badge that says so; null takes it off. */
   private async preview(refinement: Refinement | null): Promise<void> {
-    if (this.shown === null && !refinement) return;
-    const { layer } = this;
+    if (!this.shown && !refinement) return;
     if (refinement && !(await this.leave())) return;
-    const registration = refinement?.registration ?? layer?.registration_id ?? null;
-    const result = refinement?.result ?? null;
-    this.shown = result ? refinement!.id : null;
-    const words = result ? `Preview, not accepted: ${MODELS[result.model].toLowerCase()} refinement` : '';
-    this.shownWords = words || null;
-    this.scene.look(result?.layer != null ? { id: result.layer, words } : null);
-    if (registration !== null) this.scene.tryMatrix(registration, result && result.layer === null ? { matrix: result.matrix, words } : null);
+    this.takeOff();
+    const result = refinement?.result;
+    if (refinement && result) {
+      const { id, registration } = refinement;
+      const words = `Preview, not accepted: ${MODELS[result.model].toLowerCase()} refinement`;
+      this.shown = { id, registration, words };
+      if (result.layer !== null) this.scene.look({ id: result.layer, words });
+      else this.scene.tryMatrix(registration, { matrix: result.matrix, words });
+    }
     await this.hooks.remount();
+  }
+
+  private takeOff(): void {
+    if (!this.shown) return;
+    this.scene.look(null);
+    this.scene.tryMatrix(this.shown.registration, null);
+    this.shown = null;
   }
 }

@@ -1,15 +1,15 @@
 /** The side panel of one registration: summary, alignment by hand, landmarks, refinement, history. */
 import { badgeLevel, badgeText } from './badge';
 import { button, h } from './dom';
-import type { ToolsState } from './registration-types';
+import type { JudgedBody, ToolsState } from './registration-types';
 import { estimatedError, facts, figureText, fusionFacts, historyList, qualityTable, reasonsList, when } from './registration-words';
-import type { DecisionKind, Layer } from './types';
+import type { Layer } from './types';
 
 export type Section = 'summary' | 'align' | 'landmarks' | 'refine' | 'history';
 const SECTIONS: Record<Section, string> = { summary: 'Summary', align: 'Align', landmarks: 'Landmarks', refine: 'Refine', history: 'History' };
 
 export interface PanelActions {
-  decide(decision: DecisionKind, reason: string): void;
+  decide(decision: JudgedBody['decision'], reason: string): void;
   select(section: Section): void;
   showAlone(layer: Layer): void;
   beside(layer: Layer): void;
@@ -57,9 +57,15 @@ export class RegistrationPanel {
     this.reason.addEventListener('input', () => (this.reasonMissing.hidden = true));
   }
 
+  /** A decision was kept: its reason is not that of the next one. */
+  decided(): void {
+    this.reason.value = '';
+    this.reasonMissing.hidden = true;
+  }
+
   update(state: PanelState): void {
     const { layer } = state;
-    if (this.layer?.id !== layer.id) this.reason.value = '';
+    if (this.layer?.id !== layer.id) this.decided();
     this.layer = layer;
     this.element.setAttribute('aria-label', `Fusion of ${layer.label}`);
     this.title.textContent = layer.label;
@@ -112,7 +118,7 @@ export class RegistrationPanel {
   }
 
   private decisions(layer: Layer, tools: ToolsState | null): Node[] {
-    const act = (decision: DecisionKind) => () => {
+    const act = (decision: JudgedBody['decision']) => () => {
       const reason = this.reason.value.trim();
       if (decision === 'rejected' && !reason) {
         this.reasonMissing.hidden = false;

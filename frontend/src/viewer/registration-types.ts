@@ -99,12 +99,13 @@ export interface ToolsState {
   decisions: DecisionRow[];
 }
 
-export interface DecisionBody {
-  decision: DecisionKind;
+/** A decision on what is there already: what was computed, or a finished refinement. */
+export interface JudgedBody {
+  decision: Exclude<DecisionKind, 'nudged'>;
   reason?: string;
-  matrix?: Mat4;
-  method?: 'landmarks';
   refinement?: number;
 }
+
+export type DecisionBody = JudgedBody | { decision: 'nudged'; reason?: string; matrix: Mat4; method?: 'landmarks' };
 
 export const isOpen = (refinement: Refinement): boolean => refinement.state === 'queued' || refinement.state === 'running';

@@ -48,7 +48,7 @@ export function when(at: string): string {
   return new Date(at).toLocaleString('sv-SE', { dateStyle: 'short', timeStyle: 'short' });
 }
 
-export function decisionWords(row: Pick<DecisionRow, 'decision' | 'method' | 'evidence'>): string {
+function decisionWords(row: Pick<DecisionRow, 'decision' | 'method' | 'evidence'>): string {
   if (row.decision === 'rejected') return 'Rejected';
   if (row.decision === 'withdrawn') return 'Decision taken back';
   if (row.method === 'refined') return 'Refinement accepted';
@@ -63,7 +63,7 @@ export function historyList(decisions: readonly DecisionRow[]): HTMLElement {
   if (!decisions.length) return h('p', { class: 'muted small', text: 'No decision yet: the registration stands as computed.' });
   return h('ol', { class: 'plain stack-tight history' }, ...decisions.map((row, n) =>
     h('li', { data: { decisionRow: String(row.id) } },
-      h('div', {}, h('span', { class: 'strong', text: decisionWords(row) }), n ? null : h('span', { class: 'badge badge--info', text: 'in force' })),
+      h('div', {}, h('span', { class: 'strong', text: decisionWords(row) }), n || row.decision === 'withdrawn' ? null : h('span', { class: 'badge badge--info', text: 'in force' })),
       h('div', { class: 'muted small', text: `${row.by}, ${when(row.at)}${row.reason ? `: ${row.reason}` : ''}` }),
     ),
   ));
