@@ -62,6 +62,7 @@ class Case:
             EARLY: (2, 2, 2),
         }
         self.measurements: list[dict[str, Any]] = []
+        self.preferences: dict[str, Any] = {}
         self.reviews: dict[int, dict[str, Any]] = {}
         self.tools = Tools(self.matrices[PET])
         self.payloads: dict[tuple[int, int, int], bytes] = {}
@@ -84,6 +85,7 @@ class Case:
     def reset(self) -> None:
         """As a reader finds it first."""
         self.measurements, self.reviews, self.opens = [], {}, []
+        self.preferences = {}
         self.drop_after, self.delay = 0, 0.0
         self.tools.reset()
         self.place()
@@ -310,6 +312,7 @@ class Case:
             "alignment": {"changed": [], "message": "", "can_run_again": False},
             "findings": [self.finding()],
             "measurements": self.measurements,
+            "preferences": self.preferences,
             "notices": [],
             "stream": {"path": "/ws/cases/1/slices/", "version": 1},
         }

@@ -77,6 +77,10 @@ class App:
         elif method == "POST":
             status, answer = self.case.post(path, json.loads(body))
             content = json.dumps(answer).encode()
+        elif method == "PUT" and path.startswith("/api/preferences/"):
+            key = path.removeprefix("/api/preferences/").rstrip("/")
+            self.case.preferences[key] = json.loads(body)["value"]
+            status = 204
         elif method == "DELETE":
             wanted = int(path.rstrip("/").rsplit("/", 1)[1])
             self.case.measurements = [m for m in self.case.measurements if m["id"] != wanted]

@@ -47,6 +47,7 @@ VIEW = {
     },
     "measurements": {"id", "tool", "points", "value", "unit", "text", "by", "at"},
     "notices": {"code", "message", "severity", "subject"},
+    "preferences": None,
     "stream": {"path", "version"},
 }  # fmt: skip
 FUSION = {

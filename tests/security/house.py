@@ -170,6 +170,7 @@ def build() -> House:
             ).pk,
         },
         routes={
+            "preference": {"key": "language"},
             "worklist:rule": {
                 "rule_id": AssemblyRule.objects.create(
                     site=site, name=SCRIPT[:60], position=1, within_days=1, body=IMAGE

@@ -116,3 +116,18 @@ class AuditRecord(SiteRow):
 
     class Meta:
         ordering = ["-id"]
+
+
+class Preference(models.Model):
+    """How one person likes to work: layouts, keys, columns, language. Known keys: preferences.py.
+
+    Nobody else sees it, so it belongs to a user, not to a site.
+    """
+
+    user = models.ForeignKey(User, on_delete=models.CASCADE, related_name="preferences")
+    key = models.CharField(max_length=40)
+    value = models.JSONField()
+    changed_at = models.DateTimeField(auto_now=True)
+
+    class Meta:
+        constraints = [models.UniqueConstraint(fields=["user", "key"], name="preference_once")]

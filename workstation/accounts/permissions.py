@@ -72,6 +72,7 @@ PERMISSIONS: dict[str, frozenset[Role]] = {
     "privacy.manage": _ADMINISTRATOR,
     "vault.open": _ADMINISTRATOR,
     "audit.view": _LEAD | _ADMINISTRATOR,
+    "preference.keep": _EVERYONE,
 }
 """Permission -> roles that hold it. Editing, signing and reviewing also need the claim."""
 

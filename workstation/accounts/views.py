@@ -11,6 +11,8 @@ from django.http import HttpRequest, HttpResponse, HttpResponseBase, JsonRespons
 from django.utils.decorators import method_decorator
 from drf_spectacular.views import SpectacularAPIView, SpectacularSwaggerSplitView
 
+from workstation.accounts.language import recall_language
+from workstation.accounts.models import User
 from workstation.accounts.permissions import HasPermission
 from workstation.accounts.services import address_of, record
 
@@ -24,6 +26,8 @@ class SignInView(auth_views.LoginView):
 
     def form_valid(self, form: AuthenticationForm) -> HttpResponse:
         response = super().form_valid(form)
+        assert isinstance(self.request.user, User)
+        recall_language(self.request, self.request.user)
         record("sign_in", user=self.request.user, remote_address=address_of(self.request))
         return response
 

@@ -11,6 +11,7 @@ import numpy as np
 
 from workstation.accounts.models import User
 from workstation.accounts.permissions import allowed
+from workstation.accounts.preferences import preferences_of
 from workstation.analyzing.models import (
     Finding,
     Layer,
@@ -73,6 +74,7 @@ def case_view(case: Case, user: User) -> dict[str, Any]:
             measurement_json(m) for m in case.measurements.select_related("by")
         ],
         "notices": [*_alignment_notice(alignment), *(_notice(notice) for notice in notices)],
+        "preferences": preferences_of(user, "viewer."),
         "stream": {"path": f"/ws/cases/{case.pk}/slices/", "version": STREAM_VERSION},
     }
 

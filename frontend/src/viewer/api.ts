@@ -1,6 +1,7 @@
 /** JSON calls of the case page. A refusal becomes an ApiError whose message can be shown as it is. */
 import type { Mat4, Vec3 } from '../affine';
 import { csrfToken } from '../pages/csrf';
+import { takePreferences } from '../preferences';
 import type { DecisionBody, LandmarkFit, LandmarkSet, Refinement, ToolsState } from './registration-types';
 import type { Finding, Fusion, Measurement, ProbeValue, ReviewState, TransformModel, View } from './types';
 
@@ -47,8 +48,10 @@ export class Api {
     private readonly caseId: number,
   ) {}
 
-  view(): Promise<View> {
-    return call('GET', this.viewUrl);
+  async view(): Promise<View> {
+    const view = await call<View>('GET', this.viewUrl);
+    if (view.preferences) takePreferences(view.preferences);
+    return view;
   }
   measure(tool: Measurement['tool'], points: readonly Vec3[], layers: readonly number[]): Promise<Measurement> {
     return call('POST', `/api/cases/${this.caseId}/measurements/`, { tool, points, layers });

@@ -1,5 +1,6 @@
 /** The view JSON of GET /api/cases/<id>/view/ (workstation/reading/README.md). */
 import type { Mat4, Shape, Vec3 } from '../affine';
+import type { Preferences } from '../preferences';
 
 export interface QualityFigure {
   name: string;
@@ -147,5 +148,7 @@ export interface View {
   notices: Notice[];
   /** What findings and heatmap were computed with is no longer the alignment on record. */
   alignment?: { changed: number[]; message: string; can_run_again: boolean };
+  /** The viewer's own settings of this reader. */
+  preferences?: Preferences;
   stream: { path: string; version: number };
 }
