@@ -197,6 +197,7 @@ def test_landmarks_side_by_side_and_the_fit(working: Any, served: tuple[str, Cas
     page.wait_for_selector("[data-fit]")
     page.wait_for_selector("[data-landmark-summary] >> text=on screen (not saved)")
     settle(page)
+    assert "tried, not on record" in page.inner_text(".pane[data-pane=axial] .pane-title")
     assert "Fitted to landmarks, not saved" in page.inner_text(".pane[data-pane=axial]")
     fit = case.tools.fitted()
     assert np.allclose(fit, truth, atol=2.5)  # clicks are whole pixels and voxel planes
@@ -205,7 +206,7 @@ def test_landmarks_side_by_side_and_the_fit(working: Any, served: tuple[str, Cas
     until(page, "window.radfuse.state().readout === null", 5)
     assert case.tools.decisions[0]["method"] == "landmarks"
     decided = [body for path, body in case.tools.asked if path.endswith("/decision/")]
-    assert "matrix" not in decided[-1]
+    assert np.allclose(decided[-1]["matrix"], fit)  # what was seen, for the server to compare
     assert np.allclose(case.matrices[PET], fit)
 
 
@@ -279,6 +280,67 @@ def test_what_is_not_registered_is_side_by_side_but_not_linked(
     page.evaluate("window.radfuse.goto([0, 0, 30])")
     settle(page)
     assert state(page)["moving"] == before
+
+
+def test_the_pane_beside_opens_in_the_plane_it_names(
+    working: Any, served: tuple[str, Case]
+) -> None:
+    page = working
+    page.focus(".pane[data-pane=sagittal]")
+    page.keyboard.press("v")
+    until(page, "window.radfuse.state().moving !== null", 5)
+    settle(page)
+    assert "Sagittal" in page.inner_text(".pane[data-pane=moving] .pane-title")
+    # The whole slice fills the pane: its edges lie near the pane's, not in its middle.
+    assert "×1.00" in page.inner_text(".pane[data-pane=moving] .pane-place")
+    image = picture(page, "moving")
+    lit = np.argwhere(image.max(axis=-1) > 40)
+    assert np.ptp(lit, axis=0).max() > 0.3 * min(image.shape[:2])
+    page.keyboard.press("v")
+    page.focus(".pane[data-pane=axial]")
+    page.click(f"[data-beside-layer='{LOOSE}']")
+    until(page, f"window.radfuse.state().beside === {LOOSE}", 5)
+    settle(page)
+    assert "Axial" in page.inner_text(".pane[data-pane=moving] .pane-title")
+
+
+def test_what_is_decided_is_said_as_it_stands(working: Any, served: tuple[str, Case]) -> None:
+    page, case = working, served[1]
+    page.click("[data-tab=registration]")
+    page.click("[data-registration='3'] >> text=Open")
+    page.fill("input[name=reason]", "Wrong patient")
+    page.click("[data-decision=rejected]")
+    page.wait_for_selector("[data-decision=withdrawn]")
+    assert page.input_value("input[name=reason]") == ""  # the next decision has its own
+    page.click("[data-section=history]")
+    page.wait_for_selector(".history >> text=in force")
+    page.click("[data-section=summary]")
+    page.click("[data-decision=withdrawn]")
+    page.click("[data-section=history]")
+    page.wait_for_selector(".history >> text=Decision taken back")
+    assert "in force" not in page.inner_text(".fusion-panel .history")
+    assert [row["reason"] for row in case.tools.decisions] == ["", "Wrong patient"]
+
+
+def test_a_counterpart_that_the_server_does_not_tell_is_said(
+    working: Any, served: tuple[str, Case]
+) -> None:
+    page, case = working, served[1]
+    case.tools.refine({"model": "deformable", "matrix": None})
+    for _ in range(4):
+        case.tools.state()
+    case.tools.decide({"decision": "accepted", "refinement": 1})
+    page.evaluate("window.dispatchEvent(new CustomEvent('radfuse:reviewed'))")
+    until(page, in_pane("PET deformed: Deformed layer"), 10)
+    page.route("**/map/", lambda route: route.fulfill(status=503, body=""))
+    page.keyboard.press("v")
+    page.evaluate("window.radfuse.goto([0, 0, 30])")
+    page.wait_for_selector(".pane[data-pane=moving] >> text=the server did not answer")
+    assert state(page)["moving"] is None
+    page.unroute("**/map/")
+    page.evaluate(f"window.radfuse.goto({list(NODULE)})")
+    until(page, "window.radfuse.state().moving !== null", 5)
+    assert "did not answer" not in page.inner_text(".pane[data-pane=moving]")
 
 
 def test_leaving_with_an_unsaved_alignment_asks(working: Any, served: tuple[str, Case]) -> None:
