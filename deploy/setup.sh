@@ -98,6 +98,9 @@ find_node() {
     PATH="$package/bin:$PATH"
 }
 
+# The interface in other languages: its compiled catalogues are made here, not kept in git.
+build_words() { "$PYTHON" -m workstation.catalogues; }
+
 build_frontend() {
     local mark
     mark="frontend/dist/.built-$(cd frontend && find package-lock.json vite.config.ts tsconfig.json src -type f | LC_ALL=C sort | xargs sha256sum | sha256sum | cut -c1-16)"

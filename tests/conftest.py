@@ -14,6 +14,7 @@ from django.db import connection
 
 from tests.patient_words import leave_behind, watch_headers, whole_run
 from workstation.broker import broker
+from workstation.catalogues import compile_catalogues
 from workstation.receiving.headers import Header
 
 ROOT = Path(__file__).resolve().parents[1]
@@ -24,8 +25,10 @@ LAST = "tests/security/test_whole_run_logs.py"
 
 
 def pytest_configure(config: pytest.Config) -> None:
-    """From the first test to the last, keep log lines and the names of patients."""
+    """From the first test to the last, keep log lines and the names of patients.
+    What set-up makes of the catalogues is made here for those who run pytest alone."""
     watch_headers(Header)
+    compile_catalogues()
 
 
 def pytest_runtest_setup() -> None:

@@ -120,3 +120,15 @@ def test_the_menu_sends_nobody_to_another_house(client: Client, me: Any) -> None
     answer = client.post(url, {"language": "en", "next": "https://elsewhere.example/"})
     assert answer.headers["Location"] == reverse("worklist:list")
     assert client.post(url, {"language": "xx"}).status_code == 400
+
+
+def test_the_page_speaks_the_language_and_carries_the_words_of_the_browser(
+    client: Client, me: Any
+) -> None:
+    url = reverse("worklist:list")
+    english = client.get(url).content.decode()
+    assert '<html lang="en">' in english and 'id="catalogue"' not in english
+    chinese = client.get(url, headers={"Accept-Language": "zh-CN"}).content.decode()
+    assert '<html lang="zh-Hans">' in chinese and 'id="catalogue"' in chinese
+    assert "工作列表" in chinese and "科研软件，不得用于诊断。" in chinese
+    assert "Not for diagnostic use" in english

@@ -5,7 +5,9 @@ from __future__ import annotations
 import json
 
 import weasyprint
+from django.conf import settings
 from django.template.loader import render_to_string
+from django.utils import translation
 
 from workstation.accounts.context import NOT_FOR_DIAGNOSTIC_USE
 from workstation.reporting.models import ReportSection, Version
@@ -23,13 +25,15 @@ def render_pdf(upto: Version) -> bytes:
         (version, json.loads(version.content))
         for version in upto.report.versions.filter(number__lte=upto.number).order_by("number")
     ]
-    html = render_to_string(
-        "reporting/document.html",
-        {
-            "versions": versions,
-            "first": versions[0][1],
-            "section_labels": dict(ReportSection.choices),
-            "not_for_diagnostic_use": NOT_FOR_DIAGNOSTIC_USE,
-        },
-    )
+    # In one language, whoever asks: the document is the record, not the interface.
+    with translation.override(settings.LANGUAGE_CODE):
+        html = render_to_string(
+            "reporting/document.html",
+            {
+                "versions": versions,
+                "first": versions[0][1],
+                "section_labels": dict(ReportSection.choices),
+                "not_for_diagnostic_use": NOT_FOR_DIAGNOSTIC_USE,
+            },
+        )
     return bytes(weasyprint.HTML(string=html, url_fetcher=_no_fetching).write_pdf())
