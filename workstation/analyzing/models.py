@@ -115,6 +115,13 @@ class Run(SiteRow):
         default=dict,
         help_text="SeriesInstanceUID -> RegistrationRecord by a reader, not computed again.",
     )
+    inputs = models.JSONField(
+        default=dict, help_text="What inputs_digest is made of, see run_inputs.inputs_of."
+    )
+    not_carried = models.JSONField(
+        default=list,
+        help_text="Decisions on alignments of earlier runs that this one could not keep, and why.",
+    )
     created_at = models.DateTimeField(auto_now_add=True)
     finished_at = models.DateTimeField(null=True)
 
