@@ -7,7 +7,6 @@ from __future__ import annotations
 
 import hashlib
 import json
-from collections.abc import Callable
 from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
 
@@ -24,11 +23,10 @@ from analysis.errors import InputRefused
 from analysis.outlines import read_outlines
 from analysis.pathways.choice import SeriesFacts, choose
 from analysis.pathways.content import body_air
+from analysis.progress import Progress
 from analysis.roles import ROLES
 from analysis.volume_store import write_volume
 from analysis.volumes import LoadedVolume, SeriesPlan, load_volume, plan_series
-
-Progress = Callable[[float, str], None]
 
 REGISTRATION_OBJECT = "REG"
 CHANNELS_FILE = "channels.json"

@@ -29,6 +29,11 @@ Matrix = tuple[tuple[float, float, float, float], ...]
 Point = tuple[float, float, float]
 """LPS, mm."""
 
+HU_UNIT = "[hnsf'U]"
+"""Hounsfield units in UCUM."""
+AIR_HU = -1024.0
+"""What stands where a CT shows nothing."""
+
 _I, _J, _K = (1.0, 0.0, 0.0, 0.0), (0.0, 1.0, 0.0, 0.0), (0.0, 0.0, 1.0, 0.0)
 IDENTITY: Matrix = (_I, _J, _K, (0.0, 0.0, 0.0, 1.0))
 
@@ -112,6 +117,8 @@ class LevelRecord:
     factors: tuple[int, int, int]
     """(fz, fy, fx): full-resolution voxels averaged into one voxel of this level."""
     offsets: tuple[int, ...]
+    checksums: tuple[int, ...] = ()
+    """CRC-32 (zlib) of each encoded slice; empty for volumes stored before there were any."""
 
 
 @dataclass(frozen=True)

@@ -7,7 +7,6 @@ them. The convention is that of :class:`analysis.contracts.FieldRecord`.
 from __future__ import annotations
 
 import hashlib
-import os
 import zipfile
 import zlib
 from collections.abc import Callable, Iterator
@@ -21,7 +20,8 @@ import numpy.typing as npt
 
 from analysis.contracts import IDENTITY, FieldRecord, Matrix
 from analysis.errors import StepFailed
-from analysis.grids import FloatArray, Grid, as_matrix
+from analysis.files import whole_file
+from analysis.grids import FloatArray, Grid, apply, as_matrix
 
 TOLERANCE_MM = 0.01
 """``to_reference`` answers with a point whose image lies this close to the one asked for, or NaN.
@@ -70,7 +70,7 @@ class Deformation:
         pull = np.linalg.inv(np.asarray(self.matrix, dtype=np.float64))
 
         def map_(part: FloatArray) -> FloatArray:
-            return _affine(pull, part + self._field(part, outside_is_nan=True))
+            return apply(pull, part + self._field(part, outside_is_nan=True))
 
         return _by_chunks(points, map_)
 
@@ -81,7 +81,7 @@ class Deformation:
         outside the field or the iteration does not get there (which a folded field can cause).
         """
         push = np.asarray(self.matrix, dtype=np.float64)
-        return _by_chunks(points, lambda part: self._solved(_affine(push, part)))
+        return _by_chunks(points, lambda part: self._solved(apply(push, part)))
 
     def jacobian(self) -> Float32Array:
         """det(I + du/dx) at each node, float32 [z, y, x], from central differences.
@@ -120,19 +120,14 @@ class Deformation:
 
     def write(self, path: Path) -> str:
         """Store as compressed ``.npz`` (no pickle), complete or not at all; gives its SHA-256."""
-        partial = path.with_name(path.name + ".part")
-        with partial.open("wb") as file:
+        with whole_file(path) as file:
             np.savez_compressed(
                 file,
                 displacement=self.displacement,
                 affine=self.grid.affine,
                 matrix=np.asarray(self.matrix, dtype=np.float64),
             )
-            file.flush()
-            os.fsync(file.fileno())
-        digest = file_sha256(partial)
-        partial.replace(path)
-        return digest
+        return file_sha256(path)
 
     @staticmethod
     def read(path: Path, *, sha256: str = "") -> Deformation:
@@ -247,10 +242,6 @@ def _by_chunks(
     flat = given.reshape(-1, 3)
     parts = [map_(flat[first : first + CHUNK]) for first in range(0, len(flat), CHUNK)]
     return np.concatenate(parts).reshape(given.shape) if parts else flat.reshape(given.shape)
-
-
-def _affine(matrix: FloatArray, points: FloatArray) -> FloatArray:
-    return np.asarray(points @ matrix[:3, :3].T + matrix[:3, 3], dtype=np.float64)
 
 
 def _determinant(along: list[npt.NDArray[np.float32]], inverse: npt.NDArray[Any]) -> Float32Array:

@@ -14,6 +14,7 @@ import SimpleITK as sitk
 
 from analysis.grids import FloatArray as FloatArray
 from analysis.grids import Grid as Grid
+from analysis.grids import apply as apply
 from analysis.grids import as_matrix as as_matrix
 
 
@@ -44,6 +45,14 @@ def to_sitk(volume: Volume) -> sitk.Image:
     image.SetOrigin([float(v) for v in volume.grid.affine[:3, 3]])
     image.SetDirection([float(v) for v in direction.ravel()])
     return image
+
+
+def itk_affine(matrix: FloatArray) -> sitk.AffineTransform:
+    """A 4x4 matrix as ITK's transform of points."""
+    transform = sitk.AffineTransform(3)
+    transform.SetMatrix([float(v) for v in matrix[:3, :3].ravel()])
+    transform.SetTranslation([float(v) for v in matrix[:3, 3]])
+    return transform
 
 
 def grid_of(image: sitk.Image) -> Grid:

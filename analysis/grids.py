@@ -49,10 +49,21 @@ class Grid:
         points = np.asarray(ijk, dtype=np.float64)
         return np.asarray(points @ self.affine[:3, :3].T + self.affine[:3, 3], dtype=np.float64)
 
+    def nodes(self, step: int = 1) -> FloatArray:
+        """LPS mm of every ``step``-th voxel centre along each axis, [z, y, x, 3]."""
+        nz, ny, nx = (np.arange(0, count, step) for count in self.shape)
+        k, j, i = np.meshgrid(nz, ny, nx, indexing="ij")
+        return self.to_lps(np.stack([i, j, k], axis=-1))
+
     def to_index(self, lps: npt.ArrayLike) -> FloatArray:
         """LPS mm (..., 3) -> fractional voxel indices (i, j, k) (..., 3)."""
         points = np.asarray(lps, dtype=np.float64) - self.affine[:3, 3]
         return np.asarray(points @ np.linalg.inv(self.affine[:3, :3]).T, dtype=np.float64)
+
+
+def apply(matrix: npt.NDArray[np.floating], points: FloatArray) -> FloatArray:
+    """Points (..., 3) mapped by a 4x4."""
+    return np.asarray(points @ matrix[:3, :3].T + matrix[:3, 3], dtype=np.float64)
 
 
 def as_matrix(array: npt.ArrayLike) -> Matrix:

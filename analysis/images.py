@@ -15,7 +15,7 @@ import numpy as np
 import numpy.typing as npt
 import SimpleITK as sitk
 
-from analysis.contracts import Notice
+from analysis.contracts import HU_UNIT, Notice
 from analysis.errors import InputRefused, ResourceExhausted
 from analysis.geometry import Volume, grid_of
 
@@ -62,7 +62,7 @@ def read_image(path: Path, modality: str = "") -> ReadImage:
                 "them by the background value first.",
             )
     name, source = (modality, "given") if modality else _guess(path, array)
-    unit = "[hnsf'U]" if name == "CT" else "1"
+    unit = HU_UNIT if name == "CT" else "1"
     return ReadImage(Volume(array, grid_of(image), unit, name), source, notices)
 
 

@@ -73,16 +73,27 @@ class Labels:
 
     def rescue(self, result: npt.NDArray[np.generic]) -> None:
         """Give each label that won nothing the voxels it has most of: as many as its shares add
-        up to, at least one."""
-        taken = np.empty(0, dtype=np.intp)
-        for label in sorted(set(self.lost) - self.kept):
+        up to, at least one. None loses its last voxel by that, and no rescued one a voxel."""
+        rescued = sorted(set(self.lost) - self.kept)
+        if not rescued:
+            return
+        left = np.zeros(max(self.boxes) + 1, dtype=np.int64)
+        for plane in result:  # a whole volume would be copied as int64
+            left += np.bincount(plane.ravel().astype(np.int64), minlength=len(left))
+        left[0] = result.size + 1  # the background may vanish
+        for label in rescued:
             shares = np.concatenate([share for share, _ in self.lost[label]])
             places = np.concatenate([place for _, place in self.lost[label]])
-            free = ~np.isin(places, taken)
-            count = max(1, round(float(shares.sum())))
-            best = places[free][np.argsort(-shares[free], kind="stable")[:count]]
-            result.flat[best] = label
-            taken = np.concatenate([taken, best])
+            wanted = max(1, round(float(shares.sum())))
+            for place in places[np.argsort(-shares, kind="stable")]:
+                owner = int(result.flat[place])
+                if owner in rescued or left[owner] == 1:
+                    continue
+                result.flat[place] = label
+                left[owner] -= 1
+                wanted -= 1
+                if not wanted:
+                    break
 
     def _share(self, label: int, box: Block, part: Block) -> npt.NDArray[np.float32]:
         """How much of each target voxel of ``part`` is ``label``, 0 to 1."""

@@ -9,7 +9,6 @@ result. Nothing here knows a queue or a database.
 from __future__ import annotations
 
 import json
-import os
 import shutil
 from collections.abc import Callable
 from dataclasses import replace
@@ -41,15 +40,16 @@ from analysis.contracts import (
 )
 from analysis.drafting.draft import draft_report
 from analysis.errors import ModelError, StepFailed
+from analysis.files import whole_file
 from analysis.findings.case import CaseImages, Layer
 from analysis.findings.measure import measure_case
 from analysis.fusion import FusionOutput
 from analysis.fusion import infer as run_networks
 from analysis.geometry import Volume
+from analysis.progress import Progress
 from analysis.registering import register
 from analysis.volume_store import read_volume, write_volume
 
-Progress = Callable[[float, str], None]
 R = TypeVar("R", bound=StepResult)
 
 FUSED_STATES: frozenset[FusionState] = frozenset({"reference", "same_frame", "registered"})
@@ -81,12 +81,8 @@ def run_step(request: StepRequest, progress: Progress) -> StepResult:
     sitk.ProcessObject.SetGlobalDefaultNumberOfThreads(max(1, request.threads))
     progress(0.0, request.step)
     result = _STEPS[request.step](request, folder, progress)
-    partial = folder / "result.json.partial"
-    with partial.open("wb") as file:
+    with whole_file(folder / "result.json") as file:
         file.write(to_json(result))
-        file.flush()
-        os.fsync(file.fileno())
-    partial.replace(folder / "result.json")
     progress(1.0, request.step)
     return result
 

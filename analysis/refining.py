@@ -6,16 +6,16 @@ own, and whether the result is used is the reader's decision.
 
 from __future__ import annotations
 
-import os
 import shutil
-from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
 
 from analysis.contracts import DEFORMED, RefineRequest, RefineResult, to_json
 from analysis.deformed_layers import write_deformed
 from analysis.errors import InputRefused
+from analysis.files import whole_file
 from analysis.geometry import Volume
+from analysis.progress import Progress
 from analysis.registration import register_series
 from analysis.registration.deformable import (
     DEFORMABLE_VERSION,
@@ -23,9 +23,8 @@ from analysis.registration.deformable import (
     deform_series,
     stored,
 )
+from analysis.registration.preparation import NothingToCompare
 from analysis.volume_store import read_volume
-
-Progress = Callable[[float, str], None]
 
 RESULT = "result.json"
 FIELD = "field.npz"
@@ -64,12 +63,8 @@ def refine(request: RefineRequest, progress: Progress) -> RefineResult:
             start=request.start.matrix,
         )
         result = RefineResult(record)
-    partial = folder / f"{RESULT}.partial"
-    with partial.open("wb") as file:
+    with whole_file(folder / RESULT) as file:
         file.write(to_json(result))
-        file.flush()
-        os.fsync(file.fileno())
-    partial.replace(folder / RESULT)
     progress(1.0, "Done")
     return result
 
@@ -87,7 +82,7 @@ def _deform(
             device=request.device,
             progress=lambda share, text: progress(DEFORMING * share, text),
         )
-    except ValueError as error:
+    except NothingToCompare as error:
         raise InputRefused("nothing_to_compare", f"Not deformed: {error}.") from error
     if record.model != "deformable":
         # The start as it came: there is nothing new that could be accepted.

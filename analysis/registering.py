@@ -24,11 +24,11 @@ from analysis.contracts import (
 from analysis.deformation import Deformation
 from analysis.deformed_layers import write_deformed
 from analysis.geometry import Volume
+from analysis.progress import Progress
 from analysis.registration import REGISTRATION_VERSION, register_series
 from analysis.registration.cache import CachedRegister
 from analysis.registration.chains import better, compose
 from analysis.registration.claims import DeliveredRegistrations
-from analysis.registration.crew import Progress
 from analysis.registration.delivered import field_store, register_with_objects
 from analysis.registration.spatial_registration import read_registrations
 from analysis.volume_store import read_volume

@@ -14,13 +14,13 @@ from dataclasses import replace
 
 import numpy as np
 
-from analysis.contracts import Matrix
+from analysis.contracts import AIR_HU, HU_UNIT, Matrix
 from analysis.deformation import Deformation
 from analysis.geometry import Grid, Volume
 from analysis.label_sampling import Labels
 from analysis.sampling import Interpolation, Mask, Source, Way, slabs, source_of
 
-FILL: dict[str, float] = {"[hnsf'U]": -1024.0}
+FILL: dict[str, float] = {HU_UNIT: AIR_HU}
 """What stands outside the field of view, by unit: air for CT. Any other unit has ``FILL_ELSE``."""
 FILL_ELSE = 0.0
 """No uptake (SUV, Bq/ml), no signal (MR), no probability, no label."""

@@ -15,7 +15,7 @@ import numpy.typing as npt
 import SimpleITK as sitk
 
 from analysis.deformation import Deformation
-from analysis.geometry import FloatArray, Grid, Volume, level_grid
+from analysis.geometry import FloatArray, Grid, Volume, itk_affine, level_grid
 
 Mask = npt.NDArray[np.bool_]
 Voxel = tuple[int, int, int]
@@ -125,7 +125,7 @@ class Way:
         None where the deformation answers for none of them."""
         into = np.linalg.inv(source.affine) @ self.pull
         if self.deformation is None:
-            return _affine(into @ self.target.affine)
+            return itk_affine(into @ self.target.affine)
         nodes = self.deformation.grid
         to_nodes = np.linalg.inv(nodes.affine) @ self.target.affine
         part = touched(to_nodes, block, Block((0, 0, 0), nodes.shape))
@@ -137,7 +137,9 @@ class Way:
         image = sitk.GetImageFromArray(steps, isVector=True)
         image.SetOrigin([float(v) for v in part.start[::-1]])
         moved = sitk.DisplacementFieldTransform(image)
-        return sitk.CompositeTransform([_affine(into @ nodes.affine), moved, _affine(to_nodes)])
+        return sitk.CompositeTransform(
+            [itk_affine(into @ nodes.affine), moved, itk_affine(to_nodes)]
+        )
 
     def covered(self, block: Block) -> Mask:
         """Which voxels of ``block`` lie in the field of view (and in the deformation's)."""
@@ -147,17 +149,10 @@ class Way:
         mask = _execute(_box_image(self.source.shape), transform, block, sitk.sitkNearestNeighbor)
         if self.deformation is not None:
             nodes = self.deformation.grid
-            to_nodes = _affine(np.linalg.inv(nodes.affine) @ self.target.affine)
+            to_nodes = itk_affine(np.linalg.inv(nodes.affine) @ self.target.affine)
             known = _execute(_box_image(nodes.shape), to_nodes, block, sitk.sitkNearestNeighbor)
             return np.asarray((mask == 1) & (known == 1))
         return np.asarray(mask == 1)
-
-
-def _affine(matrix: FloatArray) -> sitk.AffineTransform:
-    transform = sitk.AffineTransform(3)
-    transform.SetMatrix([float(v) for v in matrix[:3, :3].ravel()])
-    transform.SetTranslation([float(v) for v in matrix[:3, 3]])
-    return transform
 
 
 def touched(matrix: npt.NDArray[np.floating], block: Block, other: Block) -> Block | None:

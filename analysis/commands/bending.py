@@ -9,6 +9,7 @@ from analysis.deformation import Deformation
 from analysis.errors import InputRefused
 from analysis.geometry import Volume
 from analysis.registration.deformable import deform_series
+from analysis.registration.preparation import NothingToCompare
 
 
 def bend(
@@ -22,16 +23,14 @@ def bend(
     masks: dict[str, Volume | None],
     progress: Callable[[float, str], None],
 ) -> tuple[RegistrationRecord, Deformation]:
-    """As ``deform_series``; masks that leave nothing to compare are the caller's matter.
-
-    Raises ``InputRefused`` (``mask_leaves_nothing``).
-    """
+    """As ``deform_series``. Raises ``InputRefused``: ``mask_leaves_nothing``, or, where no mask was
+    given, ``nothing_to_compare``."""
     try:
         return deform_series(
             moving, reference, record, seed=seed, threads=threads, progress=progress,
             device=device, **masks,
         )  # fmt: skip
-    except ValueError as error:
-        if all(mask is None for mask in masks.values()):
-            raise  # a defect
-        raise InputRefused("mask_leaves_nothing", f"{error}.") from error
+    except NothingToCompare as error:
+        masked = any(mask is not None for mask in masks.values())
+        code = "mask_leaves_nothing" if masked else "nothing_to_compare"
+        raise InputRefused(code, f"{error}.") from error

@@ -14,15 +14,7 @@ import SimpleITK as sitk
 from analysis.contracts import Matrix
 from analysis.deformation import Deformation
 from analysis.errors import InputRefused
-from analysis.geometry import FloatArray, as_matrix
-
-
-def _affine(matrix: FloatArray) -> sitk.AffineTransform:
-    """A 4x4 matrix, fixed LPS -> moving LPS mm, as ITK's."""
-    transform = sitk.AffineTransform(3)
-    transform.SetMatrix([float(v) for v in matrix[:3, :3].ravel()])
-    transform.SetTranslation([float(v) for v in matrix[:3, 3]])
-    return transform
+from analysis.geometry import FloatArray, as_matrix, itk_affine
 
 
 def _field_image(deformation: Deformation) -> sitk.Image:
@@ -37,7 +29,7 @@ def _field_image(deformation: Deformation) -> sitk.Image:
 
 def write_transform(path: Path, fixed_to_moving: FloatArray) -> None:
     """An affine (or rigid) transform as ITK text."""
-    sitk.WriteTransform(_affine(fixed_to_moving), str(path))
+    sitk.WriteTransform(itk_affine(fixed_to_moving), str(path))
 
 
 def write_composite(path: Path, deformation: Deformation) -> None:
@@ -45,7 +37,7 @@ def write_composite(path: Path, deformation: Deformation) -> None:
     pull = np.linalg.inv(np.asarray(deformation.matrix, dtype=np.float64))
     both = sitk.CompositeTransform(3)
     # ITK applies the transform that was added last first.
-    both.AddTransform(_affine(pull))
+    both.AddTransform(itk_affine(pull))
     both.AddTransform(sitk.DisplacementFieldTransform(_field_image(deformation)))
     sitk.WriteTransform(both, str(path))
 
@@ -59,7 +51,8 @@ def read_start(path: Path) -> Matrix:
     """A start from a file, as moving LPS -> fixed LPS (the sense of a registration record).
 
     ``path`` is an ITK transform (fixed -> moving), or a JSON with ``matrix`` as this program prints
-    it (fixed -> moving). Raises ``InputRefused`` (``bad_start``, ``no_such_file``).
+    it (fixed -> moving). Raises ``InputRefused`` (``bad_start``, ``no_such_file``), also for a
+    deformable result: its field would be lost.
     """
     if not path.is_file():
         raise InputRefused("no_such_file", f"There is no file {path}.")
@@ -75,8 +68,16 @@ def _from_json(path: Path) -> FloatArray:
         rows = np.asarray(found["matrix"] if isinstance(found, dict) else found, dtype=np.float64)
     except (ValueError, KeyError, TypeError) as error:
         raise InputRefused("bad_start", f"{path.name} holds no 4x4 matrix.") from error
+    if isinstance(found, dict) and found.get("model") == "deformable":
+        raise InputRefused(
+            "bad_start",
+            f"{path.name} is a deformable result, and a start has no displacements. Give the "
+            'matrix that stands under "linear" in it.',
+        )
     if rows.shape != (4, 4):
         raise InputRefused("bad_start", f"{path.name} holds no 4x4 matrix.")
+    if not np.allclose(rows[3], (0, 0, 0, 1), atol=1e-6):
+        raise InputRefused("bad_start", f"The last row of {path.name}'s matrix is not 0 0 0 1.")
     return rows
 
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from dataclasses import replace
 
 import numpy as np
@@ -15,8 +14,7 @@ from analysis.findings.case import Candidate, CaseImages, Measured
 from analysis.findings.contours import find_contours
 from analysis.findings.lung import find_nodules
 from analysis.findings.shape import tracking_uid
-
-Progress = Callable[[float, str], None]
+from analysis.progress import Progress
 
 LIMIT = 20
 """Network findings in one case; more would be noise, and a label volume holds 255."""

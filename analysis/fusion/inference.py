@@ -15,6 +15,7 @@ from analysis.errors import ModelError
 from analysis.fusion.bundle import SHIPPED, Bundle, build, find_bundle, load_network
 from analysis.fusion.channels import FloatArray, Prepared, crop_around, prepare
 from analysis.geometry import Grid, Volume
+from analysis.progress import Progress, silent
 
 Voxel = tuple[int, int, int]
 """(z, y, x)."""
@@ -26,9 +27,6 @@ CANDIDATE_EDGE, CANDIDATE_PEAK = 0.2, 0.5
 
 BEYOND: dict[str, str] = {"CT": "air", "PET": "no uptake"}
 """What a channel holds outside its field of view, as its networks were trained; else no signal."""
-
-Progress = Callable[[float, str], None]
-"""Called with the share done (0..1) and plain words for what is being done."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -48,10 +46,6 @@ class FusionOutput:
     label: str
     """What ``probability`` (or, without it, the heatmap) is the probability of."""
     notices: tuple[Notice, ...] = ()
-
-
-def quiet(share: float, text: str) -> None:
-    """The progress callback of those who do not want to know."""
 
 
 def segment(network: torch.nn.Module, bundle: Bundle, image: FloatArray, device: str) -> FloatArray:
@@ -140,7 +134,7 @@ def infer(
     models_dir: Path | str = "",
     device: str = "cpu",
     threads: int = 2,
-    progress: Progress = quiet,
+    progress: Progress = silent,
 ) -> FusionOutput:
     """Run a pathway's segmentation network and, where there is one, its classifier.
 

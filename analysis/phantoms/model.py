@@ -15,7 +15,6 @@ VERSION = "1.1.0"
 """Version of the generator. The same version and seed give the same patient, bit for bit, with
 the same numpy and scipy; a change of any picture raises it."""
 
-HU = "[hnsf'U]"
 SUV = "g/ml{SUVbw}"
 MR_UNIT = "1"
 

@@ -7,13 +7,13 @@ from collections.abc import Sequence
 import numpy as np
 from scipy.ndimage import distance_transform_edt
 
+from analysis.contracts import HU_UNIT as HU
 from analysis.contracts import IDENTITY
 from analysis.geometry import Volume
 from analysis.phantoms import airways, chest, scanner
 from analysis.phantoms.canvas import Array, Canvas, axial_grid
 from analysis.phantoms.lesions import Blob
 from analysis.phantoms.model import (
-    HU,
     SUV,
     VERSION,
     LesionSpec,

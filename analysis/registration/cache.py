@@ -13,7 +13,6 @@ import hashlib
 import json
 import logging
 import os
-import secrets
 import time
 from collections.abc import Callable
 from dataclasses import replace
@@ -25,9 +24,10 @@ import numpy as np
 from pydantic import ValidationError
 
 from analysis.contracts import RegistrationRecord, VolumeRecord, from_json, to_json
+from analysis.files import whole_file
 from analysis.geometry import Volume
+from analysis.progress import Progress
 from analysis.provenance import versions
-from analysis.registration.crew import Progress
 from analysis.registration.thresholds import REGISTRATION_VERSION
 
 log = logging.getLogger(__name__)
@@ -137,15 +137,8 @@ def _write(path: Path, record: RegistrationRecord) -> None:
     payload = to_json(record).decode()
     entry = {"sha256": hashlib.sha256(payload.encode()).hexdigest(), "record": payload}
     path.parent.mkdir(parents=True, exist_ok=True)
-    part = path.with_name(f"{path.name}.{os.getpid()}-{secrets.token_hex(4)}.part")
-    try:
-        with part.open("wb") as file:
-            file.write(json.dumps(entry).encode())
-            file.flush()
-            os.fsync(file.fileno())
-        part.replace(path)
-    finally:
-        part.unlink(missing_ok=True)
+    with whole_file(path) as file:
+        file.write(json.dumps(entry).encode())
     _tidy(path.parent)
 
 

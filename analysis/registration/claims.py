@@ -10,8 +10,8 @@ import numpy as np
 from analysis.contracts import Matrix, Notice, TransformModel, VolumeRecord
 from analysis.deformation import Deformation
 from analysis.errors import InputRefused
-from analysis.grids import FloatArray, Grid, as_matrix
-from analysis.registration.rigid import apply, is_rigid
+from analysis.grids import Grid, apply, as_matrix
+from analysis.registration.rigid import is_rigid
 from analysis.registration.spatial_registration import (
     MAX_UNDEFINED,
     SpatialRegistration,
@@ -122,15 +122,13 @@ def between(
         field = Deformation(moved.astype(np.float32), grid, as_matrix(matrix))
         return Claim(field.matrix, field, stored, undefined=undefined)
     grid = Grid(here.field.grid.shape, back @ here.field.grid.affine)
-    nz, ny, nx = grid.shape
-    k, j, i = np.meshgrid(np.arange(nz), np.arange(ny), np.arange(nx), indexing="ij")
-    nodes = grid.to_lps(np.stack([i, j, k], axis=-1))
+    nodes = grid.nodes()
     registered = here.field.to_reference(nodes)
     if there.field is not None:
         own = there.field.to_moving(registered)
     else:
-        own = _mapped(np.asarray(np.linalg.inv(there.matrix), dtype=np.float64), registered)
-    vectors = (_mapped(np.asarray(matrix, dtype=np.float64), own) - nodes).astype(np.float32)
+        own = apply(np.linalg.inv(there.matrix), registered)
+    vectors = (apply(matrix, own) - nodes).astype(np.float32)
     open_ = np.asarray(~np.isfinite(vectors).all(axis=-1), dtype=np.bool_)
     if float(open_.mean()) > MAX_UNDEFINED:
         raise InputRefused(
@@ -139,7 +137,3 @@ def between(
         )
     field = Deformation(filled(vectors, open_), grid, as_matrix(matrix))
     return Claim(field.matrix, field, stored, undefined=max(undefined, float(open_.mean())))
-
-
-def _mapped(matrix: FloatArray, points: FloatArray) -> FloatArray:
-    return apply(matrix, points.reshape(-1, 3)).reshape(points.shape)

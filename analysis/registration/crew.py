@@ -7,7 +7,6 @@ from concurrent.futures import ThreadPoolExecutor, wait
 from threading import Event
 from typing import TypeVar
 
-Progress = Callable[[float, str], None]
 Tick = Callable[[], bool]
 """Called once per optimiser iteration, in any thread; False means: stop now."""
 T = TypeVar("T")
@@ -23,8 +22,8 @@ def run_jobs(
     ticks: int,
     progress: Callable[[float], None],
 ) -> list[T]:
-    """Results of ``jobs`` in order, at most ``threads`` at a time (SimpleITK and torch
-    release the GIL).
+    """Results of ``jobs`` in order, at most ``threads`` at a time (numpy and
+    torch release the GIL).
 
     ``ticks`` is how many iterations all jobs take at most. ``progress`` gets the share done and is
     called in the caller's thread only; if it raises, for instance because the run was cancelled,

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -16,10 +16,11 @@ from scipy import ndimage
 from analysis.contracts import Matrix, RegistrationRecord, Verdict
 from analysis.deformation import Deformation
 from analysis.geometry import Grid, Volume, isotropic_grid
+from analysis.progress import Progress, silent
 from analysis.registration.crew import Job, Tick, run_jobs
 from analysis.registration.deformable_quality import Figures, as_quality, judge, measure
 from analysis.registration.descriptors import Float32Array, descriptors
-from analysis.registration.preparation import body_mask
+from analysis.registration.preparation import NothingToCompare, body_mask, kind_of
 from analysis.registration.velocity import (
     BENDING,
     POINTS,
@@ -51,12 +52,7 @@ MARGIN_MM = 8.0
 CT_WINDOW = (-1000.0, 600.0)
 """HU kept: lung vessels guide the deformation of the chest; metal would rule over all."""
 
-Progress = Callable[[float, str], None]
 Mask = npt.NDArray[np.bool_]
-
-
-def _silent(_fraction: float, _message: str) -> None:
-    """Progress that goes nowhere."""
 
 
 def deform_series(
@@ -66,7 +62,7 @@ def deform_series(
     *,
     seed: int,
     threads: int,
-    progress: Progress = _silent,
+    progress: Progress = silent,
     moving_mask: Volume | None = None,
     reference_mask: Volume | None = None,
     device: str = "cpu",
@@ -90,7 +86,7 @@ def deform_series(
     ``reference_mask`` in reference LPS. ``progress(share, text)`` is called several times a second
     in the caller's thread; an exception from it ends the work and comes out here. On a
     CPU the same seed gives the same field on any number of threads; a GPU adds in any order.
-    Raises ``ValueError`` when a mask leaves nothing to compare.
+    Raises ``NothingToCompare`` when the fields of view or a mask leave nothing.
     """
     if record.verdict == "refused" or record.state == "not_registered":
         reason = "the alignment it would start from was refused"
@@ -144,18 +140,6 @@ def stored(
     return replace(record, deformation=deformation.record(run_dir, path))
 
 
-def deformed_volume(
-    moving: Volume, grid: Grid, record: RegistrationRecord, deformation: Deformation
-) -> tuple[Volume, Mask]:
-    """The moving volume bent onto a grid of the reference space, and where it shows anything.
-
-    Raises ``ValueError`` for a record that is not a deformable one, or was refused.
-    """
-    if record.model != "deformable" or record.verdict == "refused":
-        raise ValueError("there is no accepted deformation to show")
-    return resample(moving, grid, deformation=deformation)
-
-
 @dataclass(frozen=True, eq=False)
 class _View:
     """Both images at one voxel size on one grid of the reference space."""
@@ -192,7 +176,7 @@ class _Scene:
         fixed, inside = resample(self.reference, grid)
         mobile, seen = resample(self.moving, grid, matrix=self.matrix)
         image = _levelled(fixed)
-        body = body_mask(image, grid, self.reference.modality) & inside
+        body = body_mask(image, grid, kind_of(self.reference)) & inside
         if self.reference_mask is not None:
             share, _ = resample(_as_float(self.reference_mask), grid)
             body &= _of(share)
@@ -200,7 +184,7 @@ class _Scene:
             share, _ = resample(_as_float(self.moving_mask), grid, matrix=self.matrix)
             seen &= _of(share)
         if not (body & seen).any():
-            raise ValueError("there is nothing to compare: images or masks share no region")
+            raise NothingToCompare("there is nothing to compare: images or masks share no region")
         return _View(grid, image, _levelled(mobile), body, seen)
 
 
@@ -336,7 +320,7 @@ def _coarsest(grid: Grid) -> float:
 
 def _levelled(volume: Volume) -> Float32Array:
     array = np.asarray(volume.array, dtype=np.float32)
-    if volume.modality == "CT" or volume.unit == "[hnsf'U]":
+    if kind_of(volume) == "CT":
         array = np.clip(array, *CT_WINDOW)
     return np.nan_to_num(array)
 

@@ -28,12 +28,11 @@ from analysis.contracts import (
 )
 from analysis.deformation import Deformation
 from analysis.geometry import Volume
-from analysis.grids import FloatArray, Grid, as_matrix
+from analysis.grids import FloatArray, Grid, apply, as_matrix
+from analysis.progress import Progress, silent
 from analysis.registration import thresholds as t
 from analysis.registration.claims import Claim, DeliveredRegistrations
-from analysis.registration.crew import Progress
 from analysis.registration.preparation import build_pyramid
-from analysis.registration.rigid import apply
 from analysis.registration.series import register_series
 from analysis.registration.verdicts import RANK, worst
 from analysis.resampling import resample
@@ -46,10 +45,6 @@ CHECK_SHARE = 0.3
 Register = Callable[..., RegistrationRecord]
 
 
-def _silent(_fraction: float, _message: str) -> None:
-    """Progress that goes nowhere."""
-
-
 def register_with_objects(
     delivered: DeliveredRegistrations,
     moving: tuple[VolumeRecord, Volume],
@@ -60,7 +55,7 @@ def register_with_objects(
     threads: int,
     run_dir: Path,
     folder: Path,
-    progress: Progress = _silent,
+    progress: Progress = silent,
     register: Register = register_series,
 ) -> tuple[RegistrationRecord, tuple[Notice, ...]]:
     """One series: by the newest object about it if the images confirm that, else by ``own``.
@@ -95,7 +90,7 @@ def judge_claim(
     seed: int,
     threads: int,
     store: Callable[[Deformation], FieldRecord],
-    progress: Progress = _silent,
+    progress: Progress = silent,
     register: Register = register_series,
 ) -> RegistrationRecord:
     """The claim as a record, leading every point where it was delivered to, with figures, verdict
@@ -184,12 +179,9 @@ def split(field: Deformation, matrix: FloatArray) -> Deformation:
     """The same pull with another matrix: ``u'(x) = matrix @ to_moving(x) - x``, exact also between
     the nodes, for linear interpolation and affine maps commute; in the half node beyond them, where
     the outermost vector holds, nearly so."""
-    shape = field.displacement.shape
-    nz, ny, nx = field.grid.shape
-    k, j, i = np.meshgrid(np.arange(nz), np.arange(ny), np.arange(nx), indexing="ij")
-    nodes = field.grid.to_lps(np.stack([i, j, k], axis=-1)).reshape(-1, 3)
-    own = apply(np.linalg.inv(np.array(field.matrix)), nodes + field.displacement.reshape(-1, 3))
-    vectors = (apply(matrix, own) - nodes).reshape(shape).astype(np.float32)
+    nodes = field.grid.nodes()
+    own = apply(np.linalg.inv(np.array(field.matrix)), nodes + field.displacement)
+    vectors = (apply(matrix, own) - nodes).astype(np.float32)
     return Deformation(vectors, field.grid, as_matrix(matrix))
 
 

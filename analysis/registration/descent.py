@@ -24,7 +24,6 @@ class Found:
 
     pull: FloatArray
     value: float
-    evaluations: int
 
 
 def ascend(
@@ -87,7 +86,7 @@ def ascend(
         here, value, up = here + step, there, slope
         if float(np.linalg.norm(step)) < tolerance_mm:
             break
-    return Found(at(here), value, evaluations)
+    return Found(at(here), value)
 
 
 def moved(pull: FloatArray, p: FloatArray, centre: FloatArray) -> FloatArray:

@@ -7,6 +7,7 @@ sampled). Points are drawn once per level, so the same pose always gives the sam
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import TypeVar
 
 import numpy as np
 import numpy.typing as npt
@@ -15,6 +16,8 @@ from analysis.geometry import FloatArray
 from analysis.registration.information import PAD, Joint, spread, weight_slopes, weights
 from analysis.registration.lattice import CHUNK, Floats
 from analysis.registration.preparation import Level
+
+F = TypeVar("F", np.float32, np.float64)
 
 FEWEST = 300
 """Fewer common points than this say nothing."""
@@ -106,7 +109,7 @@ class Match:
         shift = (total[:3, :3] @ self.centre + total[:3, 3]).astype(np.float32)[:, None]
         for begin in range(0, count, CHUNK):
             where = self._arms[:, begin : begin + CHUNK]
-            index = _turned(turn, where) + shift
+            index = turned(turn, where) + shift
             kept = lattice.inside(index)
             if allowed is not None:
                 kept &= allowed.nearest(index) > 0.5
@@ -134,7 +137,7 @@ class Match:
         return Joint(hist.reshape(bins, bins) / seen, seen), inside, parts
 
 
-def _turned(turn: Floats, arms: Floats) -> Floats:
+def turned(turn: npt.NDArray[F], arms: npt.NDArray[F]) -> npt.NDArray[F]:
     """``turn @ arms`` without BLAS, whose sums may depend on the number of threads."""
     out = np.empty_like(arms)
     for row in range(3):

@@ -10,6 +10,7 @@ import numpy as np
 import numpy.typing as npt
 from scipy import ndimage
 
+from analysis.contracts import HU_UNIT
 from analysis.geometry import FloatArray, Grid, Volume
 from analysis.registration.lattice import Lattice
 from analysis.registration.thresholds import CT_HU, CT_SHARES, LEVELS_MM
@@ -25,6 +26,10 @@ CLOSING_MM = 10.0
 
 FEW = 150_000
 """Values that percentiles are taken from: more would not move them."""
+
+class NothingToCompare(ValueError):
+    """A mask or the fields of view leave nothing; the message says so for people."""
+
 
 Array = npt.NDArray[np.float32]
 Mask = npt.NDArray[np.bool_]
@@ -106,22 +111,21 @@ def build_pyramid(volume: Volume, mask: Volume | None = None) -> Pyramid:
     """Levels of about 8, 4 and 2 mm; each axis is shrunk on its own, so that thick slices stay.
 
     ``mask`` (nonzero = look here; any grid in the volume's LPS) restricts what is compared.
-    Raises ``ValueError`` if it leaves nothing of the volume.
+    Raises ``NothingToCompare`` if it leaves nothing of the volume.
     """
     array, grid = shrunk(volume.array, volume.grid, LEVELS_MM[2])
     np.nan_to_num(array, copy=False)
-    is_ct = volume.modality == "CT" or volume.unit == "[hnsf'U]"
-    modality = "CT" if is_ct else volume.modality
+    modality = kind_of(volume)
     # The outline needs no more than 4 mm, where it costs an eighth.
     rough, rough_grid = shrunk(array, grid, LEVELS_MM[1])
     body = body_mask(rough, rough_grid, modality)
-    if is_ct:
+    if modality == "CT":
         array, rough = _by_tissue(array), _by_tissue(rough)
     allowed = None
     if mask is not None:
         allowed = _sampled(mask, rough_grid)
         if not (body & allowed).any():
-            raise ValueError("the mask leaves nothing of the image")
+            raise NothingToCompare("the mask leaves nothing of the image")
         body &= allowed
     region = _grown(body, rough_grid, MASK_MARGIN_MM)
     limits = _limits(rough, body, modality)
@@ -158,6 +162,11 @@ def build_pyramid(volume: Volume, mask: Volume | None = None) -> Pyramid:
     spacing = np.array(volume.grid.spacing)
     size = np.array(volume.grid.shape[::-1]) * spacing
     return Pyramid(levels, float(spacing.max()), float(size.min()), modality)
+
+
+def kind_of(volume: Volume) -> str:
+    """The modality as registration sees it: whatever is in HU is CT."""
+    return "CT" if volume.unit == HU_UNIT else volume.modality
 
 
 def body_mask(array: Array, grid: Grid, modality: str) -> Mask:
@@ -256,9 +265,7 @@ def _repeated(mask: Mask, shape: tuple[int, ...]) -> Mask:
 def _sampled(mask: Volume, grid: Grid) -> Mask:
     """The nearest value of ``mask`` at each voxel of ``grid``; outside the mask's box nothing."""
     lattice = Lattice(np.asarray(mask.array != 0, dtype=np.float32), mask.grid)
-    nz, ny, nx = grid.shape
-    k, j, i = np.meshgrid(np.arange(nz), np.arange(ny), np.arange(nx), indexing="ij")
-    points = grid.to_lps(np.stack([i.ravel(), j.ravel(), k.ravel()], axis=1))
+    points = grid.nodes().reshape(-1, 3)
     index = np.ascontiguousarray(mask.grid.to_index(points).T, dtype=np.float32)
     hit = lattice.inside(index) & (lattice.nearest(index) > 0.5)
     return np.asarray(hit.reshape(grid.shape), dtype=np.bool_)

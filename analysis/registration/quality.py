@@ -88,12 +88,8 @@ def overlap(reference: Level, moving: Level, pull: FloatArray) -> float:
 
 def agreement(reference: Level, moving: Level, pull: FloatArray) -> float:
     """Dice of the two bodies, counted in the part of space that both images show."""
-    nz, ny, nx = reference.body.shape
     # Every second voxel along each axis is plenty for two outlines.
-    k, j, i = np.meshgrid(
-        np.arange(0, nz, 2), np.arange(0, ny, 2), np.arange(0, nx, 2), indexing="ij"
-    )
-    points = reference.grid.to_lps(np.stack([i.ravel(), j.ravel(), k.ravel()], axis=1))
+    points = reference.grid.nodes(2).reshape(-1, 3)
     index = moving.grid.to_index(apply(pull, points))
     seen = _inside(index, moving)
     first = reference.body[::2, ::2, ::2].ravel()[seen]

@@ -6,6 +6,7 @@ import numpy as np
 from scipy.spatial.transform import Rotation
 
 from analysis.geometry import FloatArray
+from analysis.geometry import apply as apply
 
 
 def rigid(rotation: Rotation, shift: FloatArray, centre: FloatArray) -> FloatArray:
@@ -24,14 +25,6 @@ def turn_of(vector: FloatArray) -> FloatArray:
     return np.asarray(np.eye(3) + np.sin(angle) * cross + (1 - np.cos(angle)) * cross @ cross)
 
 
-def from_vector(vector: FloatArray, centre: FloatArray, base: FloatArray) -> FloatArray:
-    """A small motion after ``base``: ``vector`` = rotation vector (rad), then shift (mm).
-
-    ``centre`` is the turning point in the space that ``base`` maps into.
-    """
-    return rigid(Rotation.from_rotvec(vector[:3]), vector[3:], centre) @ base
-
-
 def invert(matrix: FloatArray) -> FloatArray:
     """The inverse; of a rigid matrix kept exactly rigid (transposed rotation)."""
     if not is_rigid(matrix, 1e-9):
@@ -40,11 +33,6 @@ def invert(matrix: FloatArray) -> FloatArray:
     result[:3, :3] = matrix[:3, :3].T
     result[:3, 3] = -matrix[:3, :3].T @ matrix[:3, 3]
     return result
-
-
-def apply(matrix: FloatArray, points: FloatArray) -> FloatArray:
-    """Points (n, 3) mapped by a 4x4."""
-    return np.asarray(points @ matrix[:3, :3].T + matrix[:3, 3], dtype=np.float64)
 
 
 def distances(first: FloatArray, second: FloatArray, points: FloatArray) -> FloatArray:

@@ -15,7 +15,7 @@ import numpy.typing as npt
 from scipy.spatial.transform import Rotation
 
 from analysis.geometry import FloatArray
-from analysis.registration.matching import draw, scaled
+from analysis.registration.matching import draw, scaled, turned
 from analysis.registration.preparation import Level
 from analysis.registration.rigid import distances
 
@@ -46,8 +46,8 @@ def turns() -> FloatArray:
 
 
 def offsets(reference: Level, moving: Level) -> FloatArray:
-    """(n, 3) displacements in the reference's axes from middle on middle, mm: none, from body to
-    field of view, and a quarter or a half of the body along its axes, for halves that meet."""
+    """(n, 3) displacements in the reference's axes from middle on middle, mm: none, a quarter of
+    the body along each axis, a half of it along the long one, for halves that meet."""
     points = reference.body_points(2_000)
     extent = np.percentile(points, 97, axis=0) - np.percentile(points, 3, axis=0)
     rows = [np.zeros(3)]
@@ -103,7 +103,7 @@ class Scorer:
     def costs(self, turn: FloatArray, places: FloatArray) -> FloatArray:
         """Cost of pulling the reference's middle to each of ``places`` (n, 3) with one turn."""
         linear = self._to_index[:3, :3]
-        arms = _product(linear @ turn, self._arms)
+        arms = turned(linear @ turn, self._arms)
         starts = np.asarray(places @ linear.T + self._to_index[:3, 3])
         index = (arms[None] + starts[:, :, None]).astype(np.float32)
         cell = np.rint(index).astype(np.int64)
@@ -149,12 +149,3 @@ def _entropies(counts: npt.NDArray[np.int64], total: npt.NDArray[np.int64]) -> F
     p = counts / total[:, None]
     plain = -(p * np.log(np.where(p > 0, p, 1.0))).sum(axis=1)
     return np.asarray(plain + (np.count_nonzero(counts, axis=1) - 1) / (2 * total))
-
-
-def _product(matrix: FloatArray, arms: FloatArray) -> FloatArray:
-    """``matrix @ arms`` without BLAS, whose sums may depend on the number of threads."""
-    return np.asarray(
-        [row[0] * arms[0] + row[1] * arms[1] + row[2] * arms[2] for row in matrix]
-    )
-
-

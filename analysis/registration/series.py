@@ -16,9 +16,10 @@ from analysis.contracts import (
     Verdict,
 )
 from analysis.geometry import FloatArray, Volume, as_matrix
+from analysis.progress import Progress, silent
 from analysis.registration import thresholds as t
-from analysis.registration.crew import Progress, side_by_side
-from analysis.registration.preparation import Pyramid, build_pyramid
+from analysis.registration.crew import side_by_side
+from analysis.registration.preparation import NothingToCompare, Pyramid, build_pyramid
 from analysis.registration.quality import as_quality, judge, measure
 from analysis.registration.rigid import invert
 from analysis.registration.same_frame import METHOD as SAME_FRAME_METHOD
@@ -31,10 +32,6 @@ METHOD = {
 }
 
 
-def _silent(_fraction: float, _message: str) -> None:
-    """Progress that goes nowhere."""
-
-
 def register_series(
     moving: Volume,
     reference: Volume,
@@ -44,7 +41,7 @@ def register_series(
     same_frame: bool,
     seed: int,
     threads: int,
-    progress: Progress = _silent,
+    progress: Progress = silent,
     model: Literal["rigid", "affine"] = "rigid",
     start: Matrix | None = None,
     moving_mask: Volume | None = None,
@@ -102,7 +99,7 @@ def register_series(
             threads=threads,
             progress=lambda share: progress(0.1 * share, "Preparing the images"),
         )
-    except ValueError as error:
+    except NothingToCompare as error:
         return record("not_registered", "refused", (str(error),))
     parameters: dict[str, Any] = {"seed": seed}
     if same_frame:

@@ -1,4 +1,4 @@
-"""Mutual information on a fixed set of points: for the search for a start and for the figures.
+"""Mutual information on a fixed set of points, for the figures.
 
 The figures use hard bins and remove the bias of small samples, and the same points before and
 after, so that they can be compared; :mod:`matching` drives the optimisation.

@@ -13,7 +13,8 @@ from scipy.linalg import sqrtm
 from scipy.spatial.transform import Rotation
 
 from analysis.geometry import FloatArray
-from analysis.registration.crew import Progress, side_by_side
+from analysis.progress import Progress
+from analysis.registration.crew import side_by_side
 from analysis.registration.descent import ascend
 from analysis.registration.matching import Match
 from analysis.registration.preparation import Pyramid
@@ -41,13 +42,12 @@ class Solution:
     """``pull``; the same from perturbed starts (``others``) and with exchanged roles (``back``:
     moving LPS -> reference LPS), each with points of its own. ``forth`` is one direction alone,
     the partner of ``back`` in the round trip: ``pull`` may be the middle of two directions, which
-    would halve it. ``rigid`` is the pose before scales and shears were allowed."""
+    would halve it."""
 
     pull: FloatArray
     forth: FloatArray
     others: tuple[FloatArray, ...]
     back: FloatArray
-    rigid: FloatArray
 
 
 def solve(
@@ -75,7 +75,7 @@ def solve(
         progress(0.5, "Aligning")
         pose = _climb(fixed, mobile, start, 1, seed)
     progress(0.6, "Aligning")
-    best = straight = _climb(fixed, mobile, pose, 2, seed)
+    best = _climb(fixed, mobile, pose, 2, seed)
     if affine:
         middle = _climb(fixed, mobile, best, 1, seed, affine=True)
         best = _climb(fixed, mobile, middle, 2, seed, affine=True)
@@ -100,7 +100,7 @@ def solve(
         jobs, threads=threads,
         progress=lambda share: progress(0.65 + 0.2 * share, "Checking from other starts"),
     )
-    return Solution(best, forth, tuple(others), back, straight)
+    return Solution(best, forth, tuple(others), back)
 
 
 def _starts(

@@ -63,10 +63,11 @@ removed): 0 for unrelated images."""
 CONSISTENCY_DOUBTFUL_MM = 2.0
 CONSISTENCY_REFUSED_MM = 5.0
 ROUND_TRIP_REFUSED_MM = 6.0
-"""Mean distance of the forward-backward round trip. AAPM TG-132: within the largest voxel
-dimension, 2-3 mm; the larger of this and half the largest voxel is used. The first refusal limit
-is for delivered transforms, the second for our own two registrations with exchanged roles, which
-on real PET and CT of a leg differ by 5 mm and yet lie within 2 mm of the clinical fusion."""
+"""AAPM TG-132: within the largest voxel dimension, 2-3 mm. The first two are for the distance
+between a delivered transform and the place to which the images move it, the first and the last for
+the mean round trip of our own two registrations with exchanged roles, which on real PET and CT of a
+leg differ by 5 mm and yet lie within 2 mm of the clinical fusion. Half the largest voxel (doubtful)
+or all of it (refused) counts instead where that is more."""
 
 SPREAD_DOUBTFUL_MM = 2.0
 SPREAD_REFUSED_MM = 6.0

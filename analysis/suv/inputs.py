@@ -53,15 +53,17 @@ class Inputs:
         self.used[name] = Input(name, value, unit, origin_of(keyword))
 
     def weight_kg(self, *, enterable: bool = True) -> float:
-        """Raises ``InputRefused`` (``pet_no_weight``, ``pet_slices_disagree``)."""
+        """``enterable`` False: only the header's will do, since the scanner computed with it.
+        Raises ``InputRefused`` (``pet_no_weight``, ``pet_slices_disagree``)."""
         weight = self._number(self.instances, "PatientWeight")
         usable = weight is not None and 0 < weight <= MAX_WEIGHT_KG
         if weight is not None and usable:
             return self._header("weight_kg", weight, "kg", "PatientWeight")
+        way = "Enter it, or correct" if enterable else "The scanner used its own: correct"
         return self._typed("weight_kg", "kg", enterable) or _refuse(
             "pet_no_weight",
-            "The PET has no usable patient weight, so no SUV can be computed. Enter it, or correct "
-            "PatientWeight (kg) at the scanner or PACS and send the series again.",
+            "The PET has no usable patient weight, so no SUV can be computed. "
+            f"{way} PatientWeight (kg) at the scanner or PACS and send the series again.",
         )
 
     def dose_bq(self) -> float:

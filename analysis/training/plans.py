@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Any, Literal
 
+from analysis.contracts import HU_UNIT as HU
 from analysis.fusion.bundle import Normalisation
 
 PathwayName = Literal["lung", "glioma"]
@@ -16,7 +17,6 @@ Seeds below 100 000 are for demos and tests and were never trained on."""
 NOTE = "Trained on synthetic patients only. Not for diagnostic use."
 VERSION = "0.1.0"
 
-HU = "[hnsf'U]"
 SUV = "g/ml{SUVbw}"
 _MR = Normalisation("zscore", (-5.0, 5.0))
 

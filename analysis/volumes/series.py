@@ -8,7 +8,7 @@ from typing import Any, cast
 
 from pydicom.dataset import Dataset
 
-from analysis.contracts import Notice, Role, SeriesInput
+from analysis.contracts import HU_UNIT, Notice, Role, SeriesInput
 from analysis.errors import InputRefused
 from analysis.geometry import Volume
 from analysis.provenance import versions
@@ -29,7 +29,6 @@ from analysis.volumes.stacking import Stack, stack
 from analysis.volumes.straightening import straightened
 from analysis.volumes.values import has_rescale, read_values
 
-HU_UNIT = "[hnsf'U]"
 ARBITRARY_UNIT = "1"
 
 _IMAGE_MODALITIES = ("CT", "PT", "MR")

@@ -10,12 +10,11 @@ import numpy as np
 import numpy.typing as npt
 from pydicom.dataset import Dataset
 
-from analysis.contracts import Notice
+from analysis.contracts import AIR_HU, Notice
 from analysis.errors import InputRefused
 from analysis.volumes.damage import READ_ERRORS
 from analysis.volumes.frames import Frame
 
-AIR_HU = -1024.0
 MAX_PADDING_HU = -500.0
 """A CT padding value above this would paint air over tissue; it is then not believed."""
 

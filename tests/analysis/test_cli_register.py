@@ -18,6 +18,7 @@ from analysis.__main__ import main
 from analysis.commands.transforms import read_start, write_composite
 from analysis.contracts import IDENTITY, QualityFigure, RegistrationRecord
 from analysis.deformation import Deformation
+from analysis.errors import InputRefused
 from analysis.geometry import FloatArray, Grid, to_sitk
 from analysis.images import read_image
 from analysis.phantoms.head import make_head
@@ -218,6 +219,24 @@ def test_a_start_is_read_in_either_form(tmp_path: Path) -> None:
     assert apply(start, there) == pytest.approx(point)
     (tmp_path / "result.json").write_text(json.dumps({"matrix": np.linalg.inv(start).tolist()}))
     assert np.allclose(read_start(tmp_path / "result.json"), start)
+
+
+@pytest.mark.parametrize(
+    ("change", "words"),
+    [
+        ({"model": "deformable"}, 'under "linear"'),
+        ({"matrix": np.diag([1.0, 1, 1, 2]).tolist()}, "last row"),
+        ({"matrix": None}, "no 4x4 matrix"),
+    ],
+)
+def test_a_start_that_would_lose_something_is_refused(
+    change: dict[str, Any], words: str, tmp_path: Path
+) -> None:
+    path = tmp_path / "result.json"
+    path.write_text(json.dumps({"matrix": np.eye(4).tolist(), "model": "rigid"} | change))
+    with pytest.raises(InputRefused, match=words) as refusal:
+        read_start(path)
+    assert refusal.value.code == "bad_start"
 
 
 @pytest.fixture

@@ -11,6 +11,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+from analysis import refining
 from analysis.contracts import (
     IDENTITY,
     AssembleResult,
@@ -132,6 +133,17 @@ def test_what_cannot_be_compared_is_refused_with_words(tmp_path: Path, head: Vol
     with pytest.raises(InputRefused, match="share no region"):
         refine(asked, silent)
     assert not (tmp_path / "refine/7/result.json").exists()
+
+
+def test_a_defect_is_not_called_a_refusal(
+    tmp_path: Path, head: Volume, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def broken(*_: object, **__: object) -> None:
+        raise ValueError("operands could not be broadcast together")
+
+    monkeypatch.setattr(refining, "deform_series", broken)
+    with pytest.raises(ValueError, match="broadcast"):
+        refine(request(tmp_path, head, head, "deformable", np.eye(4)), silent)
 
 
 def test_a_run_draws_what_lies_deformed_and_computes_nothing_that_was_decided(

@@ -93,6 +93,19 @@ def test_two_labels_lost_in_one_voxel_do_not_overwrite_each_other() -> None:
     assert int((coarse == 1).sum()) == int((coarse == 2).sum()) == 1
 
 
+def test_a_rescued_label_does_not_take_the_last_voxel_of_another() -> None:
+    """Two labels of one fine voxel, a third that wins the coarse voxel they both lie in."""
+    labels = np.zeros((6, 6, 6), np.uint8)
+    labels[2:4, 2:4, 2:4] = 9
+    labels[2, 2, 2] = 3
+    labels[3, 3, 3] = 4
+    grid = Grid((6, 6, 6), np.eye(4))
+    target = Grid((1, 1, 1), np.diag([2.0, 2.0, 2.0, 1.0]))
+    target.affine[:3, 3] = 2.5
+    small = moved(Volume(labels, grid, "1"), target)
+    assert small.ravel().tolist() == [9], "the only voxel stays with the label that won it"
+
+
 def test_a_mask_stays_a_mask() -> None:
     array = np.zeros((8, 8, 8), bool)
     array[2:6, 2:6, 2:6] = True

@@ -250,6 +250,17 @@ def test_refusals(code: str, change: Change) -> None:
     assert refusal(pet(change)).code == code
 
 
+def test_only_a_weight_that_helps_is_asked_for() -> None:
+    """Where the scanner computed the SUVbw, its own weight alone leads to another body size."""
+    assert "Enter it" in refusal(pet(_without("PatientWeight"))).message
+    ds = pet(Units="GML", PatientWeight=None, PatientSex="F", PatientSize=1.7)
+    with pytest.raises(InputRefused) as caught:
+        suv_of([ds], VARIANTS["bsa"], [EnteredValue("weight_kg", 70.0)])
+    assert caught.value.code == "pet_no_weight"
+    assert "nter it" not in caught.value.message
+    assert "The scanner used its own" in caught.value.message
+
+
 def test_no_scan_time() -> None:
     ds = pet()
     for keyword in ("SeriesTime", "AcquisitionTime"):

@@ -4,8 +4,10 @@ from __future__ import annotations
 
 import base64
 import hashlib
+import itertools
 import json
 import shutil
+import zlib
 from pathlib import Path
 
 import numpy as np
@@ -21,8 +23,10 @@ from analysis.geometry import Grid, Volume
 from analysis.slice_codec import codec_of, decode_slice, encode_slice
 from analysis.volume_store import (
     COARSE_PIXELS,
+    COARSE_SLICES,
     default_window,
     grid_of_record,
+    level_factors,
     read_stored,
     read_volume,
     write_volume,
@@ -186,18 +190,35 @@ def test_record_describes_the_file(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("shape", "spacing", "factors"),
     [
-        ((20, 512, 512), (0.7, 0.7, 3.0), (1, 4, 4)),
-        ((40, 512, 512), (0.7, 0.7, 1.0), (3, 4, 4)),
-        ((300, 16, 16), (1.0, 1.0, 1.0), (3, 1, 1)),
-        ((6, 129, 40), (1.0, 1.0, 1.0), (2, 2, 2)),
+        ((20, 512, 512), (0.7, 0.7, 3.0), [(1, 2, 2), (1, 4, 4), (2, 8, 8)]),
+        ((300, 512, 512), (0.7, 0.7, 1.0), [(1, 2, 2), (2, 4, 4), (4, 8, 8)]),
+        ((1000, 400, 400), (1.65, 1.65, 3.0), [(1, 2, 2), (2, 4, 4), (8, 8, 8)]),
+        ((300, 16, 16), (1.0, 1.0, 1.0), [(4, 1, 1)]),
+        ((6, 129, 40), (1.0, 1.0, 1.0), [(2, 2, 2), (4, 4, 4)]),
+        ((1, 512, 512), (0.2, 0.2, 1.0), [(1, 2, 2), (1, 4, 4), (1, 8, 8)]),
+        ((128, 64, 64), (1.0, 1.0, 1.0), []),
     ],
 )
-def test_coarse_level_is_small_and_nearly_cubic(
-    tmp_path: Path, shape: tuple[int, ...], spacing: tuple[float, ...], factors: tuple[int, ...]
+def test_levels_halve_until_the_coarsest_is_small(
+    shape: tuple[int, int, int],
+    spacing: tuple[float, ...],
+    factors: list[tuple[int, int, int]],
 ) -> None:
-    record = write(tmp_path, volume(np.zeros(shape, np.int16), spacing=spacing))
-    assert record.levels[1].factors == factors
-    assert max(record.levels[1].shape) <= COARSE_PIXELS
+    found = level_factors(Grid(shape, np.diag([*spacing, 1.0])))
+    assert found == [(1, 1, 1), *factors]
+    nz, ny, nx = shape
+    fz, fy, fx = found[-1]
+    assert max(-(-ny // fy), -(-nx // fx)) <= COARSE_PIXELS
+    assert -(-nz // fz) <= COARSE_SLICES
+
+
+def test_every_slice_has_its_checksum(tmp_path: Path) -> None:
+    record = write(tmp_path, volume(np.arange(3 * 90 * 80, dtype=np.int16).reshape(3, 90, 80)))
+    data = (tmp_path / record.path).read_bytes()
+    for level in record.levels:
+        spans = itertools.pairwise(level.offsets)
+        assert level.checksums == tuple(zlib.crc32(data[a:b]) for a, b in spans)
+    assert len(record.levels) == 2
 
 
 def test_small_volume_has_one_level(tmp_path: Path) -> None:

@@ -14,6 +14,7 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
+from analysis.grids import apply
 from workstation.analyzing.field_files import Field, read_field
 from workstation.analyzing.models import Run
 
@@ -32,14 +33,14 @@ class Transform:
         given = np.atleast_2d(np.asarray(points, dtype=np.float64))
         if self.field is not None:
             return self.field.to_moving(given)
-        return _affine(np.linalg.inv(self.matrix), given)
+        return apply(np.linalg.inv(self.matrix), given)
 
     def to_reference(self, points: npt.ArrayLike) -> FloatArray:
         """Moving LPS (n, 3) -> reference LPS; NaN where there is no counterpart."""
         given = np.atleast_2d(np.asarray(points, dtype=np.float64))
         if self.field is not None:
             return self.field.to_reference(given)
-        return _affine(self.matrix, given)
+        return apply(self.matrix, given)
 
     def mismatch(self, reference: npt.ArrayLike, moving: npt.ArrayLike) -> FloatArray:
         """Distance in mm, in the reference space, between each reference point as the field carries
@@ -47,7 +48,7 @@ class Transform:
         there = np.atleast_2d(np.asarray(reference, dtype=np.float64))
         if self.field is not None:
             there = there + self.field.at(there)
-        here = _affine(self.matrix, np.atleast_2d(np.asarray(moving, dtype=np.float64)))
+        here = apply(self.matrix, np.atleast_2d(np.asarray(moving, dtype=np.float64)))
         return np.asarray(np.linalg.norm(there - here, axis=1), dtype=np.float64)
 
 
@@ -78,7 +79,3 @@ def _field(run: Run, record: dict[str, Any]) -> Field:
         while len(_kept) > KEPT_FIELDS:
             _kept.popitem(last=False)
     return field
-
-
-def _affine(matrix: FloatArray, points: FloatArray) -> FloatArray:
-    return np.asarray(points @ matrix[:3, :3].T + matrix[:3, 3], dtype=np.float64)

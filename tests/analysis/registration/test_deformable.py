@@ -15,7 +15,7 @@ from analysis.contracts import IDENTITY, Matrix, QualityFigure, RegistrationReco
 from analysis.deformation import Deformation
 from analysis.geometry import FloatArray, Grid, Volume, as_matrix
 from analysis.registration import deformable as d
-from analysis.registration.deformable import deform_series, deformed_volume, stored
+from analysis.registration.deformable import deform_series, stored
 from analysis.registration.deformable_quality import Figures, judge
 from analysis.resampling import resample
 
@@ -214,6 +214,19 @@ def test_masks_that_leave_nothing_are_an_error() -> None:
         )
 
 
+def test_what_is_in_hounsfield_units_is_a_ct_whatever_it_is_called() -> None:
+    """Table and air of a CT without a modality must not become the body."""
+    array = np.full(GRID.shape, -1000.0, np.float32)
+    array[:, 12:32, 12:32] = 40.0
+    array[:, 38:40] = -300.0
+    views = [
+        d._Scene(ct, ct, IDENTITY, None, None).at(5.0)
+        for ct in (Volume(array, GRID, "[hnsf'U]", name) for name in ("CT", ""))
+    ]
+    assert np.array_equal(views[0].body, views[1].body)
+    assert 0 < views[1].body.mean() < 0.4
+
+
 def test_progress_grows_and_can_stop_the_work() -> None:
     seen: list[float] = []
 
@@ -288,7 +301,7 @@ def test_the_result_is_stored_and_shown(
     assert record.deformation is not None
     read = Deformation.read(tmp_path / record.deformation.path, sha256=record.deformation.sha256)
     moving, reference = scan(through(anatomy(), bend(9.0)), 5), scan(anatomy(), 6)
-    shown, inside = deformed_volume(moving, reference.grid, record, read)
+    shown, inside = resample(moving, reference.grid, deformation=read)
     unbent, _ = resample(moving, reference.grid)
     middle = (slice(14, 30),) * 3
 
@@ -300,5 +313,3 @@ def test_the_result_is_stored_and_shown(
     assert alike(shown) > 0.9 > alike(unbent)
     assert inside[middle].all()
     assert stored(rigid_record(), read, tmp_path, tmp_path / "none.npz").deformation is None
-    with pytest.raises(ValueError, match="no accepted deformation"):
-        deformed_volume(moving, reference.grid, rigid_record(), read)

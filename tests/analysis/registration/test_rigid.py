@@ -12,7 +12,6 @@ from analysis.registration.rigid import (
     angle_degrees,
     apply,
     distances,
-    from_vector,
     invert,
     is_rigid,
     rigid,
@@ -24,15 +23,21 @@ angles = st.floats(-3.0, 3.0)
 millimetres = st.floats(-500.0, 500.0)
 vectors = st.tuples(angles, angles, angles, millimetres, millimetres, millimetres).map(np.array)
 centres = st.tuples(millimetres, millimetres, millimetres).map(np.array)
+
 POINTS = np.array([[0.0, 0, 0], [100, 0, 0], [0, -80, 0], [3, 5, 120]])
+
+
+def motion(vector: FloatArray, centre: FloatArray, base: FloatArray) -> FloatArray:
+    """After ``base``: a rotation vector (rad) about ``centre``, then a shift (mm)."""
+    return rigid(Rotation.from_rotvec(vector[:3]), vector[3:], centre) @ base
 
 
 @given(vectors, vectors, centres)
 def test_motions_after_motions_stay_rigid(
     first: FloatArray, second: FloatArray, centre: FloatArray
 ) -> None:
-    once = from_vector(first, centre, np.eye(4))
-    twice = from_vector(second, centre, once)
+    once = motion(first, centre, np.eye(4))
+    twice = motion(second, centre, once)
     assert is_rigid(once)
     assert is_rigid(twice)
     assert is_rigid(invert(twice))
@@ -40,14 +45,14 @@ def test_motions_after_motions_stay_rigid(
 
 @given(vectors, centres)
 def test_inverse_brings_every_point_back(vector: FloatArray, centre: FloatArray) -> None:
-    matrix = from_vector(vector, centre, np.eye(4))
+    matrix = motion(vector, centre, np.eye(4))
     assert np.allclose(apply(invert(matrix), apply(matrix, POINTS)), POINTS, atol=1e-8)
     assert np.allclose(invert(matrix), np.linalg.inv(matrix), atol=1e-8)
 
 
 @given(vectors, centres)
 def test_the_turning_point_only_shifts(vector: FloatArray, centre: FloatArray) -> None:
-    moved = apply(from_vector(vector, centre, np.eye(4)), centre[None])[0]
+    moved = apply(motion(vector, centre, np.eye(4)), centre[None])[0]
     assert np.allclose(moved, centre + vector[3:], atol=1e-8)
 
 
@@ -69,6 +74,6 @@ def test_rodrigues_turns_like_scipy(vector: FloatArray) -> None:
 
 @given(vectors, st.tuples(*[st.floats(0.7, 1.4)] * 3).map(np.array))
 def test_scales_are_told_apart_from_turns(vector: FloatArray, scales: FloatArray) -> None:
-    matrix = from_vector(vector, np.zeros(3), np.eye(4)) @ np.diag([*scales, 1.0])
+    matrix = motion(vector, np.zeros(3), np.eye(4)) @ np.diag([*scales, 1.0])
     assert np.allclose(stretch(matrix), np.diag(scales), atol=1e-9)
     assert np.allclose(invert(matrix) @ matrix, np.eye(4), atol=1e-9)

@@ -12,7 +12,7 @@ from scipy.spatial.transform import Rotation
 from analysis.contracts import IDENTITY, RegistrationRecord
 from analysis.geometry import FloatArray, Grid, Volume, grid_of
 from analysis.phantoms.model import Phantom
-from analysis.registration import register_series
+from analysis.registration import register_series, series
 from analysis.registration.rigid import apply, distances, invert, is_rigid, rigid
 from analysis.resampling import resample
 from tests.analysis.registration.conftest import placed, translation
@@ -111,6 +111,17 @@ def test_empty_thin_and_tiny_images_are_refused_at_once(head: Phantom) -> None:
         record = register(spoiled, reference)
         assert (record.state, record.verdict) == ("not_registered", "refused")
         assert any(word in reason for reason in record.reasons)
+
+
+def test_a_defect_is_no_verdict(head: Phantom, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Only what was found to leave nothing to compare is an answer; other errors come out."""
+
+    def broken(*_: object) -> object:
+        raise ValueError("operands could not be broadcast together")
+
+    monkeypatch.setattr(series, "build_pyramid", broken)
+    with pytest.raises(ValueError, match="broadcast"):
+        register(head.series["T2"].volume, head.reference.volume)
 
 
 def test_progress_grows_to_one_and_can_stop_the_work(head: Phantom) -> None:
