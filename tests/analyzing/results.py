@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import zlib
 from pathlib import Path
 
 import numpy as np
@@ -63,7 +64,8 @@ def stored(
             payloads.append(encode_slice(pixels))
             position += len(payloads[-1])
             offsets.append(position)
-        levels.append(LevelRecord(data.shape, (factor,) * 3, tuple(offsets)))
+        checksums = tuple(zlib.crc32(payload) for payload in payloads[-len(data) :])
+        levels.append(LevelRecord(data.shape, (factor,) * 3, tuple(offsets), checksums))
     file = run_dir / path
     file.parent.mkdir(parents=True, exist_ok=True)
     file.write_bytes(b"".join(payloads))

@@ -4,8 +4,10 @@ from __future__ import annotations
 
 import json
 import os
+import zlib
 from collections.abc import Awaitable, Callable
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
@@ -17,6 +19,7 @@ from django.contrib.auth.models import AnonymousUser
 from tests.analyzing.results import ramp, stored
 from tests.factories import LayerFactory, UserFactory
 from tests.reading.house import House, as_json, build
+from workstation.accounts import access
 from workstation.accounts.models import AuditRecord, Role
 from workstation.analyzing.requests import run_folder
 from workstation.reading.consumers import SliceConsumer
@@ -31,8 +34,13 @@ class Peer:
     """A browser's end of the socket. (channels.testing would need daphne.)"""
 
     def __init__(self, path: str, user: Any) -> None:
-        scope = {"type": "websocket", "path": path, "user": user, "client": ("10.0.0.7", 1)}
+        session = SimpleNamespace(session_key="none")
+        scope = {
+            "type": "websocket", "path": path, "user": user, "client": ("10.0.0.7", 1),
+            "session": session,
+        }  # fmt: skip
         self.socket = ApplicationCommunicator(router, scope)
+        self.bytes = 0
 
     async def connect(self) -> None:
         await self.socket.send_input({"type": "websocket.connect"})
@@ -54,12 +62,15 @@ class Peer:
         if message.get("text") is not None:
             return json.loads(message["text"])
         data = message["bytes"]
-        magic, version, codec, layer, level, reserved, index, size, sequence = HEADER.unpack(
-            data[: HEADER.size]
+        magic, version, codec, layer, level, reserved, index, size, sequence, check, own = (
+            HEADER.unpack(data[: HEADER.size])
         )
         assert (magic, version, reserved) == (MAGIC, VERSION, 0)
         payload = data[HEADER.size :]
         assert len(payload) == size
+        assert zlib.crc32(payload) == check
+        assert zlib.crc32(data[: HEADER.size - 4]) == own
+        self.bytes += len(data)
         return (layer, level, index), codec, sequence, payload
 
     async def frames(self) -> list[Any]:
@@ -67,7 +78,7 @@ class Peer:
         found = []
         while True:
             message = await self.hear()
-            if message == {"type": "done"}:
+            if isinstance(message, dict) and message["type"] == "done":
                 return found
             assert isinstance(message, tuple), message
             found.append(message)
@@ -81,6 +92,11 @@ class Peer:
             await self.socket.wait(timeout=10)
 
 
+@pytest.fixture(autouse=True)
+def _access_is_proved(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(access, "verdicts", lambda grants: dict.fromkeys(grants, 0))
+
+
 @pytest.fixture
 async def house() -> House:
     return await sync_to_async(build)()
@@ -91,15 +107,16 @@ Open = Callable[..., Awaitable[Peer]]
 
 @pytest.fixture
 async def opened(house: House) -> Any:
-    """A connected reader; ``opened(layers=[...], credit=...)`` has sent ``open``."""
+    """A connected reader; ``opened(layers=[...], window=...)`` has sent ``open``. Access of these
+    peers, who have no session, is not what these tests look at (``test_stream_access.py``)."""
     peers: list[Peer] = []
 
     async def make(**message: Any) -> Peer:
         peer = Peer(f"/ws/cases/{house.case.pk}/slices/", house.reader)
         peers.append(peer)
         await peer.connect()
-        await peer.say(**{"type": "open", "version": 1, "credit": 512, **message})
-        assert await peer.hear() == {"type": "ready", "version": 1}
+        await peer.say(**{"type": "open", "versions": [2], "window": 2**20, **message})
+        assert await peer.hear() == {"type": "ready", "version": 2}
         return peer
 
     yield make
@@ -149,30 +166,32 @@ async def test_every_slice_comes_once_with_the_bytes_of_the_file(
     assert (row.detail, row.remote_address) == ({"what": "stream"}, "10.0.0.7")
 
 
-async def test_never_more_than_was_granted(house: House, opened: Open) -> None:
-    peer = await opened(layers=[house.ct.pk], credit=2)
-    for _ in range(2):
-        assert isinstance(await peer.hear(), tuple)
-    assert await peer.silent()
-    await peer.say(type="credit", frames=1)
+async def test_never_more_than_the_window_is_on_its_way(house: House, opened: Open) -> None:
+    peer = await opened(layers=[house.ct.pk], window=1)
     assert isinstance(await peer.hear(), tuple)
     assert await peer.silent()
-    await peer.say(type="credit", frames=100)
-    assert len(await peer.frames()) == 6 - 3
+    await peer.say(type="credit", received=peer.bytes, window=1)
+    assert isinstance(await peer.hear(), tuple)
+    assert await peer.silent()
+    await peer.say(type="credit", received=peer.bytes, window=2**20)
+    assert len(await peer.frames()) == 6 - 2
 
 
 async def test_scrolling_moves_what_comes_next(house: House, opened: Open) -> None:
     focus = {"layer": house.heatmap.pk, "slice": 0}
-    peer = await opened(layers=[house.heatmap.pk], credit=1, focus=focus)
+    peer = await opened(layers=[house.heatmap.pk], window=1, focus=focus)
     assert (await peer.hear())[0] == (house.heatmap.pk, 0, 0)
     await peer.say(type="focus", layer=house.heatmap.pk, slice=3)
-    await peer.say(type="credit", frames=10)
+    await peer.say(type="credit", received=peer.bytes, window=2**20)
     assert [slot[2] for slot, *_ in await peer.frames()] == [3, 2, 1]
 
 
 async def test_a_dropped_socket_resumes_where_it_was(house: House, opened: Open) -> None:
-    first = await opened(layers=[house.ct.pk], credit=3)
-    held = [(await first.hear())[0] for _ in range(3)]
+    first = await opened(layers=[house.ct.pk], window=1)
+    held = []
+    for _ in range(3):
+        held.append((await first.hear())[0])
+        await first.say(type="credit", received=first.bytes, window=1)
     await first.close()
     have: dict[str, dict[str, list[list[int]]]] = {str(house.ct.pk): {}}
     for _, level, index in held:
@@ -205,31 +224,123 @@ async def test_more_layers_may_be_wanted_later_even_ones_made_meanwhile(
     "text",
     [
         "not json", "[]", "{}", '{"type": "dance"}', '{"type": "credit"}',
-        '{"type": "credit", "frames": 0}', '{"type": "credit", "frames": 10000}',
-        '{"type": "credit", "frames": "many"}', '{"type": "focus", "layer": 1}',
+        '{"type": "credit", "received": 0, "window": 0}',
+        '{"type": "credit", "received": 0, "window": 100000000}',
+        '{"type": "credit", "received": -1, "window": 10}',
+        '{"type": "credit", "received": 100000, "window": 10}',
+        '{"type": "credit", "received": "many", "window": 10}',
+        '{"type": "credit", "received": 0, "window": 1, "rate": "fast"}',
+        '{"type": "focus", "layer": 1}', '{"type": "again", "slices": {"1": {"0": [[2, 1]]}}}',
+        '{"type": "again", "slices": [1]}',
         '{"type": "focus", "layer": Infinity, "slice": 0}', '{"type": "layers", "layers": 7}',
-        '{"type": "open", "version": 2, "credit": 1, "layers": []}',
+        '{"type": "open", "versions": [2], "window": 1, "layers": []}',
     ],
 )  # fmt: skip
 async def test_bad_messages_are_answered_and_the_stream_goes_on(
     house: House, opened: Open, text: str
 ) -> None:
-    peer = await opened(layers=[house.ct.pk], credit=1)
+    peer = await opened(layers=[house.ct.pk], window=1)
     await peer.hear()
     await peer.raw(text)
     answer = await peer.hear()
     assert (answer["type"], answer["code"]) == ("error", "bad_message")
-    await peer.say(type="credit", frames=100)
+    await peer.say(type="credit", received=peer.bytes, window=2**20)
     assert len(await peer.frames()) == 5
 
 
 async def test_nothing_is_sent_before_open(house: House) -> None:
     peer = Peer(f"/ws/cases/{house.case.pk}/slices/", house.reader)
     await peer.connect()
-    await peer.say(type="credit", frames=5)
+    await peer.say(type="credit", received=0, window=5)
     assert (await peer.hear())["detail"] == "send open first"
     assert await peer.silent()
     await peer.close()
+
+
+@pytest.mark.parametrize("offer", [{"version": 1, "credit": 32}, {"versions": [1, 3]}])
+async def test_without_a_common_version_the_page_is_told_and_closed(
+    house: House, offer: dict[str, Any]
+) -> None:
+    peer = Peer(f"/ws/cases/{house.case.pk}/slices/", house.reader)
+    await peer.connect()
+    await peer.say(type="open", layers=[house.ct.pk], window=100, **offer)
+    answer = await peer.hear()
+    assert (answer["code"], answer["versions"]) == ("version", [2])
+    assert (await peer.output())["code"] == 4406
+    await peer.close()
+
+
+async def test_the_highest_common_version_is_taken(house: House, opened: Open) -> None:
+    peer = await opened(layers=[house.ct.pk], versions=[1, 2, 3])
+    assert len(await peer.frames()) == 6
+
+
+async def test_cancel_stops_at_once_and_layers_goes_on(house: House, opened: Open) -> None:
+    peer = await opened(layers=[house.ct.pk], window=1)
+    first = await peer.hear()
+    await peer.say(type="cancel")
+    assert await peer.hear() == {"type": "cancelled", "frames": 1}
+    await peer.say(type="credit", received=peer.bytes, window=2**20)
+    assert await peer.silent()
+    await peer.say(type="layers", layers=[house.ct.pk])
+    rest = [slot for slot, *_ in await peer.frames()]
+    assert len(rest) == 5
+    assert first[0] not in rest
+
+
+async def test_what_came_damaged_or_was_given_back_is_sent_again(
+    house: House, opened: Open
+) -> None:
+    peer = await opened(layers=[house.ct.pk])
+    before = {slot: payload for slot, _, _, payload in await peer.frames()}
+    wrong = {str(house.ct.pk): {"0": [[1, 2]]}}
+    for damaged in (True, False):
+        await peer.say(type="again", slices=wrong, damaged=damaged)
+        again = {slot: payload for slot, _, _, payload in await peer.frames()}
+        assert set(again) == {(house.ct.pk, 0, 1), (house.ct.pk, 0, 2)}
+        assert all(before[slot] == payload for slot, payload in again.items())
+
+
+async def test_a_slice_damaged_on_the_disk_is_said_so_and_never_sent_as_good(
+    house: House, opened: Open
+) -> None:
+    offsets = house.ct.record["levels"][0]["offsets"]
+    path = run_folder(house.run) / house.ct.record["path"]
+    data = bytearray(path.read_bytes())
+    data[offsets[2] + 5] ^= 0x40
+    path.write_bytes(bytes(data))
+    peer = await opened(layers=[house.ct.pk], window=2**20)
+    bad = []
+    while (message := await peer.output())["type"] == "websocket.send" and message.get("bytes"):
+        frame = HEADER.unpack(message["bytes"][: HEADER.size])
+        if zlib.crc32(message["bytes"][HEADER.size :]) != frame[9]:
+            bad.append((frame[3], frame[4], frame[6]))
+    assert bad == [(house.ct.pk, 0, 2)]
+    await peer.say(type="again", slices={str(house.ct.pk): {"0": [[2, 2]]}}, damaged=True)
+    answer = await peer.hear()
+    assert answer["code"] == "damaged"
+    assert (answer["layer"], answer["level"], answer["slice"]) == bad[0]
+    assert (await peer.hear())["type"] == "done"
+
+
+async def test_volumes_without_checksums_are_sent_with_computed_ones(
+    house: House, opened: Open
+) -> None:
+    def without() -> None:
+        for level in house.ct.record["levels"]:
+            del level["checksums"]
+        house.ct.save()
+
+    await sync_to_async(without)()
+    assert len(await (await opened(layers=[house.ct.pk])).frames()) == 6
+
+
+async def test_a_missing_file_is_said(house: House, opened: Open) -> None:
+    (run_folder(house.run) / house.pet.record["path"]).unlink()
+    peer = await opened(layers=[house.ct.pk, house.pet.pk])
+    told = await peer.hear()
+    assert (told["code"], told["layer"]) == ("unreadable", house.pet.pk)
+    assert len(await peer.frames()) == 6
 
 
 async def test_a_damaged_file_loses_its_layer_and_no_other(house: House, opened: Open) -> None:
@@ -239,16 +350,14 @@ async def test_a_damaged_file_loses_its_layer_and_no_other(house: House, opened:
     got, errors = [], []
     while True:
         message = await peer.hear()
-        if message == {"type": "done"}:
+        if isinstance(message, dict) and message["type"] == "done":
             break
         (got if isinstance(message, tuple) else errors).append(message)
     assert [error["code"] for error in errors] == ["unreadable"]
     assert sum(slot[0] == house.ct.pk for slot, *_ in got) == 6
 
 
-async def test_the_stream_needs_no_channel_layer(
-    house: House, opened: Open, settings: Any
-) -> None:
+async def test_the_stream_needs_no_channel_layer(house: House, opened: Open, settings: Any) -> None:
     assert SliceConsumer.channel_layer_alias is None
     settings.CHANNEL_LAYERS = {}
     peer = await opened(layers=[house.ct.pk])
@@ -256,7 +365,7 @@ async def test_the_stream_needs_no_channel_layer(
 
 
 async def test_files_are_closed_with_the_socket(house: House, opened: Open) -> None:
-    peer = await opened(layers=[house.ct.pk], credit=1)
+    peer = await opened(layers=[house.ct.pk], window=1)
     await peer.hear()
     folder = f"/proc/{os.getpid()}/fd"
 
@@ -264,5 +373,10 @@ async def test_files_are_closed_with_the_socket(house: House, opened: Open) -> N
         return sum(str(path.resolve()).endswith(".rfv") for path in Path(folder).iterdir())
 
     assert open_volumes() == 4
+    # Every reader of the case shares them.
+    other = await opened(layers=[house.ct.pk], window=1)
+    assert open_volumes() == 4
     await peer.close()
+    assert len((await other.hear())[3]) > 0
+    await other.close()
     assert open_volumes() == 0

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import zlib
 from pathlib import Path
 
 import numpy as np
@@ -10,7 +11,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from workstation.reading.stream import HEADER, Order, Slot, StreamLayer, pack_frame, slots_held
+from workstation.reading.pacing import MOST_WINDOW, Window
+from workstation.reading.stream import HEADER, Order, Slot, StreamLayer, pack_header, slots_of
 
 VECTORS = Path(__file__).parent / "vectors" / "frames.json"
 
@@ -56,7 +58,7 @@ def test_focus_changes_what_comes_next() -> None:
 
 def test_a_resumed_stream_sends_only_what_is_missing() -> None:
     one = layer(1, 10)
-    held = slots_held({"1": {"0": [[0, 3], [6, 7]]}}, [one])
+    held = slots_of({"1": {"0": [[0, 3], [6, 7]]}}, [one])
     assert sorted(k for _, _, k in drain(Order([one], held))) == [4, 5, 8, 9]
 
 
@@ -70,13 +72,13 @@ def test_unwanted_layers_wait_until_they_are_wanted() -> None:
 
 @pytest.mark.parametrize("bad", [[[3, 1]], [[-1, 2]], [[0, 1]] * 5_001])
 def test_impossible_holdings_are_refused(bad: list[list[int]]) -> None:
-    with pytest.raises(ValueError, match="held range"):
-        slots_held({"1": {"0": bad}}, [layer(1, 10)])
+    with pytest.raises(ValueError, match="range"):
+        slots_of({"1": {"0": bad}}, [layer(1, 10)])
 
 
 def test_holdings_of_what_does_not_exist_cost_nothing() -> None:
     have = {"1": {"0": [[8, 10**12]], "9": [[0, 10**12]]}, "77": {"0": [[0, 10**12]]}}
-    assert slots_held(have, [layer(1, 10)]) == {(1, 0, 8), (1, 0, 9)}
+    assert slots_of(have, [layer(1, 10)]) == {(1, 0, 8), (1, 0, 9)}
 
 
 def test_a_layer_that_comes_later_is_streamed_and_one_that_breaks_is_dropped() -> None:
@@ -115,18 +117,105 @@ def test_everything_is_sent_exactly_once_however_the_reader_scrolls(
     assert set(taken) == expected
 
 
-def test_frames_match_the_vectors_shared_with_the_browser() -> None:
+def test_on_a_slow_line_levels_in_between_reach_further_than_the_next_finer() -> None:
+    one = StreamLayer(1, (32, 16, 8), np.eye(4), (8, 8), (1, 2, 4))
+    order = Order([one])
+    order.focus(1, 0)
+    assert {level for _, level, _ in drain(order)} == {0, 2}
+    order = Order([one])
+    order.focus(1, 0)
+    order.line(250_000)
+    taken = drain(order)
+    assert [level for _, level, _ in taken[:8]] == [2] * 8
+    fine = [slot for slot in taken[8:] if slot[1] == 0]
+    middle = [slot for slot in taken[8:] if slot[1] == 1]
+    assert len(fine) == 32
+    assert len(middle) == 16
+    reached = taken.index((1, 0, 4))
+    sent_before = [k for _, level, k in taken[:reached] if level == 1]
+    assert max(sent_before) * 2 >= 4 * 4 - 2
+
+
+def test_a_line_that_turns_slow_or_fast_changes_what_is_left_only() -> None:
+    one = StreamLayer(1, (32, 16, 8), np.eye(4), (8, 8), (1, 2, 4))
+    order = Order([one])
+    order.focus(1, 0)
+    taken = [order.take() for _ in range(8 + 6)]
+    order.line(100_000)
+    rest = drain(order)
+    middle = [k for _, level, k in rest if level == 1]
+    # Slices 0 to 5 were sent in full: levels in between are for the others.
+    assert middle == list(range(3, 16))
+    order.line(50_000_000)
+    assert len(set(taken) | set(rest)) == len(taken) + len(rest)
+
+
+def test_what_is_covered_by_finer_slices_is_not_sent_coarse_after_a_drop() -> None:
+    one = layer(1, 8, coarse=4)
+    held = slots_of({"1": {"0": [[0, 3]]}}, [one])
+    assert drain(Order([one], held))[0] == (1, 1, 1)
+    assert (1, 1, 0) not in drain(Order([one], held))
+
+
+def test_what_is_no_longer_held_is_sent_again_and_damaged_is_left_out() -> None:
+    order = Order([layer(1, 4)])
+    drain(order)
+    order.again([(1, 0, 2), (1, 0, 3)])
+    assert order.peek() == (1, 0, 2)
+    order.leave_out((1, 0, 2))
+    assert drain(order) == [(1, 0, 3)]
+
+
+@given(
+    window=st.integers(1, 400),
+    frames=st.lists(st.integers(1, 300), min_size=1, max_size=60),
+    data=st.data(),
+)
+def test_window_and_acknowledgements_never_wait_for_each_other(
+    window: int, frames: list[int], data: st.DataObject
+) -> None:
+    """The client acknowledges once a quarter of the window is due; the server always gets on, and
+    at most the window or one frame and a quarter is on its way."""
+    line = Window(window)
+    for size in frames:
+        arrived = data.draw(st.integers(line.received, line.sent))
+        if (arrived - line.received) * 4 >= window:
+            line.acknowledge(arrived)
+        if not line.has_room(size):
+            # All that was sent arrives sooner or later, and is acknowledged if it is a quarter.
+            assert (line.sent - line.received) * 4 >= window
+            line.acknowledge(line.sent)
+        assert line.has_room(size)
+        line.sent += size
+        assert line.under_way <= max(window, window // 4 + size)
+
+
+def test_acknowledgements_that_cannot_be_are_refused() -> None:
+    line = Window(100)
+    line.sent = 50
+    line.acknowledge(40)
+    for wrong in (39, 51):
+        with pytest.raises(ValueError, match="received"):
+            line.acknowledge(wrong)
+    for wrong in (0, MOST_WINDOW + 1):
+        with pytest.raises(ValueError, match="window"):
+            line.resize(wrong)
+
+
+def test_headers_match_the_vectors_shared_with_the_browser() -> None:
     cases = json.loads(VECTORS.read_text())
     assert cases
     for case in cases:
-        fields = case["fields"]
-        frame = pack_frame(
+        fields, payload = case["fields"], bytes.fromhex(case["payload"])
+        header = pack_header(
             codec=fields["codec"],
             layer=fields["layer"],
             level=fields["level"],
             index=fields["slice"],
             sequence=fields["sequence"],
-            payload=bytes.fromhex(case["payload"]),
+            size=len(payload),
+            checksum=zlib.crc32(payload),
         )
-        assert frame.hex() == case["header"] + case["payload"]
-    assert HEADER.size == 24
+        assert fields["checksum"] == zlib.crc32(payload)
+        assert header.hex() == case["header"]
+    assert HEADER.size == 32

@@ -26,6 +26,7 @@ from workstation.analyzing.requests import run_folder
 
 FloatArray = npt.NDArray[np.float64]
 _RECORD: TypeAdapter[VolumeRecord] = TypeAdapter(VolumeRecord)
+_NO_WAIT: int | None = getattr(os, "RWF_NOWAIT", None)
 DECODED_SLICES = 8
 """Decoded slices kept per open volume: neighbouring points touch the same two slices."""
 
@@ -95,20 +96,44 @@ class StoredVolume:
         """4x4 of level 0, (i, j, k, 1) -> LPS mm."""
         return np.array(self.record.affine, dtype=np.float64)
 
+    def span(self, level: int, k: int) -> tuple[int, int]:
+        """First and past-last byte of slice ``k`` of a level; ``IndexError`` if there is none."""
+        entry = self.record.levels[level]
+        if not 0 <= k < entry.shape[0]:
+            raise IndexError(f"level {level} has slices 0..{entry.shape[0] - 1}, not {k}")
+        return entry.offsets[k], entry.offsets[k + 1]
+
+    def checksum(self, level: int, k: int) -> int | None:
+        """CRC-32 of a slice's payload as it was encoded; None if the volume is older than that."""
+        checksums = self.record.levels[level].checksums
+        return checksums[k] if checksums else None
+
     def read_slice(self, level: int, k: int) -> bytes:
         """The payload of slice ``k`` of a level, exactly as stored and sent.
 
         Raises ``IndexError`` for a slice that does not exist, :class:`VolumeUnreadable` for a
         file that is shorter than its index.
         """
-        entry = self.record.levels[level]
-        if not 0 <= k < entry.shape[0]:
-            raise IndexError(f"level {level} has slices 0..{entry.shape[0] - 1}, not {k}")
-        start, end = entry.offsets[k], entry.offsets[k + 1]
-        payload = os.pread(self._fd, end - start, start)
+        start, end = self.span(level, k)
+        try:
+            payload = os.pread(self._fd, end - start, start)
+        except OSError as error:
+            raise VolumeUnreadable("A stored volume cannot be read from its disk.") from error
         if len(payload) != end - start:
             raise VolumeUnreadable("A stored volume is damaged; ask for a new analysis.")
         return payload
+
+    def read_cached(self, level: int, k: int, into: memoryview) -> bool:
+        """:meth:`read_slice` into ``into[:size]`` if that needs no disk; False if it does, or the
+        file system cannot tell. For event loops: one slow disk must not hold up every reader."""
+        start, end = self.span(level, k)
+        if _NO_WAIT is None:
+            return False
+        try:
+            return os.preadv(self._fd, [into[: end - start]], start, _NO_WAIT) == end - start
+        except OSError:
+            # EAGAIN: not in memory; EOPNOTSUPP: this file system cannot tell. The caller waits.
+            return False
 
     def decode(self, k: int, level: int = 0) -> npt.NDArray[Any]:
         """Stored numbers of one slice, [y, x], int16 or uint8."""

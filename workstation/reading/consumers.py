@@ -5,25 +5,23 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import json
-from collections.abc import Collection
+import logging
 from typing import Any
 
-import numpy as np
 from channels.db import database_sync_to_async
 from channels.generic.websocket import AsyncWebsocketConsumer
 
+from workstation.accounts import access
 from workstation.accounts.permissions import allowed
-from workstation.accounts.services import record
-from workstation.analyzing.models import Layer
-from workstation.analyzing.volume_files import StoredVolume, VolumeUnreadable, open_layer
-from workstation.reading.fusion_state import layer_statuses
-from workstation.reading.services import current_run
-from workstation.reading.stream import VERSION, Order, StreamLayer, pack_frame, slots_held
-from workstation.worklist.models import Case
+from workstation.reading.pacing import Window
+from workstation.reading.sending import Sender
+from workstation.reading.stream import VERSION, Order, slots_of
+from workstation.reading.stream_case import StreamedCase, open_case
 
-ANONYMOUS, FORBIDDEN, NOT_FOUND = 4401, 4403, 4404
-MOST_CREDIT = 512
-"""Frames a client may have granted at once; more would only fill buffers."""
+log = logging.getLogger(__name__)
+
+NO_COMMON_VERSION, BROKEN = 4406, 1011
+PERMISSION = "case.view"
 
 
 class BadMessage(Exception):
@@ -33,184 +31,161 @@ class BadMessage(Exception):
 class SliceConsumer(AsyncWebsocketConsumer):
     """Streams the encoded slices of one case: the file's bytes, untouched.
 
-    One sender task per socket (two writers on one socket break frames). It uses no channel
-    layer, so the stream lives on while the broker restarts.
+    One sender task per socket. It uses no channel layer, so the stream lives on while the broker
+    restarts.
     """
 
     channel_layer_alias = None  # type: ignore[assignment]
 
     async def connect(self) -> None:
-        self.volumes: dict[int, StoredVolume] = {}
-        self.layers: list[StreamLayer] = []
-        self.order: Order | None = None
-        self.admitted = False
-        self.credit = 0
-        self.sequence = 0
-        self.wake = asyncio.Event()
-        self.sender: asyncio.Task[None] | None = None
+        self.streamed: StreamedCase | None = None
+        self.grant: access.Grant | None = None
+        self.sender: Sender | None = None
+        self.sending: asyncio.Task[None] | None = None
         # Accept first: a browser cannot see the close code of a refused handshake.
         await self.accept()
         user = self.scope["user"]
         if not user.is_authenticated:
-            await self.close(code=ANONYMOUS)
+            await self.close(code=access.ANONYMOUS)
             return
-        if not allowed(user, "case.view"):
-            await self.close(code=FORBIDDEN)
+        if not allowed(user, PERMISSION):
+            await self.close(code=access.FORBIDDEN)
             return
-        if not await database_sync_to_async(self._open)(user):
-            await self.close(code=NOT_FOUND)
-            return
-        self.admitted = True
-
-    def _open(self, user: Any) -> bool:
-        """Open the stored volumes of the case; False if the user's sites do not have it."""
-        rows = Case.objects.for_user(user).select_related("site")
-        case = rows.filter(pk=self.scope["url_route"]["kwargs"]["case_id"]).first()
-        if case is None:
-            return False
+        case_id = self.scope["url_route"]["kwargs"]["case_id"]
         client = self.scope.get("client")
-        record(
-            "view", user=user, site=case.site, obj=case, case_id=case.pk,
-            remote_address=client[0] if client else "", detail={"what": "stream"},
-        )  # fmt: skip
-        self.case = case
-        self._open_layers()
-        return True
-
-    def _open_layers(self, wanted: Collection[int] = ()) -> None:
-        """Open what the run has made so far and is not open yet, the reference first: its coarse
-        slices are the first image. Of a series with many volumes only its main one is opened
-        until another is wanted: forty phases need not hold forty files."""
-        run = current_run(self.case)
-        statuses = layer_statuses(run) if run else []
-        for layer, status, _ in sorted(statuses, key=lambda row: not row[0].is_reference):
-            if not layer.is_sibling or layer.pk in wanted:
-                self._add(layer, np.array(status.matrix))
-
-    def _add(self, layer: Layer, matrix: np.ndarray) -> None:
-        if layer.pk in self.volumes:
-            return
-        try:
-            volume = open_layer(layer)
-        except VolumeUnreadable:
-            # The view lists the layer; without its file there is nothing to stream.
-            return
-        self.volumes[layer.pk] = volume
-        levels = volume.levels
-        self.layers.append(
-            StreamLayer(
-                id=layer.pk,
-                slices=tuple(level.shape[0] for level in levels),
-                to_reference=matrix @ volume.affine,
-                columns_rows=(levels[0].shape[2], levels[0].shape[1]),
-                factors_z=tuple(level.factors[0] for level in levels),
-            )
+        self.streamed = await database_sync_to_async(open_case)(
+            user, case_id, client[0] if client else ""
         )
+        if self.streamed is None:
+            await self.close(code=access.NOT_FOUND)
+            return
+        self.grant = access.Grant(self.scope, PERMISSION, self._withdrawn, row=self.streamed.case)
+        access.watch(self.grant)
 
     async def disconnect(self, code: int) -> None:
-        if self.sender is not None:
-            self.sender.cancel()
-            with contextlib.suppress(asyncio.CancelledError):
-                await self.sender
-        for volume in self.volumes.values():
-            volume.close()
-        self.volumes.clear()
+        if self.grant is not None:
+            access.unwatch(self.grant)
+        await self._stop_sending()
+        if self.streamed is not None:
+            self.streamed.close()
+
+    async def _withdrawn(self, code: int) -> None:
+        await self._stop_sending()
+        await self.close(code=code)
+
+    async def _stop_sending(self) -> None:
+        sending, self.sending, self.sender = self.sending, None, None
+        if sending is not None and not sending.done():
+            sending.cancel()
+            with contextlib.suppress(asyncio.CancelledError, OSError):
+                await sending
 
     async def receive(self, text_data: str | None = None, bytes_data: bytes | None = None) -> None:
-        if not self.admitted:
+        if self.grant is None or self.grant.code:
             return  # the socket is being closed
         try:
             await self._handle(text_data)
         except BadMessage as error:
-            await self.send(
-                json.dumps({"type": "error", "code": "bad_message", "detail": str(error)})
-            )
-            return
-        if self.order is not None and self.sender is None:
-            await self.send(json.dumps({"type": "ready", "version": VERSION}))
-            self.sender = asyncio.create_task(self._send_slices())
-        self.wake.set()
+            await self._tell("error", code="bad_message", detail=str(error))
+
+    async def _tell(self, kind: str, **fields: Any) -> None:
+        await self.send(json.dumps({"type": kind, **fields}))
 
     async def _handle(self, text: str | None) -> None:
         try:
             message = json.loads(text or "")
             kind = message["type"]
             if kind == "open":
-                await self._start(message)
-            elif self.order is None:
+                await self._open(message)
+                return
+            sender = self.sender
+            if sender is None:
                 raise BadMessage("send open first")
+            if kind == "credit":
+                sender.window.acknowledge(message["received"])
+                sender.window.resize(message["window"])
+                sender.order.line(float(message.get("rate", 0)))
+                sender.wake()
             elif kind == "focus":
-                self.order.focus(int(message["layer"]), int(message["slice"]))
-            elif kind == "credit":
-                self._grant(message["frames"])
+                sender.order.focus(int(message["layer"]), int(message["slice"]))
+                sender.wake()
             elif kind == "layers":
                 wanted = [int(layer) for layer in message["layers"]]
                 await self._learn(wanted)
-                self.order.want(wanted)
+                sender.order.want(wanted)
+                sender.restart()
+            elif kind == "cancel":
+                sender.cancel()
+                await self._tell("cancelled", frames=sender.frames)
+            elif kind == "again":
+                self._again(sender, message)
             else:
                 raise BadMessage("unknown message type")
         except (ValueError, OverflowError, KeyError, TypeError, AttributeError) as error:
             raise BadMessage(f"not understood: {type(error).__name__}") from error
 
-    async def _learn(self, wanted: list[int]) -> None:
-        """A run makes layers while its case is open: look again when an unknown one is wanted."""
-        if self.volumes.keys() >= set(wanted):
+    async def _open(self, message: dict[str, Any]) -> None:
+        assert self.streamed is not None
+        assert self.grant is not None
+        if self.sender is not None:
+            raise BadMessage("this socket is open already")
+        versions = message.get("versions") or [message["version"]]
+        if VERSION not in versions:
+            await self._tell(
+                "error", code="version", versions=[VERSION],
+                detail="This page and the server do not speak the same version. Reload the page.",
+            )  # fmt: skip
+            await self.close(code=NO_COMMON_VERSION)
             return
-        known = set(self.volumes)
-        await database_sync_to_async(self._open_layers)(wanted)
-        if self.order is not None:
-            self.order.add(layer for layer in self.layers if layer.id not in known)
-
-    async def _start(self, message: dict[str, Any]) -> None:
-        if message["version"] != VERSION:
-            raise BadMessage(f"this server speaks version {VERSION}")
         wanted = [int(layer) for layer in message["layers"]]
+        window = Window(message["window"])
         await self._learn(wanted)
-        order = Order(self.layers, slots_held(message.get("have") or {}, self.layers))
+        layers = self.streamed.layers
+        order = Order(layers, slots_of(message.get("have") or {}, layers))
         order.want(wanted)
+        order.line(float(message.get("rate", 0)))
         focus = message.get("focus")
         if focus:
             order.focus(int(focus["layer"]), int(focus["slice"]))
-        self.order = order
-        self.credit = 0
-        self._grant(message["credit"])
+        await self._tell("ready", version=VERSION)
+        await self._tell_unreadable(wanted)
+        self.sender = Sender(
+            order, window, self.streamed.volumes, self.grant, self.base_send, self._tell
+        )
+        self.sending = asyncio.create_task(self.sender.run())
+        self.sending.add_done_callback(self._sender_ended)
 
-    def _grant(self, frames: Any) -> None:
-        if not isinstance(frames, int) or not 0 < frames <= MOST_CREDIT:
-            raise BadMessage(f"credit is 1 to {MOST_CREDIT} frames")
-        self.credit = min(self.credit + frames, MOST_CREDIT)
+    def _sender_ended(self, sending: asyncio.Task[None]) -> None:
+        if sending.cancelled():
+            return
+        error = sending.exception()
+        # OSError: the client went while a slice was on its way to it.
+        if error is not None and not isinstance(error, OSError):
+            log.error("slice stream broke", exc_info=error)
+            self.closing = asyncio.create_task(self.close(code=BROKEN))
 
-    async def _send_slices(self) -> None:
-        """The one writer of slices: sends while there is credit, sleeps otherwise."""
-        announced = False
-        while True:
-            await self.wake.wait()
-            self.wake.clear()
-            while self.credit > 0 and self.order is not None:
-                slot = self.order.take()
-                if slot is None:
-                    if not announced:
-                        announced = True
-                        await self.send(json.dumps({"type": "done"}))
-                    break
-                announced = False
-                layer, level, index = slot
-                volume = self.volumes[layer]
-                try:
-                    # A slice is one pread from the page cache: shorter than a thread's round trip.
-                    payload = volume.read_slice(level, index)
-                except VolumeUnreadable as error:
-                    await self.send(
-                        json.dumps({"type": "error", "code": "unreadable", "detail": str(error)})
-                    )
-                    self.order.drop(layer)
-                    continue
-                frame = pack_frame(
-                    codec=volume.codec, layer=layer, level=level, index=index,
-                    sequence=self.sequence, payload=payload,
-                )  # fmt: skip
-                self.sequence += 1
-                self.credit -= 1
-                await self.send(bytes_data=frame)
-                # Let a change of focus in between two slices.
-                await asyncio.sleep(0)
+    async def _learn(self, wanted: list[int]) -> None:
+        """A run makes layers while its case is open: look again when an unknown one is wanted."""
+        streamed = self.streamed
+        assert streamed is not None
+        if set(wanted) <= streamed.volumes.keys() | streamed.unreadable.keys():
+            return
+        new = await database_sync_to_async(streamed.open)(wanted)
+        if self.sender is not None:
+            self.sender.order.add(new)
+            await self._tell_unreadable(wanted)
+
+    async def _tell_unreadable(self, wanted: list[int]) -> None:
+        assert self.streamed is not None
+        for layer in wanted:
+            why = self.streamed.unreadable.get(layer)
+            if why is not None:
+                await self._tell("error", code="unreadable", layer=layer, detail=why)
+
+    def _again(self, sender: Sender, message: dict[str, Any]) -> None:
+        assert self.streamed is not None
+        slots = slots_of(message["slices"], self.streamed.layers)
+        if message.get("damaged"):
+            sender.suspect(slots)
+        sender.order.again(slots)
+        sender.restart()

@@ -7,11 +7,11 @@ from typing import Any
 from channels.db import database_sync_to_async
 from channels.generic.websocket import AsyncJsonWebsocketConsumer
 
+from workstation.accounts import access
 from workstation.accounts.permissions import allowed
 from workstation.live import group_name, missed
 
-ANONYMOUS = 4401
-FORBIDDEN = 4403
+PERMISSION = "case.list"
 
 
 class LiveConsumer(AsyncJsonWebsocketConsumer):
@@ -24,25 +24,35 @@ class LiveConsumer(AsyncJsonWebsocketConsumer):
     async def connect(self) -> None:
         user = self.scope["user"]
         self.sites: list[int] = []
+        self.grant: access.Grant | None = None
         # Accept first: a browser cannot see the close code of a refused handshake.
         await self.accept()
         if not user.is_authenticated:
-            await self.close(code=ANONYMOUS)
+            await self.close(code=access.ANONYMOUS)
             return
-        if not allowed(user, "case.list"):
-            await self.close(code=FORBIDDEN)
+        if not allowed(user, PERMISSION):
+            await self.close(code=access.FORBIDDEN)
             return
         self.sites = await database_sync_to_async(
             lambda: list(user.sites.values_list("pk", flat=True))
         )()
         for site in self.sites:
             await self.channel_layer.group_add(group_name(site), self.channel_name)
+        self.grant = access.Grant(self.scope, PERMISSION, self._withdrawn, sites=self.sites)
+        access.watch(self.grant)
+
+    async def _withdrawn(self, code: int) -> None:
+        await self.close(code=code)
 
     async def disconnect(self, code: int) -> None:
+        if self.grant is not None:
+            access.unwatch(self.grant)
         for site in self.sites:
             await self.channel_layer.group_discard(group_name(site), self.channel_name)
 
     async def receive_json(self, content: Any, **kwargs: Any) -> None:
+        if self.grant is None or not await self.grant.proved():
+            return  # the socket is being closed
         since = content.get("since") if isinstance(content, dict) else None
         if not isinstance(since, int):
             await self.send_json({"kind": "error", "detail": 'send {"since": number}'})
@@ -55,4 +65,6 @@ class LiveConsumer(AsyncJsonWebsocketConsumer):
             await self.send_json(notice)
 
     async def live_notice(self, event: dict[str, Any]) -> None:
+        if self.grant is None or not await self.grant.proved():
+            return
         await self.send_json({key: event[key] for key in ("seq", "kind", "case")})
