@@ -11,7 +11,14 @@ from django.test import Client
 from django.urls import reverse
 
 from analysis.entries import ENTRY_LIMITS, EnteredName
-from tests.factories import ClaimFactory, RunNoticeFactory, SiteFactory, UserFactory
+from tests.factories import (
+    ClaimFactory,
+    RunNoticeFactory,
+    SeriesFactory,
+    SiteFactory,
+    StudyFactory,
+    UserFactory,
+)
 from workstation.accounts.models import AuditRecord, User
 from workstation.analyzing.models import PetEntry, PetQuantity, Run, Step
 from workstation.analyzing.pet_inputs import (
@@ -167,10 +174,26 @@ def test_the_panel_shows_refusal_form_and_who_entered(
     entry = PetEntry.objects.get()
     page = client.post(reverse("analyzing:pet-withdraw", args=[entry.pk])).content.decode()
     assert "entered by" not in page
+    assert "the analysis runs again" not in page, "the run saw these very values"
     # Somebody else of the site sees how it stands, but gets no form.
     client.force_login(UserFactory(sites=[case.site]))
     page = client.get(url).content.decode()
     assert "No usable weight." in page and "Enter what the header lacks" not in page
+
+
+def test_the_panel_speaks_of_the_run_on_screen(
+    case: Case, reader: User, pet: Series, run: Run, do_step: DoStep, client: Client
+) -> None:
+    """Not of one over a study that has left the case since: that is another patient's."""
+    do_step(run, "assemble")
+    notice = {"series": pet, "code": "pet_no_weight", "severity": "refused"}
+    RunNoticeFactory(run=run, message="Of strangers.", **notice)
+    stranger = StudyFactory(patient=case.patient)
+    run.layers.filter(series__modality="CT").update(series=SeriesFactory(study=stranger))
+    Step.objects.filter(run=run).update(state="done", token="")
+    client.force_login(reader)
+    url = reverse("analyzing:pet-values", args=[case.pk])
+    assert "Of strangers." not in client.get(url).content.decode()
 
 
 def test_another_site_sees_nothing(case: Case, reader: User, pet: Series, client: Client) -> None:

@@ -7,6 +7,7 @@ The entries of a case serve that case only. ``pet_values`` is what the page besi
 
 from __future__ import annotations
 
+import hashlib
 import math
 from collections.abc import Iterable
 from dataclasses import dataclass, field
@@ -82,9 +83,17 @@ def entries_digest(case: Case) -> bytes:
     return "".join(lines).encode()
 
 
+def entered_mark(case: Case) -> str:
+    """The same for the same entries in force; empty without any."""
+    lines = entries_digest(case)
+    return hashlib.sha256(lines).hexdigest() if lines else ""
+
+
 def entered_since(run: Run) -> bool:
-    """Whether somebody entered or took back a value after the run began."""
-    return PetEntry.objects.filter(case=run.case_id, at__gt=run.created_at).exists()
+    """Whether other values are in force than the run saw; what was entered and taken back since is
+    no change. False for a run from before its inputs were kept."""
+    now = entered_mark(run.case)
+    return bool(run.inputs.get("entered", now) != now)
 
 
 # --- what a reader does ---------------------------------------------------------------------------

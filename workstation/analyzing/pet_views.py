@@ -19,7 +19,7 @@ from workstation.analyzing.pet_inputs import (
     withdraw_value,
 )
 from workstation.analyzing.pet_models import PetEntry, PetQuantity
-from workstation.analyzing.services import latest_done_run, latest_run
+from workstation.analyzing.shown import current_run
 from workstation.receiving.models import Series
 from workstation.worklist.models import Case
 
@@ -94,7 +94,7 @@ def _panel(
         TEMPLATE,
         {
             "case": case,
-            "series": pet_values(case, latest_done_run(case) or latest_run(case)),
+            "series": pet_values(case, current_run(case)),
             "may_enter": allowed(request.user, "suv_input.enter")
             and may_enter(case, request.user),
             "quantities": [

@@ -25,6 +25,7 @@ from workstation.analyzing.fixing import carry_fields
 from workstation.analyzing.models import ENDED, Run, RunFact, RunState, Step, StepState
 from workstation.analyzing.recording import record_result
 from workstation.analyzing.requests import inputs_digest
+from workstation.analyzing.run_inputs import inputs_of
 from workstation.analyzing.states import OPEN, InvalidMove, LostLease, move
 from workstation.broker import CPU_QUEUE, GPU_QUEUE, nudge, send
 from workstation.live import publish
@@ -71,11 +72,13 @@ def start_run(
     reason: str,
     by: User | None = None,
     fixed_registrations: dict[str, Any] | None = None,
+    not_carried: list[dict[str, Any]] | None = None,
 ) -> Run:
     """A new run over the case's complete studies; an older run still going is cancelled.
 
     Call it with the case locked. Its first step is queued and sent on commit.
-    ``fixed_registrations``: see :mod:`workstation.analyzing.fixing`.
+    ``fixed_registrations``: see :mod:`workstation.analyzing.fixing`; ``not_carried``: decisions of
+    an earlier run that this one could not keep, for the reader.
     """
     for older in case.runs.prefetch_related("steps"):
         if older.state not in ENDED:
@@ -83,7 +86,8 @@ def start_run(
     number = (case.runs.aggregate(Max("number"))["number__max"] or 0) + 1
     run = Run.objects.create(
         case=case, number=number, reason=reason[:200], inputs_digest=inputs_digest(case),
-        fixed_registrations=fixed_registrations or {},
+        inputs=inputs_of(case), fixed_registrations=fixed_registrations or {},
+        not_carried=not_carried or [],
     )  # fmt: skip
     carry_fields(run)
     steps = Step.objects.bulk_create(

@@ -8,8 +8,8 @@ import numpy as np
 from PIL import Image
 
 from workstation.analyzing.models import Layer
+from workstation.analyzing.shown import current_run
 from workstation.analyzing.volume_files import VolumeUnreadable, open_layer
-from workstation.reading.services import current_run
 from workstation.worklist.models import Case
 
 LONGEST_SIDE = 192

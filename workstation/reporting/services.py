@@ -14,9 +14,9 @@ from django.utils import timezone
 from workstation.accounts.models import User
 from workstation.accounts.services import address_of, record
 from workstation.analyzing.models import Run, RunState
+from workstation.analyzing.shown import shows_strangers
 from workstation.live import publish
 from workstation.reading.models import FindingReview, ReviewState
-from workstation.reading.services import shows_strangers
 from workstation.reporting.content import (
     canonical,
     digest,

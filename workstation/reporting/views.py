@@ -5,16 +5,20 @@ from __future__ import annotations
 import json
 from typing import Any
 
+from django.contrib import messages
 from django.http import HttpRequest, HttpResponse, JsonResponse
 from django.shortcuts import get_object_or_404, render
+from django.urls import reverse
+from django.utils.translation import gettext
 from django.views.decorators.cache import never_cache
 from django.views.decorators.http import require_GET, require_http_methods, require_POST
 
 from workstation.accounts.permissions import allowed, requires
 from workstation.accounts.services import address_of, record
 from workstation.analyzing.models import Finding
+from workstation.analyzing.shown import current_run
 from workstation.reading.models import FindingReview
-from workstation.reading.services import ReviewRefused, current_run, review_finding
+from workstation.reading.services import ReviewRefused, review_finding
 from workstation.receiving.services import notices_for
 from workstation.reporting.difference import changes_since_draft
 from workstation.reporting.documents import render_pdf
@@ -31,8 +35,9 @@ from workstation.reporting.services import (
     seal,
     sign_report,
 )
+from workstation.worklist.filters import nothing_waits, remembered_query
 from workstation.worklist.models import Case, CaseState
-from workstation.worklist.services import holds
+from workstation.worklist.services import claim_next, holds
 
 SIGNED = (CaseState.SIGNED, CaseState.ADDENDED)
 
@@ -217,9 +222,14 @@ def sign(request: HttpRequest, case_id: int) -> HttpResponse:
                 meaning=request.POST.get("meaning", ""),
                 seen=request.POST.get("seen", ""),
             )
+            if request.POST.get("then") == "next" and allowed(request.user, "case.claim"):
+                return _next_case(request)
             answer = _panel(request, _case(request, case_id))
             answer["HX-Trigger"] = json.dumps(
-                {"radfuse:signed": {}, "radfuse:toast": {"message": "Signed.", "level": "ok"}}
+                {
+                    "radfuse:signed": {},
+                    "radfuse:toast": {"message": gettext("Signed."), "level": "ok"},
+                }
             )
             answer["HX-Retarget"] = "#report-panel"
             answer["HX-Reswap"] = "innerHTML"
@@ -242,6 +252,19 @@ def sign(request: HttpRequest, case_id: int) -> HttpResponse:
         },
         status=422 if error else 200,
     )
+
+
+def _next_case(request: HttpRequest) -> HttpResponse:
+    """After signing: the browser goes on to the next case of the reader's list, or to the list."""
+    query = remembered_query(request)
+    case = claim_next(request.user, query, address=address_of(request))
+    messages.success(request, gettext("Signed."))
+    if case is None:
+        messages.info(request, nothing_waits(query))
+        target = f"{reverse('worklist:list')}?{query}"
+    else:
+        target = reverse("reading:case", args=[case.pk])
+    return HttpResponse(status=204, headers={"HX-Redirect": target})
 
 
 @require_POST
