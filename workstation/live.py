@@ -23,6 +23,7 @@ KINDS: dict[str, str] = {
     "case": "a case's state, claim or priority changed",
     "run": "an analysis step moved",
     "registration": "a refinement moved, or a registration's landmarks or decision changed",
+    "measurement": "a measurement or key image was made, changed, deleted or restored",
     "report": "a report draft was saved, signed or amended",
     "delivery": "an export was sent or failed",
     "retrieval": "a fetch from another node, or a question to it, moved",

@@ -45,7 +45,14 @@ VIEW = {
         "long_axis_mm", "short_axis_mm", "volume_ml", "suv_max", "suv_peak", "suv_mean", "method",
         "review",
     },
-    "measurements": {"id", "tool", "points", "value", "unit", "text", "by", "at"},
+    "measurements": {
+        "id", "number", "name", "tool", "label", "purpose", "points", "plane", "threshold", "value",
+        "unit", "text", "values", "notes", "outline", "mask", "layers", "drawn", "outdated", "run",
+        "by", "at", "changed_at",
+    },
+    "key_images": {
+        "id", "number", "name", "label", "state", "picture", "drawn", "by", "at",
+    },
     "notices": {"code", "message", "severity", "subject"},
     "preferences": None,
     "stream": {"path", "version"},
@@ -80,7 +87,7 @@ def test_the_view_has_every_key_that_was_agreed(api: Client, house: House) -> No
         if keys is None:
             continue
         parts = view[name] if isinstance(view[name], list) else [view[name]]
-        assert parts or name == "outlines"
+        assert parts or name in ("outlines", "key_images")
         for part in parts:
             assert set(part) == keys, name
     assert set(view["case"]["can"]) == {
@@ -179,7 +186,7 @@ def test_a_length_is_computed_from_patient_millimetres(api: Client, house: House
     assert row.evidence["run"] == house.run.number
     gone = api.delete(f"/api/measurements/{body['id']}/")
     assert gone.status_code == 204
-    assert not Measurement.objects.exists()
+    assert not Measurement.objects.shown().exists()
     assert AuditRecord.objects.filter(action="measure").count() == 2
 
 
@@ -199,7 +206,8 @@ def test_a_probe_is_kept_with_every_layer(api: Client, house: House) -> None:
         ({"tool": "length", "points": [[0, 0, 0], [1, 2, 10**400]]}, 409),
         ({"tool": "length", "points": "here"}, 409),
         ({"tool": "probe", "points": [[9000, 0, 0]]}, 409),
-        ({"tool": "angle", "points": []}, 400),
+        ({"tool": "angle", "points": []}, 409),
+        ({"tool": "guess", "points": []}, 400),
         ({"points": [[0, 0, 0]]}, 400),
     ],
 )

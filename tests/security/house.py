@@ -26,7 +26,7 @@ from tests.factories import (
 from workstation.accounts.models import AccessToken, Role, Site, User
 from workstation.analyzing.models import PetEntry, Refinement
 from workstation.exporting.models import Delivery, Destination, Export, ExportObject
-from workstation.reading.models import LandmarkPair, Measurement
+from workstation.reading.models import KeyImage, LandmarkPair, Measurement
 from workstation.receiving.models import (
     DeidentificationProfile,
     IdentityChange,
@@ -92,8 +92,12 @@ def build() -> House:
     )  # fmt: skip
     ClaimFactory(case=case, user=own)
     measurement = Measurement.objects.create(
-        case=case, tool="length", points=[[0, 0, 0], [1, 0, 0]], value=1, unit="mm", text=IMAGE,
-        by=own,
+        case=case, number=1, tool="length", points=[[0, 0, 0], [1, 0, 0]], value=1, unit="mm",
+        text=IMAGE, label=SCRIPT, by=own,
+    )  # fmt: skip
+    key_image = KeyImage.objects.create(
+        case=case, number=1, label=IMAGE, state={"layers": []}, picture=b"\x89PNG",
+        picture_type="image/png", by=own,
     )  # fmt: skip
     landmark = LandmarkPair.objects.create(
         registration=registration, reference=[0, 0, 0], moving=[0, 0, 0], label=SCRIPT, by=own
@@ -142,6 +146,7 @@ def build() -> House:
             "finding_id": finding.pk,
             "registration_id": registration.pk,
             "measurement_id": measurement.pk,
+            "key_image_id": key_image.pk,
             "landmark_id": landmark.pk,
             "refinement_id": refinement.pk,
             "sentence_id": sentence.pk,

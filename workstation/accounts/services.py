@@ -22,7 +22,7 @@ ACTIONS: dict[str, str] = {
     "decide_registration": "decided on a registration",
     "landmark": "placed or removed a landmark pair",
     "refine": "asked for a refined registration, or stopped, retried or discarded one",
-    "measure": "made or deleted a measurement",
+    "measure": "made, changed, deleted or restored a measurement or key image",
     "enter_suv_input": "entered a value that a PET header lacks, or took it back",
     "edit": "saved a report draft",
     "sign": "signed a report",

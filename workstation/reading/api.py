@@ -8,7 +8,7 @@ from django.http import HttpRequest, HttpResponse
 from django.shortcuts import get_object_or_404
 from django.views.decorators.http import require_GET
 from drf_spectacular.utils import OpenApiTypes, extend_schema
-from rest_framework import serializers, status
+from rest_framework import serializers
 from rest_framework.request import Request
 from rest_framework.response import Response
 from rest_framework.views import APIView
@@ -18,13 +18,10 @@ from workstation.accounts.services import address_of, record
 from workstation.analyzing.models import Finding
 from workstation.analyzing.volume_files import VolumeUnreadable
 from workstation.reading.asking import NO_STORE, case_for, checked, conflict
-from workstation.reading.case_view import case_view, finding_json, measurement_json
-from workstation.reading.models import Measurement
+from workstation.reading.case_view import case_view, finding_json
 from workstation.reading.services import (
     ReviewRefused,
     check_points,
-    delete_measurement,
-    make_measurement,
     probe,
     review_finding,
 )
@@ -36,12 +33,6 @@ class ReviewInput(serializers.Serializer[dict[str, Any]]):
     label = serializers.CharField(max_length=100, allow_blank=True, default="")
     location = serializers.CharField(max_length=100, allow_blank=True, default="")
     comment = serializers.CharField(max_length=500, allow_blank=True, default="")
-
-
-class MeasurementInput(serializers.Serializer[dict[str, Any]]):
-    tool = serializers.ChoiceField(["length", "probe"])
-    points = serializers.JSONField()
-    layers = serializers.ListField(child=serializers.IntegerField(), max_length=500, required=False)
 
 
 class ProbeInput(serializers.Serializer[dict[str, Any]]):
@@ -62,41 +53,6 @@ class CaseView(APIView):
             remote_address=address_of(request), detail={"what": "images"},
         )  # fmt: skip
         return Response(case_view(case, request.user), headers=NO_STORE)
-
-
-class MeasurementsView(APIView):
-    """POST: a length or probe, computed on the server."""
-
-    permission = "measurement.make"
-
-    @extend_schema(request=MeasurementInput, responses=OpenApiTypes.OBJECT)
-    def post(self, request: Request, case_id: int) -> Response:
-        case = case_for(request, case_id)
-        data = checked(MeasurementInput, request)
-        try:
-            made = make_measurement(
-                case, request.user, tool=data["tool"], points=data["points"],
-                layers=data.get("layers"), address=address_of(request),
-            )  # fmt: skip
-        except (ReviewRefused, VolumeUnreadable) as reason:
-            return conflict(reason)
-        return Response(measurement_json(made), status=status.HTTP_201_CREATED)
-
-
-class MeasurementView(APIView):
-    """DELETE: take one measurement away."""
-
-    permission = "measurement.make"
-
-    @extend_schema(responses=None)
-    def delete(self, request: Request, measurement_id: int) -> Response:
-        rows = Measurement.objects.for_user(request.user)
-        measurement = get_object_or_404(rows, pk=measurement_id)
-        try:
-            delete_measurement(measurement, request.user, address=address_of(request))
-        except ReviewRefused as reason:
-            return conflict(reason)
-        return Response(status=status.HTTP_204_NO_CONTENT)
 
 
 class ProbeView(APIView):

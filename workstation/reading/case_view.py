@@ -21,13 +21,16 @@ from workstation.analyzing.models import (
 )
 from workstation.analyzing.recording import ResultInvalid, outlines_of
 from workstation.analyzing.services import run_summary
+from workstation.analyzing.shown import current_run
 from workstation.reading.alignment_changes import CHANGED, alignment_json
 from workstation.reading.fusion_state import FusionStatus, layer_statuses
-from workstation.reading.models import FindingReview, Measurement
-from workstation.reading.services import current_run
+from workstation.reading.kept_decisions import decision_notices
+from workstation.reading.measurement_view import Screen, marks_json
+from workstation.reading.models import FindingReview
+from workstation.reading.more_notices import more_notices
 from workstation.receiving.models import RoleSource, Series
 from workstation.receiving.services.tagging import role_label
-from workstation.worklist.models import Case, CaseState
+from workstation.worklist.models import Case, CaseState, Priority
 from workstation.worklist.services import holds
 
 STREAM_VERSION = 1
@@ -55,6 +58,12 @@ def case_view(case: Case, user: User) -> dict[str, Any]:
     for notice in notices:
         if notice.series_id:
             by_series.setdefault(notice.series_id, []).append(_notice(notice))
+    own = {layer.key: layer for layer, _, _ in statuses if layer.kind == LayerKind.SERIES}
+    decisions = decision_notices(run, {key: one.label for key, one in own.items()}) if run else []
+    for told in decisions:
+        about = own.get(told["subject"])
+        if about is not None and about.series_id:
+            by_series.setdefault(about.series_id, []).append(told)
     return {
         "case": head,
         "patient": _patient(case),
@@ -70,10 +79,13 @@ def case_view(case: Case, user: User) -> dict[str, Any]:
         "alignment": alignment,
         "outlines": _outlines(run, statuses) if run else [],
         "findings": [finding_json(f) for f in _findings(run)] if run else [],
-        "measurements": [
-            measurement_json(m) for m in case.measurements.select_related("by")
+        **marks_json(case, Screen(statuses)),
+        "notices": [
+            *more_notices(case, run),
+            *_alignment_notice(alignment),
+            *decisions,
+            *(_notice(notice) for notice in notices),
         ],
-        "notices": [*_alignment_notice(alignment), *(_notice(notice) for notice in notices)],
         "preferences": preferences_of(user, "viewer."),
         "stream": {"path": f"/ws/cases/{case.pk}/slices/", "version": STREAM_VERSION},
     }
@@ -87,7 +99,7 @@ def _case(case: Case, user: User) -> dict[str, Any]:
         "id": case.pk,
         "title": case.title,
         "state": case.state,
-        "priority": case.get_priority_display().lower(),
+        "priority": Priority(case.priority).name.lower(),
         "pathway": case.pathway,
         "problem": case.problem,
         "new_images": case.new_images,
@@ -286,19 +298,6 @@ def finding_json(finding: Finding) -> dict[str, Any]:
             "label": review.label if review else "",
             "location": review.location if review else "",
         },
-    }
-
-
-def measurement_json(measurement: Measurement) -> dict[str, Any]:
-    return {
-        "id": measurement.pk,
-        "tool": measurement.tool,
-        "points": measurement.points,
-        "value": measurement.value,
-        "unit": measurement.unit,
-        "text": measurement.text,
-        "by": measurement.by.display_name,
-        "at": measurement.at.isoformat(),
     }
 
 

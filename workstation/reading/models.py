@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+from typing import Self
+
 from django.db import models
 
-from workstation.accounts.models import SiteRow, User
+from workstation.accounts.models import SiteQuerySet, SiteRow, User
 from workstation.analyzing.models import Finding, Refinement, Registration
 from workstation.worklist.models import Case
 
@@ -72,26 +74,119 @@ class RegistrationDecision(SiteRow):
 
 class MeasurementTool(models.TextChoices):
     LENGTH = "length", "Length"
+    BIDIRECTIONAL = "bidirectional", "Bidirectional"
+    ANGLE = "angle", "Angle"
+    ELLIPSE = "ellipse", "Ellipse"
+    FREEHAND = "freehand", "Freehand"
+    SPHERE = "sphere", "Sphere"
+    THRESHOLD = "threshold", "Threshold volume"
     PROBE = "probe", "Probe"
+    ARROW = "arrow", "Arrow"
+    TEXT = "text", "Text"
+
+
+class Hideable(SiteQuerySet):
+    """Rows of the reader that are deleted by hiding them, so that it can be undone."""
+
+    def shown(self) -> Self:
+        return self.filter(hidden_at=None)
+
+    def hidden(self) -> Self:
+        return self.exclude(hidden_at=None)
 
 
 class Measurement(SiteRow):
-    """A reader's measurement, computed on the server from patient millimetres."""
+    """A reader's mark. Its numbers are :class:`MeasuredValue` rows, computed on the server from
+    patient millimetres; ``value``, ``unit`` and ``text`` are the headline made of them."""
 
     SITE_PATH = "case__site"
+    objects = Hideable.as_manager()
 
     case = models.ForeignKey(Case, on_delete=models.CASCADE, related_name="measurements")
-    tool = models.CharField(max_length=10, choices=MeasurementTool)
+    number = models.PositiveIntegerField(help_text="M1, M2 ... of the case; never used twice.")
+    tool = models.CharField(max_length=16, choices=MeasurementTool)
+    label = models.CharField(max_length=200, blank=True, help_text="The reader's words.")
+    purpose = models.CharField(max_length=10, blank=True, help_text="liver: of a sphere.")
     points = models.JSONField(help_text="LPS mm in the reference space, [[x, y, z], ...].")
-    value = models.FloatField()
-    unit = models.CharField(max_length=32)
-    text = models.CharField(max_length=300)
-    evidence = models.JSONField(default=dict)
+    plane = models.JSONField(null=True, help_text='{"normal": [x, y, z]} of a planar tool.')
+    threshold = models.JSONField(null=True, help_text="Method, and value if it is fixed.")
+    layers = models.JSONField(default=list, help_text="Series keys whose values were asked for.")
+    outline = models.JSONField(null=True, help_text="Closed polygon, LPS mm in reference space.")
+    mask = models.JSONField(null=True, help_text="Run lengths on the own grid of a series.")
+    value = models.FloatField(null=True)
+    unit = models.CharField(max_length=32, blank=True)
+    text = models.CharField(max_length=300, blank=True)
+    notes = models.JSONField(default=list, help_text="What the reader must know of the values.")
+    evidence = models.JSONField(
+        default=dict, help_text="Run, reference series, and how each series lay then."
+    )
     by = models.ForeignKey(User, on_delete=models.PROTECT)
     at = models.DateTimeField(auto_now_add=True)
+    changed_at = models.DateTimeField(auto_now=True)
+    hidden_at = models.DateTimeField(null=True)
+    hidden_by = models.ForeignKey(User, on_delete=models.PROTECT, null=True, related_name="+")
 
     class Meta:
         ordering = ["id"]
+        constraints = [
+            models.UniqueConstraint(fields=["case", "number"], name="measurement_number")
+        ]
+
+    @property
+    def name(self) -> str:
+        return f"M{self.number}"
+
+
+class MeasuredValue(SiteRow):
+    """One number of a measurement with its unit, method and way back to the voxels."""
+
+    SITE_PATH = "measurement__case__site"
+
+    measurement = models.ForeignKey(Measurement, on_delete=models.CASCADE, related_name="values")
+    position = models.PositiveSmallIntegerField()
+    key = models.CharField(max_length=80, blank=True, help_text="Series key; empty for geometry.")
+    layer_label = models.CharField(max_length=64, blank=True)
+    name = models.CharField(max_length=20)
+    value = models.FloatField(null=True)
+    unit = models.CharField(max_length=40, blank=True)
+    reason = models.CharField(max_length=300, blank=True, help_text="Why there is no value.")
+    method = models.CharField(max_length=300)
+    voxels = models.PositiveIntegerField(null=True, help_text="Voxels or samples it is made of.")
+    voxel = models.JSONField(null=True, help_text="(i, j, k) of an extreme.")
+    place = models.JSONField(null=True, help_text="LPS mm of that voxel in the reference space.")
+
+    class Meta:
+        ordering = ["position"]
+        constraints = [
+            models.UniqueConstraint(fields=["measurement", "position"], name="measured_once")
+        ]
+
+
+class KeyImage(SiteRow):
+    """What the reader saw, as data to show it again, and the picture if the browser sent one."""
+
+    SITE_PATH = "case__site"
+    objects = Hideable.as_manager()
+
+    case = models.ForeignKey(Case, on_delete=models.CASCADE, related_name="key_images")
+    number = models.PositiveIntegerField(help_text="K1, K2 ... of the case; never used twice.")
+    label = models.CharField(max_length=200, blank=True)
+    state = models.JSONField(help_text="Plane, layers by series key with their windows, view.")
+    picture = models.BinaryField(null=True)
+    picture_type = models.CharField(max_length=16, blank=True)
+    evidence = models.JSONField(default=dict, help_text="Run and reference series.")
+    by = models.ForeignKey(User, on_delete=models.PROTECT)
+    at = models.DateTimeField(auto_now_add=True)
+    hidden_at = models.DateTimeField(null=True)
+    hidden_by = models.ForeignKey(User, on_delete=models.PROTECT, null=True, related_name="+")
+
+    class Meta:
+        ordering = ["id"]
+        constraints = [models.UniqueConstraint(fields=["case", "number"], name="key_image_number")]
+
+    @property
+    def name(self) -> str:
+        return f"K{self.number}"
 
 
 class LandmarkPair(SiteRow):

@@ -1,4 +1,7 @@
-"""What a reader does at the images: judges findings and measures (``aligning.py``: alignments)."""
+"""What a reader does at the images: judges findings and probes.
+
+Alignments are ``aligning.py``'s, what is kept of a measurement is ``measurements.py``'s.
+"""
 
 from __future__ import annotations
 
@@ -11,13 +14,13 @@ from django.db import transaction
 
 from workstation.accounts.models import User
 from workstation.accounts.services import record
-from workstation.analyzing.models import Finding, Layer, LayerKind, Run
-from workstation.analyzing.services import latest_done_run, latest_run
+from workstation.analyzing.models import Finding, Layer, LayerKind
+from workstation.analyzing.shown import current_run
 from workstation.analyzing.transforms import transform_of
 from workstation.analyzing.volume_files import open_layer, sample
 from workstation.live import publish
 from workstation.reading.fusion_state import FusionStatus, layer_statuses
-from workstation.reading.models import FindingReview, Measurement, MeasurementTool, ReviewState
+from workstation.reading.models import FindingReview, ReviewState
 from workstation.reading.units import in_words
 from workstation.worklist.models import Case, CaseState
 from workstation.worklist.services import holds
@@ -28,22 +31,6 @@ FARTHEST_MM = 10_000.0
 
 class ReviewRefused(Exception):
     """The act is not possible; the message says why and what to do."""
-
-
-def current_run(case: Case) -> Run | None:
-    """The run a reader works with: the latest finished one, else the latest under way.
-
-    Never one over a study that has left the case: its images are another patient's, or of a site
-    that no link opens any more, and a new run may take minutes or fail.
-    """
-    runs = (latest_done_run(case), latest_run(case))
-    return next((run for run in runs if run and not shows_strangers(run)), None)
-
-
-def shows_strangers(run: Run) -> bool:
-    """Whether the run looked at images of a study that has left its case since."""
-    layers = Layer.objects.filter(run=run, series__isnull=False)
-    return layers.exclude(series__study__cases=run.case_id).exists()
 
 
 def check_reading(case: Case, user: User) -> None:
@@ -174,56 +161,3 @@ def _probe_text(layer: Layer, value: float) -> str:
     if layer.kind == LayerKind.HEATMAP:
         return f"p {value:.2f}"
     return in_words(value, layer.unit)
-
-
-@transaction.atomic
-def make_measurement(
-    case: Case,
-    user: User,
-    *,
-    tool: str,
-    points: Any,
-    layers: Collection[int] | None = None,
-    address: str = "",
-) -> Measurement:
-    """Keep a length (mm between two points) or a probe (values at one point of ``layers``)."""
-    locked = Case.objects.select_for_update().get(pk=case.pk)
-    check_reading(locked, user)
-    run = current_run(locked)
-    evidence: dict[str, Any] = {"run": run.number if run else None}
-    if tool == MeasurementTool.LENGTH:
-        checked = check_points(points, 2)
-        value = math.dist(checked[0], checked[1])
-        unit, text = "mm", f"{value:.1f} mm"
-        evidence["method"] = "Euclidean distance in patient coordinates (LPS, mm)"
-    elif tool == MeasurementTool.PROBE:
-        checked = check_points(points, 1)
-        values = [v for v in probe(locked, checked[0], layers) if v["value"] is not None]
-        if not values:
-            raise ReviewRefused("No fused image reaches this point.")
-        value, unit = values[0]["value"], values[0]["unit"]
-        text = ", ".join(f"{v['label']} {v['text']}" for v in values)[:300]
-        evidence |= {"values": values, "method": "trilinear sample of the stored volumes"}
-    else:
-        raise ReviewRefused("The tool is length or probe.")
-    measurement = Measurement.objects.create(
-        case=locked, tool=tool, points=checked, value=value, unit=unit, text=text,
-        evidence=evidence, by=user,
-    )  # fmt: skip
-    record(
-        "measure", user=user, site=locked.site, obj=measurement, case_id=locked.pk,
-        remote_address=address, detail={"tool": tool},
-    )  # fmt: skip
-    return measurement
-
-
-@transaction.atomic
-def delete_measurement(measurement: Measurement, user: User, *, address: str = "") -> None:
-    """Take a measurement away; the audit trail keeps that it was there."""
-    case = Case.objects.select_for_update().get(pk=measurement.case_id)
-    check_reading(case, user)
-    record(
-        "measure", user=user, site=case.site, obj=measurement, case_id=case.pk,
-        remote_address=address, detail={"deleted": True, "tool": measurement.tool},
-    )  # fmt: skip
-    measurement.delete()

@@ -5,6 +5,7 @@ from __future__ import annotations
 from django.urls import path
 
 from workstation.reading import api, views
+from workstation.reading import measurement_api as marks
 from workstation.reading import registration_api as tools
 
 app_name = "reading"
@@ -14,13 +15,32 @@ urlpatterns = [
     path("api/cases/<int:case_id>/probe/", api.ProbeView.as_view(), name="probe"),
     path(
         "api/cases/<int:case_id>/measurements/",
-        api.MeasurementsView.as_view(),
+        marks.MeasurementsView.as_view(),
         name="measurements",
     ),
     path(
         "api/measurements/<int:measurement_id>/",
-        api.MeasurementView.as_view(),
+        marks.MeasurementView.as_view(),
         name="measurement",
+    ),
+    path(
+        "api/measurements/<int:measurement_id>/restore/",
+        marks.MeasurementRestoreView.as_view(),
+        name="measurement-restore",
+    ),
+    path(
+        "api/cases/<int:case_id>/key-images/", marks.KeyImagesView.as_view(), name="key-images"
+    ),
+    path("api/key-images/<int:key_image_id>/", marks.KeyImageView.as_view(), name="key-image"),
+    path(
+        "api/key-images/<int:key_image_id>/restore/",
+        marks.KeyImageRestoreView.as_view(),
+        name="key-image-restore",
+    ),
+    path(
+        "api/key-images/<int:key_image_id>/picture/",
+        marks.KeyImagePictureView.as_view(),
+        name="key-image-picture",
     ),
     path("api/findings/<int:finding_id>/review/", api.FindingReviewView.as_view(), name="review"),
     path("api/cases/<int:case_id>/thumbnail.png", api.thumbnail, name="thumbnail"),

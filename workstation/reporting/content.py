@@ -99,8 +99,9 @@ def findings_of(report: Report) -> list[dict[str, Any]]:
 
 
 def measurements_of(report: Report) -> list[dict[str, Any]]:
-    """The reader's measurements, oldest first."""
-    return [_measurement(m) for m in report.case.measurements.select_related("by").order_by("pk")]
+    """The reader's measurements that were not deleted, oldest first."""
+    rows = report.case.measurements.shown().select_related("by").prefetch_related("values")
+    return [_measurement(row) for row in rows.order_by("pk")]
 
 
 def _finding(finding: Finding) -> dict[str, Any]:
@@ -129,11 +130,27 @@ def _finding(finding: Finding) -> dict[str, Any]:
 
 def _measurement(measurement: Measurement) -> dict[str, Any]:
     return {
+        "name": measurement.name,
         "tool": measurement.tool,
+        "label": measurement.label,
         "points_lps_mm": measurement.points,
+        "outline_lps_mm": measurement.outline,
+        "reference": measurement.evidence.get("reference", ""),
         "value": measurement.value,
         "unit": measurement.unit,
         "text": measurement.text,
+        "notes": measurement.notes,
+        "values": [
+            {
+                "series": row.key,
+                "name": row.name,
+                "value": row.value,
+                "unit": row.unit,
+                "method": row.method,
+                "voxels": row.voxels,
+            }
+            for row in measurement.values.all()
+        ],
         "by": measurement.by.username,
     }
 

@@ -1,0 +1,283 @@
+"""Making and changing measurements. The numbers are ``measured_values.py``'s."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Collection
+from typing import Any
+
+from django.db import transaction
+
+from workstation.accounts.models import User
+from workstation.analyzing.models import Run
+from workstation.reading.marks import lock_case, next_number, note_mark, statuses_of
+from workstation.reading.measured_layers import (
+    Statuses,
+    chosen_keys,
+    fingerprint,
+    on_screen,
+    open_layers,
+)
+from workstation.reading.measured_values import (
+    POINTS,
+    Liver,
+    Measured,
+    Row,
+    measure_lines,
+    measure_outline,
+    measure_sphere,
+    measure_threshold,
+)
+from workstation.reading.measuring import CannotMeasure
+from workstation.reading.models import MeasuredValue, Measurement, MeasurementTool
+from workstation.reading.services import ReviewRefused, check_points, probe
+from workstation.worklist.models import Case
+
+Tool = MeasurementTool
+LINES = (Tool.LENGTH, Tool.BIDIRECTIONAL, Tool.ANGLE)
+PLANAR = (Tool.ELLIPSE, Tool.FREEHAND)
+WORDS = (Tool.ARROW, Tool.TEXT)
+FREEHAND_POINTS = (3, 2000)
+METHODS = ("41%", "50%", "fixed", "percist")
+MOST_LAYERS = 20
+LIVER = "liver"
+PROBED = "trilinear sample of the stored volume (segmentation: nearest voxel)"
+
+
+@transaction.atomic
+def make_measurement(
+    case: Case,
+    user: User,
+    *,
+    tool: str,
+    points: Any,
+    plane: Any = None,
+    layers: Collection[int] | None = None,
+    label: str = "",
+    purpose: str = "",
+    threshold: Any = None,
+    address: str = "",
+) -> Measurement:
+    """Compute and keep a measurement (README, Measurements). Raises :class:`ReviewRefused`, or
+    ``VolumeUnreadable``."""
+    locked = lock_case(case.pk, user)
+    row = Measurement(case=locked, tool=tool, by=user)
+    _describe(row, points=points, plane=plane, label=label, purpose=purpose, threshold=threshold)
+    row.number = next_number(locked.measurements)
+    run, statuses = statuses_of(locked)
+    row.layers = _keys(tool, statuses, layers)
+    _compute(row, run, statuses)
+    note_mark("made", row, locked, user, address)
+    return row
+
+
+@transaction.atomic
+def change_measurement(
+    measurement: Measurement,
+    user: User,
+    *,
+    address: str = "",
+    layers: Collection[int] | None = None,
+    **changes: Any,
+) -> Measurement:
+    """New label, points, plane, purpose, threshold or layers; all but a label compute again."""
+    locked = lock_case(measurement.case_id, user)
+    row = Measurement.objects.select_for_update().get(pk=measurement.pk)
+    if row.hidden_at is not None:
+        raise ReviewRefused("This measurement was deleted. Restore it first.")
+    now = {
+        "points": row.points, "plane": row.plane, "label": row.label, "purpose": row.purpose,
+        "threshold": row.threshold,
+    }  # fmt: skip
+    _describe(row, **{**now, **changes})
+    if set(changes) <= {"label"} and layers is None:
+        if row.tool in WORDS:
+            row.text = row.label[:300]
+        row.save()
+    else:
+        run, statuses = statuses_of(locked)
+        if layers is not None:
+            row.layers = _keys(row.tool, statuses, layers)
+        _compute(row, run, statuses)
+    note_mark("changed", row, locked, user, address)
+    return row
+
+
+# --- what was asked -----------------------------------------------------------------------------
+
+
+def _describe(
+    row: Measurement, *, points: Any, plane: Any, label: str, purpose: str, threshold: Any
+) -> None:
+    """Check what the reader drew and said against the tool; nothing is computed yet."""
+    tool = row.tool
+    if tool not in Tool.values:
+        raise ReviewRefused(f"The tool is one of {', '.join(Tool.values)}.")
+    row.points = _points(tool, points)
+    row.plane = _plane(tool, plane)
+    row.label = label.strip()[:200]
+    if tool == Tool.TEXT and not row.label:
+        raise ReviewRefused("A text needs words.")
+    if purpose and (purpose != LIVER or tool != Tool.SPHERE):
+        raise ReviewRefused("The only purpose is liver, of a sphere.")
+    row.purpose = purpose
+    row.threshold = _threshold(threshold) if tool == Tool.THRESHOLD else None
+
+
+def _points(tool: str, points: Any) -> list[list[float]]:
+    if tool != Tool.FREEHAND:
+        return check_points(points, POINTS[Tool(tool)])
+    least, most = FREEHAND_POINTS
+    count = len(points) if isinstance(points, list) else 0
+    if not least <= count <= most:
+        raise ReviewRefused(f"A freehand outline has {least} to {most} points.")
+    return check_points(points, count)
+
+
+def _plane(tool: str, plane: Any) -> dict[str, Any] | None:
+    if plane is None:
+        if tool in PLANAR:
+            raise ReviewRefused("This tool needs its plane.")
+        return None
+    normal = plane.get("normal") if isinstance(plane, dict) else None
+    [checked] = check_points([normal], 1)
+    size = math.hypot(*checked)
+    if size < 1e-6:
+        raise ReviewRefused("The plane's normal has no direction.")
+    return {"normal": [v / size for v in checked]}
+
+
+def _threshold(threshold: Any) -> dict[str, Any]:
+    method = threshold.get("method") if isinstance(threshold, dict) else None
+    if method not in METHODS:
+        raise ReviewRefused(f"The threshold is one of {', '.join(METHODS)}.")
+    if method != "fixed":
+        return {"method": method, "value": None}
+    value = threshold.get("value")
+    is_number = isinstance(value, int | float) and not isinstance(value, bool)
+    if not is_number or not 0 < value <= 1000:
+        raise ReviewRefused("A fixed threshold is an SUV above 0, e.g. 4.0.")
+    return {"method": method, "value": float(value)}
+
+
+# --- computing ----------------------------------------------------------------------------------
+
+
+def _keys(tool: str, statuses: Statuses, layers: Collection[int] | None) -> list[str]:
+    """The series that a measurement is of; none for geometry alone."""
+    if tool in LINES or tool in WORDS:
+        return []
+    return chosen_keys(statuses, layers, everything=tool == Tool.PROBE)
+
+
+def _compute(row: Measurement, run: Run | None, statuses: Statuses) -> None:
+    """Values, outline and mask of a described measurement, and what they rest on; saves all."""
+    try:
+        measured, evidence = _measured(row, run, statuses)
+    except CannotMeasure as reason:
+        raise ReviewRefused(str(reason)) from None
+    shown = on_screen(statuses)
+    reference = next((layer.key for layer, _, _ in statuses if layer.is_reference), "")
+    row.evidence = {
+        "run": run.number if run else None,
+        "reference": reference,
+        "placed": {key: fingerprint(*shown[key]) for key in row.layers if key in shown},
+        **evidence,
+    }
+    row.notes = measured.notes + _not_measured(row, statuses)
+    row.outline, row.mask = measured.outline, measured.mask
+    first = measured.rows[0] if measured.rows else None
+    row.value, row.unit = (first.value, first.unit) if first else (None, "")
+    row.text = measured.text
+    row.save()
+    row.values.all().delete()
+    MeasuredValue.objects.bulk_create(
+        MeasuredValue(measurement=row, position=n, **vars(one))
+        for n, one in enumerate(measured.rows)
+    )
+
+
+def _not_measured(row: Measurement, statuses: Statuses) -> list[str]:
+    shown = on_screen(statuses)
+    labels = {
+        layer.key: layer.label
+        for layer, _, _ in statuses
+        if layer.key in row.layers and layer.key not in shown
+    }
+    return [f"{label} is not fused, so it was not measured." for label in labels.values()]
+
+
+def _measured(
+    row: Measurement, run: Run | None, statuses: Statuses
+) -> tuple[Measured, dict[str, Any]]:
+    """The numbers, and what else they rest on."""
+    tool = row.tool
+    if tool in WORDS:
+        return Measured([], row.label), {}
+    if tool in LINES:
+        return measure_lines(tool, row.points), {}
+    if run is None:
+        raise CannotMeasure("There are no images to measure yet.")
+    if tool == Tool.PROBE:
+        return _probed(row, statuses), {}
+    if len(row.layers) > MOST_LAYERS:
+        raise CannotMeasure(f"Choose at most {MOST_LAYERS} series to measure.")
+    with open_layers(run, row.layers) as layers:
+        if tool in PLANAR:
+            return measure_outline(tool, row.points, row.plane["normal"], layers), {}
+        if tool == Tool.SPHERE:
+            return measure_sphere(row.points, layers), {}
+        pets = [one for one in layers if one.modality == "PT"]
+        if len(pets) != 1:
+            raise CannotMeasure(
+                "There is no fused PET to grow in."
+                if not pets
+                else "Choose one PET: the volume grows in one series."
+            )
+        [pet] = pets
+        row.layers = [pet.key]
+        liver = None
+        if row.threshold["method"] == "percist":
+            liver = liver_of(row.case, pet.key, statuses)
+        measured = measure_threshold(row.points, row.threshold, pet, liver)
+        return measured, {"liver": vars(liver)} if liver else {}
+
+
+def _probed(row: Measurement, statuses: Statuses) -> Measured:
+    """The value of every layer at the point; those that do not reach it are left out."""
+    keys = {layer.pk: key for key, (layer, _, _) in on_screen(statuses).items()}
+    wanted = [pk for pk, key in keys.items() if key in row.layers]
+    found = [v for v in probe(row.case, row.points[0], wanted) if v["value"] is not None]
+    if not found:
+        raise CannotMeasure("No fused image reaches this point.")
+    rows = [
+        Row(
+            "value", v["value"], v["unit"], PROBED, keys.get(v["layer"], ""), v["label"]
+        )
+        for v in found
+    ]  # fmt: skip
+    return Measured(rows, ", ".join(f"{v['label']} {v['text']}" for v in found)[:300])
+
+
+def liver_of(case: Case, key: str, statuses: Statuses) -> Liver | None:
+    """The newest liver sphere with values of this series, as the series lies now.
+
+    Raises :class:`CannotMeasure` if its values are outdated.
+    """
+    spheres = case.measurements.shown().filter(purpose=LIVER, values__key=key)
+    newest = spheres.order_by("-id").first()
+    if newest is None:
+        return None
+    values = {row.name: row.value for row in newest.values.filter(key=key)}
+    if values.get("mean") is None or values.get("sd") is None:
+        return None
+    here = on_screen(statuses).get(key)
+    if here is None or newest.evidence.get("placed", {}).get(key) != fingerprint(*here):
+        raise CannotMeasure(
+            f"The liver sphere {newest.name} was measured before the images were aligned or "
+            "analysed anew. Move it, or place another one."
+        )
+    centre, surface = newest.points
+    return Liver(
+        newest.pk, newest.name, values["mean"], values["sd"], 2 * math.dist(centre, surface)
+    )
