@@ -11,7 +11,6 @@ import logging
 from collections.abc import Callable, Iterable
 from datetime import datetime
 from functools import partial
-from typing import Any
 
 import dramatiq
 from django.db import InterfaceError, OperationalError, transaction
@@ -22,6 +21,7 @@ from workstation.analyzing.models import ENDED, PetEntry, Run, RunState
 from workstation.analyzing.pet_inputs import entered_since
 from workstation.analyzing.refinements import return_orphaned_refinements, send_due_refinements
 from workstation.analyzing.requests import inputs_digest
+from workstation.analyzing.run_inputs import images_changed
 from workstation.analyzing.services import (
     facts_of,
     latest_run,
@@ -29,12 +29,12 @@ from workstation.analyzing.services import (
     send_due_steps,
     start_run,
 )
+from workstation.analyzing.shown import current_run
 from workstation.auditing.retention import apply_all
 from workstation.broker import ADVANCE_ACTOR, FLOW_QUEUE
 from workstation.exporting.services import cases_without_exports, request_exports, send_due
-from workstation.reading.alignment_changes import fixed_registrations
-from workstation.reading.services import current_run
-from workstation.receiving.models import Series, Study
+from workstation.reading.kept_decisions import decisions_for_next_run
+from workstation.receiving.models import Study
 from workstation.receiving.services import (
     arrivals,
     came_by_rule,
@@ -91,7 +91,8 @@ def _advance(case_id: int) -> None:
     if images_are_new:
         came = _came_after(case, run)
         study_completed(case, announce=came)
-        start_run(case, _reason(run, came), fixed_registrations=_decided(case, run))
+        kept, lost = decisions_for_next_run(case, current_run(case))
+        start_run(case, _reason(run, came), fixed_registrations=kept, not_carried=lost)
         note_activity(case.pk, "Queued")
     elif run is not None and run.state in ENDED:
         _close_analysis(case, run)
@@ -109,13 +110,7 @@ def _has_unseen_images(case: Case, run: Run | None) -> bool:
 def _came_after(case: Case, run: Run | None) -> bool:
     """Whether the case has other images than the run saw; else a person only gave one of its
     series another role, or entered a value for SUV."""
-    if run is None or case.studies.filter(completed_at__gt=run.created_at).exists():
-        return True
-    return not (_renamed_since(case, run) or entered_since(run))
-
-
-def _renamed_since(case: Case, run: Run) -> bool:
-    return Series.objects.filter(study__cases=case, role_set_at__gt=run.created_at).exists()
+    return run is None or images_changed(case, run)
 
 
 def _reason(run: Run | None, came: bool) -> str:
@@ -125,15 +120,6 @@ def _reason(run: Run | None, came: bool) -> str:
     if came:
         return "new images"
     return "a value entered for SUV" if entered_since(run) else "another role of a series"
-
-
-def _decided(case: Case, run: Run | None) -> dict[str, Any]:
-    """What the reader decided about alignments, where a run starts for the sake of an entered value
-    alone: images and roles are the same, so the decisions stand."""
-    shown = current_run(case)
-    if run is None or shown is None or _came_after(case, run) or _renamed_since(case, run):
-        return {}
-    return fixed_registrations(shown)
 
 
 def _close_analysis(case: Case, run: Run) -> None:

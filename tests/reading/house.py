@@ -22,7 +22,8 @@ from tests.factories import (
 )
 from workstation.accounts.models import User
 from workstation.analyzing.models import Finding, Layer, Registration, Run
-from workstation.analyzing.requests import run_folder
+from workstation.analyzing.requests import inputs_digest, run_folder
+from workstation.analyzing.run_inputs import inputs_of
 from workstation.worklist.models import Case, CaseState
 from workstation.worklist.services import claim_case
 
@@ -95,6 +96,8 @@ def build() -> House:
     claim_case(case, reader)
     case.refresh_from_db()
     finding = FindingFactory(run=run)
+    run.inputs, run.inputs_digest = inputs_of(case), inputs_digest(case)
+    run.save()
     return House(reader, case, run, ct, pet, *derived, registration, finding)
 
 

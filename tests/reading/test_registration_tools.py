@@ -8,10 +8,12 @@ from typing import Any
 import numpy as np
 import pytest
 from django.test import Client
+from django.urls import reverse
+from django.utils import timezone
 
 from analysis.deformation import Deformation
 from tests.analyzing.results import FIELD_SHIFT
-from tests.factories import UserFactory
+from tests.factories import InstanceFactory, RunFactory, SeriesFactory, UserFactory
 from tests.reading.acts import ok, place, post, refine, refused, view_of
 from tests.reading.house import INSIDE, SHIFT, House
 from workstation.accounts.models import AuditRecord
@@ -19,7 +21,9 @@ from workstation.analyzing.fixing import DECIDED
 from workstation.analyzing.models import Layer, LayerKind, Refinement, Registration, Run
 from workstation.analyzing.requests import run_folder, step_request
 from workstation.analyzing.services import start_run
+from workstation.reading.kept_decisions import decisions_for_next_run
 from workstation.reading.models import LandmarkPair, RegistrationDecision
+from workstation.receiving.models import Study
 from workstation.reporting.content import registrations_of
 from workstation.reporting.models import Report
 from workstation.worklist.models import Case, CaseState
@@ -263,6 +267,88 @@ def test_findings_say_that_they_stand_on_the_earlier_alignment(
     refused(post(api, again), "under way")
     row = AuditRecord.objects.get(action="retry")
     assert row.detail == {"alignment": [house.pet.key]}
+
+
+def test_running_again_is_over_the_same_images_only(api: Client, path: str, house: House) -> None:
+    again = f"/api/cases/{house.case.pk}/rerun/"
+    ok(post(api, f"{path}decision/", {"decision": "nudged", "matrix": NUDGE}))
+    study = house.case.studies.get()
+    late = InstanceFactory(series=SeriesFactory(study=study))
+    refused(post(api, again), "changed since")
+    Study.objects.filter(pk=study.pk).update(completed_at=None)
+    refused(post(api, again), "still arriving")
+    late.delete()
+    Study.objects.filter(pk=study.pk).update(completed_at=timezone.now())
+    assert house.case.runs.count() == 1
+    ok(post(api, again), 202)
+
+
+def test_what_was_not_carried_over_is_told_until_it_is_decided_again(
+    api: Client, path: str, house: House
+) -> None:
+    Run.objects.filter(pk=house.run.pk).update(
+        not_carried=[
+            {"series": house.pet.key, "label": "PET", "badge": "Aligned by hand, Dr A", "run": 1,
+             "why": "images"},
+            {"series": "9.9", "label": "MR", "badge": "Rejected by Dr A: not fused", "run": 1,
+             "why": "reference_images"},
+        ]
+    )  # fmt: skip
+
+    def told() -> list[str]:
+        view = view_of(api, house)
+        return [n["message"] for n in view["notices"] if n["code"] == "decision_not_carried"]
+
+    pet, mr = told()
+    assert "PET: the decision “Aligned by hand, Dr A” (analysis 1)" in pet
+    assert "images of this series were added or changed" in pet and "decide again" in pet
+    assert mr.startswith("MR: ") and "of the reference series" in mr
+    layers = {layer["id"]: layer for layer in view_of(api, house)["layers"]}
+    assert pet in [notice["message"] for notice in layers[house.pet.pk]["notices"]]
+    ok(post(api, f"{path}decision/", {"decision": "accepted"}))
+    assert told() == [mr]
+
+
+def test_a_decision_about_another_reference_is_told(
+    api: Client, path: str, house: House
+) -> None:
+    ok(post(api, f"{path}decision/", {"decision": "nudged", "matrix": NUDGE}))
+    fixed, lost = decisions_for_next_run(house.case, house.run)
+    assert lost == [] and list(fixed) == [house.pet.key]
+    house.run.fixed_registrations = fixed  # as if this were the next run, and it found another
+    house.run.save()
+    house.registration.decisions.all().delete()
+    [notice] = [
+        n for n in view_of(api, house)["notices"] if n["code"] == "decision_not_carried"
+    ]
+    assert "another series is the reference now" in notice["message"]
+    assert decisions_for_next_run(house.case, house.run)[1][0]["why"] == "reference"
+    record = fixed[house.pet.key]
+    Registration.objects.filter(pk=house.registration.pk).update(parameters=record["parameters"])
+    [notice] = [n for n in view_of(api, house)["notices"] if n["code"].startswith("decision")]
+    assert notice["code"] == "decisions_kept"
+    assert f"PET (Aligned by hand, {house.reader.display_name})" in notice["message"]
+
+
+def test_a_report_that_keeps_another_run_is_told_beside_the_images(
+    api: Client, path: str, house: House
+) -> None:
+    def told() -> list[str]:
+        view = view_of(api, house)
+        return [n["message"] for n in view["notices"] if n["code"] == "report_keeps_run"]
+
+    Run.objects.filter(pk=house.run.pk).update(number=8, reason="new images")
+    older = RunFactory(case=house.case, number=7)
+    report = Report.objects.create(case=house.case, run=older)
+    assert told() == [], "nobody has written yet: the draft is laid out anew"
+    Report.objects.filter(pk=report.pk).update(revision=1)
+    [message] = told()
+    assert "begun with analysis 7 and keeps it" in message
+    assert "analysis 8 (new images)" in message
+    page = api.get(reverse("reporting:panel", args=[house.case.pk])).content.decode()
+    assert "and keeps it" in page
+    Report.objects.filter(pk=report.pk).update(run=house.run)
+    assert told() == []
 
 
 def test_a_fixed_registration_keeps_its_badge_and_goes_on_to_the_next_run(

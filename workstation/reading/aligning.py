@@ -10,6 +10,7 @@ from typing import Any
 
 import numpy as np
 from django.db import transaction
+from django.utils.translation import gettext as _
 
 from workstation.accounts.models import User
 from workstation.accounts.services import record
@@ -22,10 +23,12 @@ from workstation.analyzing.refinements import (
     retry_refinement,
     start_refinement,
 )
+from workstation.analyzing.requests import inputs_digest
 from workstation.analyzing.services import latest_run, start_run
+from workstation.analyzing.shown import current_run
 from workstation.analyzing.transforms import Transform, transform_of
 from workstation.live import publish
-from workstation.reading.alignment_changes import changed_alignments, fixed_registrations
+from workstation.reading.alignment_changes import changed_alignments
 from workstation.reading.fusion_state import (
     FusionStatus,
     accepted_refinement,
@@ -35,6 +38,7 @@ from workstation.reading.fusion_state import (
     refinement_can_be_accepted,
     status_of,
 )
+from workstation.reading.kept_decisions import fixed_registrations
 from workstation.reading.landmarks import FitRefused, Residuals, fit_rigid
 from workstation.reading.matrices import (
     affine_matrix,
@@ -53,7 +57,6 @@ from workstation.reading.services import (
     ReviewRefused,
     check_points,
     check_reading,
-    current_run,
 )
 from workstation.worklist.models import Case, CaseState
 from workstation.worklist.services import note_activity
@@ -348,6 +351,14 @@ def run_again(case: Case, user: User, *, address: str = "") -> Run:
         raise ReviewRefused("An analysis of this case is under way; wait for it.")
     if run.pk != newest.pk:
         raise ReviewRefused("The newest analysis of this case failed; retry it first.")
+    if locked.studies.filter(completed_at__isnull=True).exists():
+        raise ReviewRefused(
+            _("Images of this case are still arriving; they are analysed when all are here.")
+        )
+    if inputs_digest(locked) != run.inputs_digest:
+        raise ReviewRefused(
+            _("The images of this case changed since this analysis; a new one begins by itself.")
+        )
     if not changed_alignments(run):
         raise ReviewRefused("The findings were computed with these alignments already.")
     again = start_run(

@@ -6,16 +6,12 @@ from typing import Any
 
 import numpy as np
 
-from workstation.analyzing.fixing import DECIDED, fixed_registration
 from workstation.analyzing.models import LayerKind, Registration, Run, RunState
 from workstation.reading.fusion_state import (
     FUSED_STATES,
     FusionStatus,
-    in_force,
-    latest_decision,
     layer_statuses,
 )
-from workstation.reading.models import DecisionMethod, RegistrationDecisionKind
 
 Statuses = list[tuple[Any, FusionStatus, Registration | None]]
 SAME = 1e-6
@@ -24,7 +20,7 @@ CHANGED = "alignment_changed"
 """Code of the notice."""
 
 
-def _of_series(run: Run, statuses: Statuses | None) -> list[tuple[str, FusionStatus, Registration]]:
+def of_series(run: Run, statuses: Statuses | None) -> list[tuple[str, FusionStatus, Registration]]:
     """(label, status, registration) of every series that was to be aligned."""
     rows = layer_statuses(run) if statuses is None else statuses
     return [
@@ -57,7 +53,7 @@ def changed_alignments(run: Run, statuses: Statuses | None = None) -> list[tuple
         return []
     return [
         (registration.pk, label)
-        for label, status, registration in _of_series(run, statuses)
+        for label, status, registration in of_series(run, statuses)
         if _changed(status, registration)
     ]
 
@@ -76,46 +72,3 @@ def alignment_json(run: Run | None, statuses: Statuses, may: bool) -> dict[str, 
         "message": message,
         "can_run_again": bool(changed) and may,
     }
-
-
-def fixed_registrations(run: Run) -> dict[str, Any]:
-    """What a new run is to take as given: every series on which a reader has decided, in this run
-    or (through it) in an earlier one."""
-    found: dict[str, Any] = {}
-    for _, status, registration in _of_series(run, None):
-        decision = in_force(latest_decision(registration))
-        decided = registration.parameters.get(DECIDED)
-        if decision is not None:
-            decided = {
-                "badge": status.badge,
-                "decision": decision.decision,
-                "method": decision.method,
-                "evidence": decision.evidence,
-                "by": decision.by.username,
-                "name": decision.by.display_name,
-                "at": decision.at.isoformat(),
-                "run": run.number,
-            }
-        if decided is None:
-            continue
-        moved = decision is not None and (
-            decision.decision == RegistrationDecisionKind.NUDGED or status.refinement is not None
-        )
-        by_hand = decision is not None and decision.decision == RegistrationDecisionKind.NUDGED
-        found[registration.series.series_instance_uid] = fixed_registration(
-            registration,
-            fused=status.fused,
-            state="registered" if moved else status.state,
-            matrix=status.matrix,
-            method=_hand_method(decision.method) if by_hand and decision else status.method,
-            version=status.version,
-            model=status.model,
-            quality=() if by_hand else status.quality,
-            field=status.field,
-            decided=decided,
-        )
-    return found
-
-
-def _hand_method(method: str) -> str:
-    return "landmarks" if method == DecisionMethod.LANDMARKS else "aligned by hand"

@@ -10,6 +10,7 @@ from django.core.validators import ProhibitNullCharactersValidator
 from django.db import transaction
 from django.http import HttpRequest
 from django.utils import timezone
+from django.utils.translation import gettext as _
 
 from workstation.accounts.models import User
 from workstation.accounts.services import address_of, record
@@ -17,6 +18,7 @@ from workstation.analyzing.models import Run, RunState
 from workstation.analyzing.shown import shows_strangers
 from workstation.live import publish
 from workstation.reading.models import FindingReview, ReviewState
+from workstation.reading.more_notices import add_source
 from workstation.reporting.content import (
     canonical,
     digest,
@@ -107,6 +109,24 @@ def prepare_report(run: Run) -> Report:
     Sentence.objects.bulk_create(drafted + own)
     publish(run.case.site_id, "report", run.case_id)
     return report
+
+
+@add_source
+def notice_of_kept_run(case: Case, run: Run) -> list[dict[str, str]]:
+    """What the viewer says where the report was begun with another analysis than the one on screen:
+    it keeps that one, and what is decided at the images now does not go into it."""
+    report = Report.objects.select_related("run").filter(case=case).first()
+    begun = report is not None and (report.revision > 0 or report.versions.exists())
+    if report is None or report.run is None or report.run_id == run.pk or not begun:
+        return []
+    message = _(
+        "The report was begun with analysis {old} and keeps it. The images show analysis {new} "
+        "({reason}): what you judge or align here belongs to analysis {new} and does not go into "
+        "that report. Say in the report what is new."
+    ).format(old=report.run.number, new=run.number, reason=run.reason)
+    return [
+        {"code": "report_keeps_run", "message": message, "severity": "warning", "subject": ""}
+    ]
 
 
 @transaction.atomic

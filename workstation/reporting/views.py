@@ -29,6 +29,7 @@ from workstation.reporting.services import (
     StaleRevision,
     addend_report,
     included_sentences,
+    notice_of_kept_run,
     obstacles,
     restore_sentence,
     save_draft,
@@ -60,6 +61,8 @@ def case_notices(case: Case) -> list[dict[str, str]]:
         for notice in notices_for(study)
     ]
     run = current_run(case)
+    for told in notice_of_kept_run(case, run) if run else []:
+        found.append({"severity": told["severity"], "text": told["message"], "about": ""})
     for notice in run.notices.select_related("series") if run else []:
         about = notice.series.description or notice.series.modality if notice.series else ""
         found.append({"severity": notice.severity, "text": notice.message, "about": about})
