@@ -1,12 +1,15 @@
 /** Entry of every page: styles, htmx, live notices, messages, autosave. */
 import htmx from 'htmx.org';
 import './styles/index.css';
+import { t } from './i18n';
 import { flushAutosave, installAutosave } from './pages/autosave';
 import { csrfToken } from './pages/csrf';
 import { installHold } from './pages/hold';
 import { connectLive } from './pages/live';
+import { installMorph } from './pages/morph';
 import { installToasts, toast } from './pages/toast';
 import { installWidgets } from './pages/widgets';
+import { installWorklist } from './pages/worklist';
 
 htmx.config.allowEval = false;
 htmx.config.includeIndicatorStyles = false;
@@ -36,12 +39,12 @@ function explain(xhr: XMLHttpRequest): string {
     const body = JSON.parse(xhr.responseText) as { detail?: unknown };
     if (typeof body.detail === 'string') return body.detail;
   }
-  if (xhr.status === 401) return 'You are signed out. Sign in again in another tab, then reload this page.';
-  if (xhr.status === 403) return 'You may not do this. If you were signed out, reload the page and sign in.';
-  if (xhr.status === 404) return 'This no longer exists. Reload the page.';
-  if (xhr.status === 429) return 'Too many wrong passwords. Nothing was signed; try again in a quarter of an hour.';
-  if (xhr.status === 409) return 'Somebody else changed this first. Reload the page to see their change.';
-  return `The server could not do this (${xhr.status}). Try again; if it goes on, tell your administrator.`;
+  if (xhr.status === 401) return t('You are signed out. Sign in again in another tab, then reload this page.');
+  if (xhr.status === 403) return t('You may not do this. If you were signed out, reload the page and sign in.');
+  if (xhr.status === 404) return t('This no longer exists. Reload the page.');
+  if (xhr.status === 429) return t('Too many wrong passwords. Nothing was signed; try again in a quarter of an hour.');
+  if (xhr.status === 409) return t('Somebody else changed this first. Reload the page to see their change.');
+  return t('The server could not do this ({status}). Try again; if it goes on, tell your administrator.', { status: xhr.status });
 }
 
 function install(): void {
@@ -61,15 +64,17 @@ function install(): void {
     toast(explain((event as CustomEvent<HtmxAnswerDetail>).detail.xhr), 'bad');
   });
   body.addEventListener('htmx:sendError', () => {
-    toast('The server cannot be reached. Check the connection and try again.', 'bad');
+    toast(t('The server cannot be reached. Check the connection and try again.'), 'bad');
   });
   body.addEventListener('htmx:load', (event) => installAutosave(event.target as HTMLElement));
+  installMorph(htmx);
   installHold((piece, name) => htmx.trigger(piece, name));
   installToasts();
   installAutosave(document);
   installWidgets();
   const upload = document.querySelector<HTMLElement>('[data-upload]');
   if (upload) void import('./upload/page').then(({ mountUpload }) => mountUpload(upload));
+  if (document.querySelector('[data-worklist]')) installWorklist();
   if (body.hasAttribute('data-live')) connectLive(Number(body.dataset['live'] || 0));
 }
 

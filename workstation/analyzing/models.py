@@ -10,6 +10,7 @@ from typing import Self
 
 from django.db import models
 from django.db.models import Count, OuterRef, Q, Subquery
+from django.utils.translation import gettext_lazy as _
 
 from workstation.accounts.models import SiteQuerySet, SiteRow, User
 from workstation.analyzing.pet_models import PetEntry, PetQuantity
@@ -42,11 +43,11 @@ class StepState(models.TextChoices):
 class StepTitle(models.TextChoices):
     """The steps of ``analysis.contracts.STEPS`` in words; a test compares the two."""
 
-    ASSEMBLE = "assemble", "Volumes"
-    REGISTER = "register", "Registration"
-    INFER = "infer", "Fusion inference"
-    MEASURE = "measure", "Findings"
-    DRAFT = "draft", "Draft report"
+    ASSEMBLE = "assemble", _("Volumes")
+    REGISTER = "register", _("Registration")
+    INFER = "infer", _("Fusion inference")
+    MEASURE = "measure", _("Findings")
+    DRAFT = "draft", _("Draft report")
 
 
 class RunState(models.TextChoices):

@@ -86,6 +86,14 @@ ORPHAN_SECONDS = env.int("RADFUSE_ORPHAN_SECONDS", default=25)
 """A running step without a heartbeat for this long is given back to the queue."""
 SWEEP_SECONDS = env.int("RADFUSE_SWEEP_SECONDS", default=5)
 
+# --- reading ----------------------------------------------------------------------------------
+TARGET_MINUTES = {
+    1: env.int("RADFUSE_TARGET_STAT_MINUTES", default=60),
+    2: env.int("RADFUSE_TARGET_URGENT_MINUTES", default=4 * 60),
+    3: env.int("RADFUSE_TARGET_ROUTINE_MINUTES", default=24 * 60),
+}
+"""By priority: within how long of its first image a case should be signed; 0: no target."""
+
 # --- Django -----------------------------------------------------------------------------------
 INSTALLED_APPS = [
     "django.contrib.auth",

@@ -3,26 +3,27 @@
 from __future__ import annotations
 
 from django.db import models
+from django.utils.translation import gettext_lazy as _
 
 from workstation.accounts.models import Site, SiteRow, User
 from workstation.receiving.models import Patient, Study
 
 
 class CaseState(models.TextChoices):
-    RECEIVING = "receiving", "Receiving"
-    ANALYSING = "analysing", "Analysing"
-    READY = "ready", "Ready"
-    READING = "reading", "Reading"
-    DRAFT = "draft", "Draft"
-    SIGNED = "signed", "Signed"
-    ADDENDED = "addended", "Addended"
-    CLOSED = "closed", "Closed"
+    RECEIVING = "receiving", _("Receiving")
+    ANALYSING = "analysing", _("Analysing")
+    READY = "ready", _("Ready")
+    READING = "reading", _("Reading")
+    DRAFT = "draft", _("Draft")
+    SIGNED = "signed", _("Signed")
+    ADDENDED = "addended", _("Addended")
+    CLOSED = "closed", _("Closed")
 
 
 class Priority(models.IntegerChoices):
-    STAT = 1, "STAT"
-    URGENT = 2, "Urgent"
-    ROUTINE = 3, "Routine"
+    STAT = 1, _("STAT")
+    URGENT = 2, _("Urgent")
+    ROUTINE = 3, _("Routine")
 
 
 class Case(SiteRow):
@@ -124,10 +125,10 @@ class AssemblyRule(SiteRow):
 
 
 class PlacementKind(models.TextChoices):
-    JOINED = "joined", "Joined by a rule"
-    PUT_IN = "put_in", "Put in by hand"
-    TAKEN_OUT = "taken_out", "Taken out by hand"
-    LEFT = "left", "Left for another case"
+    JOINED = "joined", _("Joined by a rule")
+    PUT_IN = "put_in", _("Put in by hand")
+    TAKEN_OUT = "taken_out", _("Taken out by hand")
+    LEFT = "left", _("Left for another case")
 
 
 class Placement(SiteRow):

@@ -2,26 +2,37 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
 from typing import Any
 
 from django.contrib import messages
 from django.core.paginator import Paginator
-from django.db.models import Count
+from django.db.models import Count, QuerySet
 from django.http import HttpRequest, HttpResponse
 from django.shortcuts import get_object_or_404, redirect, render
 from django.urls import reverse
-from django.utils.html import format_html_join
-from django.utils.safestring import mark_safe
+from django.utils.translation import gettext
 from django.views.decorators.http import require_GET, require_POST
 
+from workstation.accounts.models import User
 from workstation.accounts.permissions import allowed, requires
+from workstation.accounts.preferences import preferences_of
 from workstation.accounts.services import address_of, record
-from workstation.worklist.filters import TABS, CaseFilter, ordering
+from workstation.worklist.columns import ALWAYS, COLUMNS, OF_STUDIES, columns_of
+from workstation.worklist.filters import (
+    TABS,
+    CaseFilter,
+    kept_filters,
+    nothing_waits,
+    ordering,
+    remember_query,
+    remembered_query,
+)
 from workstation.worklist.models import Case, Priority
+from workstation.worklist.rows import prepare
 from workstation.worklist.services import (
     ClaimRefused,
     claim_case,
+    claim_next,
     release_case,
     set_priority,
 )
@@ -34,63 +45,65 @@ REMEMBERED = 500
 @require_GET
 @requires("case.list")
 def case_list(request: HttpRequest) -> HttpResponse:
-    """The worklist; with htmx only its table."""
+    """The worklist; with htmx only its table. Without a question: the person's default filter."""
+    assert isinstance(request.user, User)
+    saved = kept_filters(request.user)
+    default = next((one["query"] for one in saved if one["default"]), "")
+    if default and not request.GET and not request.htmx:
+        return redirect(f"{reverse('worklist:list')}?{default}")
+    query = remember_query(request)
     visible = Case.objects.for_user(request.user)
     filtered = CaseFilter(request.GET, queryset=visible, request=request)
-    found = filtered.qs
-    # The tab counts follow the search, so a hit in another tab is never overlooked.
-    of_state = dict(found.order_by().values_list("state").annotate(count=Count("pk")))
-    counts = {
-        name: sum(of_state.get(state, 0) for state in states)
-        for name, (_, states) in TABS.items()
-    }
     tab = request.GET.get("tab", "")
     if tab not in TABS:
         tab = "ready"
+    counts = _counts(filtered.qs, request.user)
+    columns = columns_of(request.user)
     order = request.GET.get("order", "urgency")
-    rows = (
-        found.filter(state__in=TABS[tab][1])
-        .select_related("patient", "site", "claim__user")
-        .order_by(*ordering(order))
-    )
-    paginator = Paginator(rows, PAGE_SIZE)
+    rows = _tab(filtered.qs, tab, request.user).select_related("patient", "site", "claim__user")
+    if OF_STUDIES & {column.name for column in columns}:
+        rows = rows.prefetch_related("studies")
+    paginator = Paginator(rows.order_by(*ordering(order)), PAGE_SIZE)
     paginator.count = counts[tab]  # known already
     page = paginator.get_page(request.GET.get("page"))
-    _prepare(page.object_list, request.user)
+    prepare(page.object_list, request.user)
     _audit_listing(request, [case.pk for case in page])
-    query = request.GET.copy()
-    query.pop("page", None)
     context: dict[str, Any] = {
         "filter": filtered,
         "page": page,
         "tab": tab,
         "tabs": [(name, text, counts[name]) for name, (text, _) in TABS.items()],
         "order": order,
-        "query": query.urlencode(),
+        "columns": columns,
+        "narrowed": any(request.GET.get(name) for name in ("q", "modality", "priority")),
         "any_case": bool(page.object_list) or visible.exists(),
     }
-    template = "worklist/_table.html" if request.htmx else "worklist/list.html"
-    return render(request, template, context)
+    if request.htmx:
+        return render(request, "worklist/_table.html", context)
+    context |= {
+        "query": query,
+        "all_columns": COLUMNS.values(),
+        "always": ALWAYS,
+        "kept": preferences_of(request.user, "worklist."),
+        "shown": [column.name for column in columns],
+    }
+    return render(request, "worklist/list.html", context)
 
 
-def _prepare(cases: Iterable[Any], user: Any) -> None:
-    """What each row's template asks several times, once: looking up a claim that is not there is
-    dear in a template, and the choices of the priority are the same in every row."""
-    options = {
-        chosen: format_html_join(
-            "", '<option value="{}"{}>{}</option>',
-            (
-                (value, mark_safe(" selected") if value == chosen else "", text)
-                for value, text in Priority.choices
-            ),
-        )
-        for chosen in Priority.values
-    }  # fmt: skip
-    for case in cases:
-        claim = getattr(case, "claim", None)
-        case.reader = claim.user.display_name if claim else ""
-        case.mine = claim is not None and claim.user_id == user.pk
-        case.priority_options = options[case.priority]
+def _tab(found: QuerySet[Case], tab: str, user: User) -> QuerySet[Case]:
+    rows = found.filter(state__in=TABS[tab][1])
+    return rows.filter(claim__user=user) if tab == "mine" else rows
+
+
+def _counts(found: QuerySet[Case], user: User) -> dict[str, int]:
+    """How many are in each tab. The counts follow the search, so a hit in another tab is never
+    overlooked."""
+    of_state = dict(found.order_by().values_list("state").annotate(count=Count("pk")))
+    counts = {
+        name: sum(of_state.get(state, 0) for state in states)
+        for name, (_, states) in TABS.items()
+    }
+    return {**counts, "mine": _tab(found, "mine", user).count()}
 
 
 def _audit_listing(request: HttpRequest, ids: list[int]) -> None:
@@ -111,7 +124,7 @@ def claim(request: HttpRequest, case_id: int) -> HttpResponse:
     try:
         claim_case(case, request.user, address=address_of(request))
     except ClaimRefused as refusal:
-        messages.warning(request, f"Not claimed: {refusal}")
+        messages.warning(request, gettext("Not claimed: {reason}").format(reason=refusal))
         return redirect("worklist:list")
     return redirect("reading:case", case_id=case.pk)
 
@@ -128,7 +141,7 @@ def release(request: HttpRequest, case_id: int) -> HttpResponse:
             forced=allowed(request.user, "case.release_other"),
             address=address_of(request),
         )
-        messages.success(request, "The case is back on the list. The draft is kept.")
+        messages.success(request, gettext("The case is back on the list. The draft is kept."))
     except ClaimRefused as refusal:
         messages.warning(request, str(refusal))
     return redirect("worklist:list")
@@ -142,7 +155,7 @@ def prioritise(request: HttpRequest, case_id: int) -> HttpResponse:
     try:
         priority = Priority(int(request.POST.get("priority", "")))
     except ValueError:
-        return HttpResponse("Choose STAT, Urgent or Routine.", status=422)
+        return HttpResponse(gettext("Choose STAT, Urgent or Routine."), status=422)
     set_priority(case, priority, request.user, address=address_of(request))
     if request.htmx:
         return HttpResponse(status=204)
@@ -152,18 +165,11 @@ def prioritise(request: HttpRequest, case_id: int) -> HttpResponse:
 @require_POST
 @requires("case.claim")
 def next_case(request: HttpRequest) -> HttpResponse:
-    """Claim the most urgent ready case and open it: the way through the list after signing."""
-    waiting = (
-        Case.objects.for_user(request.user)
-        .filter(state="ready", claim=None)
-        .order_by(*ordering("urgency"))
-    )
-    for case in waiting[:10]:
-        try:
-            claim_case(case, request.user, address=address_of(request))
-        except ClaimRefused:
-            # Another reader was quicker; the next one in line is ours to try.
-            continue
+    """Claim the top of the reader's list and open it: the way through the list after signing."""
+    assert isinstance(request.user, User)
+    query = remembered_query(request)
+    case = claim_next(request.user, query, address=address_of(request))
+    if case is not None:
         return redirect("reading:case", case_id=case.pk)
-    messages.info(request, "No case is waiting. The list fills as studies arrive.")
-    return redirect("worklist:list")
+    messages.info(request, nothing_waits(query))
+    return redirect(f"{reverse('worklist:list')}?{query}")

@@ -3,6 +3,7 @@
  * posted after a short pause; it is forgotten only when the server has confirmed it. After a reload
  * or a crash an unconfirmed text is put back and sent.
  */
+import { t } from '../i18n';
 import { csrfToken } from './csrf';
 import { toast } from './toast';
 
@@ -50,7 +51,7 @@ class Autosave {
 
   private changed(): void {
     localStorage.setItem(keyOf(this.url), JSON.stringify(read(this.form)));
-    this.show('editing', 'Unsaved changes');
+    this.show('editing', t('Unsaved changes'));
     window.clearTimeout(this.timer);
     this.timer = window.setTimeout(() => void this.send(), PAUSE_MS);
   }
@@ -81,7 +82,7 @@ class Autosave {
       localStorage.removeItem(keyOf(this.url));
       return;
     }
-    toast('Your last changes had not reached the server. They were put back and are being saved.', 'warn');
+    toast(t('Your last changes had not reached the server. They were put back and are being saved.'), 'warn');
     void this.send();
   }
 
@@ -91,7 +92,7 @@ class Autosave {
       return;
     }
     this.sending = true;
-    this.show('saving', 'Saving…');
+    this.show('saving', t('Saving…'));
     const sent = JSON.stringify(read(this.form));
     try {
       const response = await fetch(this.url, {
@@ -102,7 +103,7 @@ class Autosave {
       await this.answered(response, sent);
     } catch (error) {
       if (!(error instanceof TypeError)) throw error;
-      this.retry('No connection. Your text is kept in this browser and will be sent.');
+      this.retry(t('No connection. Your text is kept in this browser and will be sent.'));
     } finally {
       this.sending = false;
     }
@@ -120,22 +121,22 @@ class Autosave {
       if (revision && body['revision'] !== undefined) revision.value = String(body['revision']);
       // Typed on while the request was under way: keep that text, the pause timer sends it.
       if (localStorage.getItem(keyOf(this.url)) === sent) localStorage.removeItem(keyOf(this.url));
-      this.show('saved', `Saved ${new Date().toLocaleTimeString([], { hour: '2-digit', minute: '2-digit', second: '2-digit', hour12: false })}`);
+      this.show('saved', t('Saved {time}', { time: new Date().toLocaleTimeString([], { hour: '2-digit', minute: '2-digit', second: '2-digit', hour12: false }) }));
       this.form.dispatchEvent(new CustomEvent('radfuse:autosaved', { detail: body, bubbles: true }));
     } else if (response.status >= 500) {
-      this.retry('The server could not save. Your text is kept in this browser and will be sent again.');
+      this.retry(t('The server could not save. Your text is kept in this browser and will be sent again.'));
     } else if (response.status === 401) {
-      this.show('error', 'Not saved: you are signed out');
-      toast('You are signed out. Sign in again in another tab, then reload this page: your text is kept in this browser and is put back.', 'bad');
+      this.show('error', t('Not saved: you are signed out'));
+      toast(t('You are signed out. Sign in again in another tab, then reload this page: your text is kept in this browser and is put back.'), 'bad');
     } else {
-      const reason = typeof body['detail'] === 'string' ? body['detail'] : `The server refused the change (${response.status}).`;
-      this.show(response.status === 409 ? 'conflict' : 'error', 'Not saved');
-      toast(`${reason} Your text is kept in this browser; copy it, then reload the page.`, 'bad');
+      const reason = typeof body['detail'] === 'string' ? body['detail'] : t('The server refused the change ({status}).', { status: response.status });
+      this.show(response.status === 409 ? 'conflict' : 'error', t('Not saved'));
+      toast(t('{reason} Your text is kept in this browser; copy it, then reload the page.', { reason }), 'bad');
     }
   }
 
   private retry(message: string): void {
-    this.show('error', 'Not saved yet, trying again');
+    this.show('error', t('Not saved yet, trying again'));
     toast(message, 'warn');
     window.clearTimeout(this.timer);
     this.timer = window.setTimeout(() => void this.send(), RETRY_MS);

@@ -7,7 +7,7 @@ export function backoff(attempt: number, random: () => number = Math.random): nu
   return ceiling * (0.5 + 0.5 * random());
 }
 
-/** Close codes after which trying again cannot help: signed out, forbidden, gone. */
+/** Close codes after which trying again cannot help: signed out, forbidden, gone, another version. */
 export function isFinal(code: number): boolean {
-  return code === 4401 || code === 4403 || code === 4404;
+  return code === 4401 || code === 4403 || code === 4404 || code === 4406;
 }

@@ -4,6 +4,8 @@
  * and the piece fetches itself (`radfuse:held-over`) as soon as the writing is done or given up.
  * Forms that save themselves (data-autosave) put their text back, so they hold nothing.
  */
+import { t } from '../i18n';
+
 const TYPED = 'input:not([type=hidden], [type=submit], [type=button]), textarea, select';
 
 type Field = HTMLInputElement | HTMLTextAreaElement | HTMLSelectElement;
@@ -39,7 +41,7 @@ function tell(piece: Element): void {
   notice.className = 'notice held-notice';
   notice.dataset['held'] = '';
   notice.setAttribute('role', 'status');
-  notice.textContent = 'Something newer is waiting. It appears when you have sent what you are writing, or emptied and closed it.';
+  notice.textContent = t('Something newer is waiting. It appears when you have sent what you are writing, or emptied and closed it.');
   piece.prepend(notice);
 }
 

@@ -1,4 +1,5 @@
 /** /ws/live/: small numbered notices from the server; the page decides what to fetch again. */
+import { t } from '../i18n';
 import { backoff, isFinal } from './backoff';
 
 export interface LiveNotice {
@@ -8,11 +9,12 @@ export interface LiveNotice {
 }
 
 function showState(state: 'live' | 'reconnecting' | 'offline'): void {
-  const words = { live: 'Live', reconnecting: 'Reconnecting…', offline: 'Offline' };
+  const words = { live: t('Live'), reconnecting: t('Reconnecting…'), offline: t('Offline') };
   for (const element of document.querySelectorAll<HTMLElement>('[data-live-state]')) {
     element.dataset['liveState'] = state;
     element.textContent = words[state];
   }
+  for (const notice of document.querySelectorAll<HTMLElement>('[data-offline]')) notice.hidden = state === 'live';
 }
 
 function announce(notice: LiveNotice): void {

@@ -1,4 +1,6 @@
 /** Short messages in the corner. Errors stay until closed; the others go after a while. */
+import { t } from '../i18n';
+
 export type Level = 'info' | 'ok' | 'warn' | 'bad';
 
 const LIFETIME_MS = 7000;
@@ -18,7 +20,7 @@ function arm(toast: HTMLElement, sticky: boolean): void {
   const close = document.createElement('button');
   close.type = 'button';
   close.className = 'close';
-  close.setAttribute('aria-label', 'Close message');
+  close.setAttribute('aria-label', t('Close message'));
   close.textContent = '×';
   close.addEventListener('click', () => toast.remove());
   toast.append(close);

@@ -1,25 +1,55 @@
 /** Small behaviours named by data attributes, so that templates need no inline script. */
+import { t } from '../i18n';
 
-/** Minutes since a moment as "42 min", "3 h 05", "2 d". */
+/** A length of time as "42 min", "3 h 05", "2 d" (`workstation/worklist/targets.py` spells it alike). */
+function spell(milliseconds: number): string {
+  const minutes = Math.max(0, Math.floor(milliseconds / 60_000));
+  if (minutes < 60) return t('{n} min', { n: minutes });
+  if (minutes < 48 * 60) return t('{h} h {m}', { h: Math.floor(minutes / 60), m: String(minutes % 60).padStart(2, '0') });
+  return t('{n} d', { n: Math.floor(minutes / 1440) });
+}
+
+/** Time since a moment. */
 export function elapsed(from: Date, now: Date): string {
-  const minutes = Math.max(0, Math.floor((now.getTime() - from.getTime()) / 60_000));
-  if (minutes < 60) return `${minutes} min`;
-  if (minutes < 48 * 60) return `${Math.floor(minutes / 60)} h ${String(minutes % 60).padStart(2, '0')}`;
-  return `${Math.floor(minutes / 1440)} d`;
+  return spell(now.getTime() - from.getTime());
+}
+
+export interface Due {
+  state: 'ok' | 'soon' | 'over';
+  text: string;
+}
+
+/** How long until a target, or how long it is over; the last part of the time is `soon`. */
+export function countdown(due: Date, warnAt: Date, now: Date): Due {
+  if (now >= due) return { state: 'over', text: t('{time} over', { time: elapsed(due, now) }) };
+  return { state: now >= warnAt ? 'soon' : 'ok', text: t('{time} left', { time: elapsed(now, due) }) };
+}
+
+function say(element: HTMLElement, text: string): void {
+  if (element.textContent !== text) element.textContent = text;
 }
 
 function tick(): void {
+  const now = new Date();
   for (const time of document.querySelectorAll<HTMLTimeElement>('time[data-elapsed]')) {
-    time.textContent = elapsed(new Date(time.dateTime), new Date());
+    say(time, elapsed(new Date(time.dateTime), now));
+  }
+  for (const time of document.querySelectorAll<HTMLTimeElement>('time[data-due]')) {
+    const { state, text } = countdown(new Date(time.dateTime), new Date(time.dataset['warnAt'] ?? time.dateTime), now);
+    time.dataset['state'] = state;
+    say(time, text);
   }
 }
 
-/** Keys of the report that also work while typing: F2 goes to it, Ctrl+Enter opens sign-off. */
+/** Keys of the report that also work while typing: F2 goes to it, Ctrl+Enter opens sign-off, and there signs and goes on. */
 function reportKey(event: KeyboardEvent): void {
-  if (document.querySelector('dialog[open]')) return;
   const sign = event.key === 'Enter' && (event.ctrlKey || event.metaKey);
   if (!sign && event.key !== 'F2') return;
-  const target = document.querySelector<HTMLElement>(sign ? '#open-sign' : '#report-form textarea');
+  const dialog = document.querySelector('dialog[open]');
+  if (dialog && !sign) return;
+  const target = dialog
+    ? dialog.querySelector<HTMLElement>('#confirm-sign-next')
+    : document.querySelector<HTMLElement>(sign ? '#open-sign' : '#report-form textarea');
   if (!target) return;
   event.preventDefault();
   if (sign) target.click();
@@ -32,23 +62,50 @@ export function nextRow(at: number, step: 1 | -1, rows: number): number {
   return Math.min(rows - 1, Math.max(0, at + step));
 }
 
-/** Arrow keys walk the rows of a list (their main action gets the focus, Enter does it); "/" searches. */
+/** Which row a key goes to; null where it is no such key. */
+export function rowOfKey(key: string, at: number, rows: number): number | null {
+  if (key === 'ArrowDown') return nextRow(at, 1, rows);
+  if (key === 'ArrowUp') return nextRow(at, -1, rows);
+  if (key === 'Home') return 0;
+  if (key === 'End') return rows - 1;
+  return null;
+}
+
+/**
+ * Keys of a list: arrows, Home and End walk its rows (their main action gets the focus, Enter does it), "/" searches,
+ * "?" shows the keys, and [data-key="n"] is clicked by its key.
+ */
 function listKey(event: KeyboardEvent): void {
   if (event.ctrlKey || event.metaKey || event.altKey) return;
-  if ((event.target as Element).closest('input, select, textarea')) return;
+  if (document.querySelector('dialog[open]')) return;
+  const field = (event.target as Element).closest('input, select, textarea');
   const table = document.querySelector('[data-rows]');
-  if (!table) return;
-  if (event.key === '/') {
-    event.preventDefault();
-    document.querySelector<HTMLInputElement>('input[type=search]')?.focus();
+  if (field) {
+    if (event.key === 'Escape' && field.matches('input[type=search]')) table?.querySelector<HTMLElement>('[data-row-action]')?.focus();
     return;
   }
-  const step = event.key === 'ArrowDown' ? 1 : event.key === 'ArrowUp' ? -1 : 0;
-  if (step === 0) return;
-  const actions = [...table.querySelectorAll<HTMLElement>('[data-row-action]')];
+  if (event.key === '/') {
+    const search = document.querySelector<HTMLInputElement>('input[type=search]');
+    if (search) event.preventDefault();
+    search?.focus();
+    return;
+  }
+  if (event.key === '?') {
+    document.querySelector<HTMLElement>('[data-dialog-open="#keys-dialog"]')?.click();
+    return;
+  }
+  const keyed = /^[a-z0-9]$/.test(event.key) ? document.querySelector<HTMLElement>(`[data-key="${event.key}"]`) : null;
+  if (keyed) {
+    event.preventDefault();
+    keyed.click();
+    return;
+  }
+  const actions = [...(table?.querySelectorAll<HTMLElement>('[data-row-action]') ?? [])];
   if (actions.length === 0) return;
+  const row = rowOfKey(event.key, actions.indexOf(document.activeElement as HTMLElement), actions.length);
+  if (row === null) return;
   event.preventDefault();
-  actions[nextRow(actions.indexOf(document.activeElement as HTMLElement), step, actions.length)]?.focus();
+  actions[row]?.focus();
 }
 
 export function installWidgets(): void {

@@ -32,6 +32,7 @@ from workstation.worklist.services.cases import (
     set_priority,
     study_completed,
 )
+from workstation.worklist.services.next_case import claim_next
 from workstation.worklist.services.rules import (
     MOST_SHOWN,
     UNREAD,
@@ -54,6 +55,7 @@ __all__ = [
     "candidates_for",
     "cases_to_follow",
     "claim_case",
+    "claim_next",
     "describe_case",
     "ensure_default_rules",
     "finish_analysis",

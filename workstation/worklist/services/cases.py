@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from django.db import IntegrityError, transaction
 from django.utils import timezone
+from django.utils.translation import gettext
 
 from workstation.accounts.models import User
 from workstation.accounts.services import record
@@ -118,14 +119,20 @@ def claim_case(case: Case, user: User, *, address: str = "") -> Claim:
     if held is not None:
         if held.user_id == user.pk:
             return held
-        raise ClaimRefused(f"{held.user.display_name} is reading this case.")
+        raise ClaimRefused(
+            gettext("{reader} is reading this case.").format(reader=held.user.display_name)
+        )
     if locked.state not in (CaseState.READY, CaseState.DRAFT):
-        raise ClaimRefused(f"The case is {locked.get_state_display().lower()}, not ready to read.")
+        raise ClaimRefused(
+            gettext("The case is {state}, not ready to read.").format(
+                state=locked.get_state_display().lower()
+            )
+        )
     try:
         with transaction.atomic():
             claim = Claim.objects.create(case=locked, user=user)
     except IntegrityError:
-        raise ClaimRefused("Another reader took this case a moment ago.") from None
+        raise ClaimRefused(gettext("Another reader took this case a moment ago.")) from None
     move(locked.pk, "claimed", by=user)
     record("claim", user=user, site=locked.site, obj=locked, case_id=locked.pk,
            remote_address=address)
@@ -140,7 +147,9 @@ def release_case(case: Case, user: User, *, forced: bool = False, address: str =
     if held is None:
         return
     if held.user_id != user.pk and not forced:
-        raise ClaimRefused("Only its reader or a department lead can release this case.")
+        raise ClaimRefused(
+            gettext("Only its reader or a department lead can release this case.")
+        )
     held.delete()
     if locked.state in (CaseState.READING, CaseState.DRAFT):
         move(locked.pk, "released", by=user)
