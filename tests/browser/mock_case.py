@@ -64,10 +64,14 @@ class Case:
         self.measurements: list[dict[str, Any]] = []
         self.preferences: dict[str, Any] = {}
         self.reviews: dict[int, dict[str, Any]] = {}
+        self.layouts: dict[str, str] = {"lung": "mpr"}
         self.tools = Tools(self.matrices[PET])
         self.payloads: dict[tuple[int, int, int], bytes] = {}
-        self.drop_after = 0
+        self.drop_after: list[int] = []
         self.delay = 0.0
+        self.frames_sent = 0
+        self.spoil: dict[int, int] = {}
+        self.asked_again: list[dict[str, Any]] = []
         self.opens: list[dict[str, Any]] = []
         for layer in self.arrays:
             self.encode(layer)
@@ -86,7 +90,8 @@ class Case:
         """As a reader finds it first."""
         self.measurements, self.reviews, self.opens = [], {}, []
         self.preferences = {}
-        self.drop_after, self.delay = 0, 0.0
+        self.drop_after, self.delay = [], 0.0
+        self.frames_sent, self.spoil, self.asked_again = 0, {}, []
         self.tools.reset()
         self.place()
 
@@ -314,7 +319,8 @@ class Case:
             "measurements": self.measurements,
             "preferences": self.preferences,
             "notices": [],
-            "stream": {"path": "/ws/cases/1/slices/", "version": 1},
+            "preferences": {"viewer.layouts": self.layouts},
+            "stream": {"path": "/ws/cases/1/slices/", "version": 2},
         }
 
     def sample(self, layer: int, point: list[float]) -> float | None:

@@ -80,7 +80,7 @@ export class Aligning {
 
   /** Steps to the right and up in the plane of a pane. */
   nudge(pane: PaneName, right: number, up: number, fine: boolean): void {
-    const axes = this.scene.axes[pane];
+    const axes = this.scene.axes[pane]!;
     const mm = this.amount(fine);
     this.act(({ alignment }) => alignment.step(shiftBy(add(scale(axes.right, right * mm), scale(axes.up, up * mm)))));
   }
@@ -92,7 +92,7 @@ export class Aligning {
 
   private turned(pane: PaneName, degrees: number): Mat4 {
     // The normal points to the eye, so the right-hand turn about it is anticlockwise as seen.
-    return turnAbout(this.scene.stage.toWorld(pane, this.middle(pane)), this.scene.axes[pane].normal, degrees);
+    return turnAbout(this.scene.stage.toWorld(pane, this.middle(pane)), this.scene.axes[pane]!.normal, degrees);
   }
 
   private middle(pane: PaneName): Point2 {

@@ -9,9 +9,9 @@ import { NativeView } from './native-view';
 import { Pane } from './panes';
 import { rasterOf, samplePlane } from './sampling';
 import type { Scene } from './scene';
-import type { PaneName, Point2 } from './stage';
+import type { Point2 } from './stage';
 import type { Layer } from './types';
-import { slicePosition, stepPoint } from './orientation';
+import { type Plane, slicePosition, stepPoint } from './orientation';
 
 export interface BesideActions {
   /** The reader chose a point here (own LPS mm). */
@@ -35,7 +35,7 @@ export function millimetres(point: Vec3): string {
 }
 
 export class BesidePane {
-  readonly pane = new Pane('axial', 'moving');
+  readonly pane = new Pane('moving');
   private readonly canvas = document.createElement('canvas');
   private view: NativeView | null = null;
   private of = 0;
@@ -69,9 +69,9 @@ export class BesidePane {
       [this.of, this.drawn, this.followed] = [layer.id, '', ''];
     }
     const { pane } = this.scene.store.state;
-    this.pane.name = pane;
-    if (this.view.plane !== pane) {
-      this.view.plane = pane;
+    const plane = this.scene.planeOf(pane);
+    if (this.view.plane !== plane) {
+      this.view.plane = plane;
       this.view.fit();
     }
     return this.view;
@@ -165,6 +165,7 @@ export class BesidePane {
     });
     const fine = axes.axis === 2 ? this.loaded.isFine(layer, Math.round(view.grid.toIndex(view.snapped)[2])) : this.loaded.complete(layer);
     this.pane.update({
+      plane: view.plane,
       axes,
       grid: view.grid,
       point: view.snapped,
@@ -265,7 +266,7 @@ export class BesidePane {
   toWorld(at: Point2): Vec3 | null {
     return this.view?.toWorld(at) ?? null;
   }
-  get plane(): PaneName | null {
+  get plane(): Plane | null {
     return this.view?.plane ?? null;
   }
 }

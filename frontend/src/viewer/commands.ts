@@ -4,15 +4,20 @@ import type { CompareMode } from './comparison';
 import { isImage, isSuv, presetsOf } from './presets';
 import type { Scene } from './scene';
 import { step } from './siblings';
-import { type PaneName, PANES } from './stage';
-import type { Layout, State, Tool } from './state';
+import type { PaneName } from './stage';
+import type { LayerSettings, Layout, State, Tool } from './state';
 import type { Layer } from './types';
+import { ViewCommands } from './view-commands';
 
 /** Sides of a checkerboard's tile, mm. */
 export const TILES: readonly number[] = [5, 10, 15, 20, 30, 40, 60, 80, 120];
 
 export class Commands {
-  constructor(readonly scene: Scene) {}
+  readonly view: ViewCommands;
+
+  constructor(readonly scene: Scene) {
+    this.view = new ViewCommands(scene);
+  }
 
   private get store() {
     return this.scene.store;
@@ -21,8 +26,22 @@ export class Commands {
     return this.store.state;
   }
 
+  /** What window and colours act on: the chosen layer, or in a pane without it that pane's own. */
   get active(): Layer {
-    return (this.state.active === null ? undefined : this.scene.layer(this.state.active)) ?? this.scene.base;
+    const { panes } = this.scene;
+    const chosen = (this.state.active === null ? undefined : this.scene.layer(this.state.active)) ?? this.scene.base;
+    if (this.scene.beside || !panes.has(this.state.pane)) return chosen;
+    const plan = panes.plan(this.state.pane);
+    return [plan.base, ...plan.overlays].some((layer) => layer.id === chosen.id) ? chosen : plan.base;
+  }
+
+  /** Settings of a layer in the pane that has the focus. */
+  settings(layer: Layer): LayerSettings | undefined {
+    return this.scene.panes.settings(this.state.pane, layer);
+  }
+
+  private patch(layer: Layer, change: Partial<LayerSettings>): void {
+    this.scene.panes.patch(this.state.pane, layer, change);
   }
 
   setTool(tool: Tool): void {
@@ -36,13 +55,13 @@ export class Commands {
   setWindow(layer: Layer, width: number, centre: number): void {
     // SUV windows start at 0: a raised floor hides faint uptake, a negative one means nothing.
     const top = Math.max(centre + width / 2, 0.1);
-    if (isSuv(layer)) this.store.patchLayer(layer.id, { width: top, centre: top / 2 });
-    else this.store.patchLayer(layer.id, { width: Math.max(width, 1e-6), centre });
+    if (isSuv(layer)) this.patch(layer, { width: top, centre: top / 2 });
+    else this.patch(layer, { width: Math.max(width, 1e-6), centre });
   }
 
   /** A drag by pixels: right widens, down raises the centre (darker). */
   windowBy(layer: Layer, dx: number, dy: number): void {
-    const settings = this.store.settings(layer.id);
+    const settings = this.settings(layer);
     if (!settings) return;
     const perPixel = Math.max(layer.window[0], settings.width) / 250;
     this.setWindow(layer, Math.max(settings.width + dx * perPixel, perPixel), settings.centre + dy * perPixel);
@@ -54,12 +73,12 @@ export class Commands {
   }
 
   setColormap(colormap: ColormapName): void {
-    this.store.patchLayer(this.active.id, { colormap });
+    this.patch(this.active, { colormap });
   }
 
   invert(): void {
-    const settings = this.store.settings(this.active.id);
-    if (settings) this.store.patchLayer(this.active.id, { invert: !settings.invert });
+    const settings = this.settings(this.active);
+    if (settings) this.patch(this.active, { invert: !settings.invert });
   }
 
   /** Another volume of the active layer's series: phase, b-value, echo. */
@@ -147,23 +166,25 @@ export class Commands {
   }
 
   scroll(slices: number, pane: PaneName = this.state.pane): void {
-    this.scene.step(pane, slices);
+    if (this.scene.panes.has(pane) && this.scene.panes.plan(pane).spec.kind === 'rotating-mip') this.view.rotateMip(pane, slices);
+    else this.scene.step(pane, slices);
   }
 
   nextPane(step: number): void {
-    const n = (PANES.indexOf(this.state.pane) + step + PANES.length) % PANES.length;
-    const pane = PANES[n]!;
+    const all = this.scene.panes.plans.map((plan) => plan.spec.id);
+    const pane = all[(all.indexOf(this.state.pane) + step + all.length) % all.length]!;
     this.store.patch({ pane, ...(this.state.layout === 'mpr' || this.state.layout === 'beside' ? {} : { layout: pane }) });
   }
 
   /** Zoom, pan, windows and opacity back to the start; slice and layers stay. */
   reset(): void {
-    for (const pane of PANES) this.scene.stage.frame(pane, { scale: 1, anchorWorld: null, anchorCanvas: [0.5, 0.5] });
+    this.scene.panes.fit();
     this.scene.resetLooks();
     this.store.patch({ framings: {} });
   }
 
   rememberFraming(pane: PaneName): void {
-    this.store.patch({ framings: { ...this.state.framings, [pane]: this.scene.stage.framing(pane) } });
+    this.scene.panes.followCamera(pane);
+    this.store.patch({ framings: { ...this.state.framings, ...this.scene.panes.framings(pane) } });
   }
 }

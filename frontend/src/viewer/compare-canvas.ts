@@ -5,7 +5,7 @@ import {
 import type { Loaded } from './loaded';
 import { type Raster, rasterOf, samplePlane } from './sampling';
 import type { Scene } from './scene';
-import type { PaneName } from './stage';
+import type { Pane } from './panes';
 import type { Layer } from './types';
 
 /** Units in which equal numbers mean equal things: HU and SUV. The difference then has one window. */
@@ -27,9 +27,12 @@ export class CompareCanvas {
   constructor(
     private readonly scene: Scene,
     private readonly loaded: Loaded,
-    private readonly name: PaneName,
-    readonly canvas: HTMLCanvasElement,
+    private readonly pane: Pane,
   ) {}
+
+  private get canvas(): HTMLCanvasElement {
+    return this.pane.compare;
+  }
 
   /** Stored numbers of a layer on the pane's pixels; sampled again when camera, voxels or place changed. */
   private values(layer: Layer, raster: Raster): { key: string; values: Float32Array } | null {
@@ -60,14 +63,15 @@ export class CompareCanvas {
   draw(): void {
     const mode = this.scene.comparing;
     const moving = this.scene.compared;
-    this.canvas.hidden = mode === 'blend' || !moving;
-    if (mode === 'blend' || !moving) {
+    const isOff = mode === 'blend' || !moving || !this.scene.panes.compares(this.pane.name);
+    this.canvas.hidden = isOff;
+    if (isOff) {
       this.drawn = '';
       this.sampled.clear();
       return;
     }
     const { stage, store, base } = this.scene;
-    const raster = rasterOf((at) => stage.toWorld(this.name, at), this.canvas.clientWidth, this.canvas.clientHeight);
+    const raster = rasterOf((at) => stage.toWorld(this.pane.name, at), this.canvas.clientWidth, this.canvas.clientHeight);
     const own = this.values(moving, raster);
     const tone = this.tone(moving);
     const reference = mode === 'difference' ? this.values(base, raster) : null;

@@ -1,13 +1,17 @@
 /** Brings one pane's text and marks up to date with the scene. */
 import { apply, invert, type Vec3 } from '../affine';
+import { t } from '../i18n';
 import { labelEdges } from './edges';
 import type { Loaded } from './loaded';
 import { differenceNote } from './compare-canvas';
 import { COMPARE_LABELS } from './comparison';
 import { millimetres } from './beside';
 import { drawMarks, findingMarks, type LandmarkMark, type MissingPart, millimetresPerPixel, type Outlined } from './overlay';
+import { drawnDirections } from './orientation';
+import type { PanePlan } from './pane-spec';
 import type { Pane, PaneText } from './panes';
 import type { Scene } from './scene';
+import { PROJECTION_NAMES, slabThickness } from './slab';
 import { type Contour, type Plane, prepareContours } from './slicing';
 import type { PaneName, Point2 } from './stage';
 import type { Finding, Layer, Outline } from './types';
@@ -15,7 +19,7 @@ import type { Finding, Layer, Outline } from './types';
 export interface DrawingActions {
   openFusion(layer: Layer): void;
   showAlone(id: number | null): void;
-  /** Draws the comparison in force over a pane. */
+  /** Draws the slab of a pane, and the comparison in force, over its picture. */
   compare(pane: PaneName): void;
   swipe(pane: PaneName, shown: boolean, left: string, right: string): void;
   landmarks(): LandmarkMark[];
@@ -31,17 +35,17 @@ export class Drawing {
   constructor(
     private readonly scene: Scene,
     private readonly loaded: Loaded,
-    private readonly panes: Record<PaneName, Pane>,
+    private readonly panes: ReadonlyMap<PaneName, Pane>,
     private readonly actions: DrawingActions,
   ) {}
 
   plane(pane: PaneName): Plane {
-    return { point: this.scene.snapped, normal: this.scene.axes[pane].normal };
+    return { point: this.scene.panes.point(pane), normal: this.scene.axes[pane]!.normal };
   }
 
-  private outlines(): Outlined[] {
+  private outlines(plan: PanePlan): Outlined[] {
     const { state } = this.scene.store;
-    if (!state.outlines) return [];
+    if (!state.outlines || !plan.linked) return [];
     const shown = this.scene.view.outlines.filter((outline) => (state.alone === null ? outline.fused : outline.layer === state.alone));
     const kept = state.alone === null ? this.contours : this.ownContours;
     return shown.map((outline) => {
@@ -59,21 +63,21 @@ export class Drawing {
     return outline.polygons.map((polygon) => polygon.map((point) => apply(back, point)));
   }
 
-  private missing(): MissingPart[] {
-    const layers = [this.scene.base, ...this.scene.visibleOverlays.filter((layer) => layer.kind !== 'segmentation')];
+  private missing(plan: PanePlan): MissingPart[] {
+    const layers = [plan.base, ...this.scene.panes.visible(plan.spec.id).filter((layer) => layer.kind !== 'segmentation')];
     return layers
       .map((layer, n) => ({ grid: this.scene.grid(layer.id), ranges: this.loaded.missing(layer), base: n === 0 }))
       .filter((part) => part.ranges.length > 0);
   }
 
-  private findings(): readonly Finding[] {
+  private findings(plan: PanePlan): readonly Finding[] {
     const { state } = this.scene.store;
-    return state.alone === null && state.marks ? this.scene.view.findings : [];
+    return plan.linked && state.alone === null && state.marks ? this.scene.view.findings : [];
   }
 
   private edges(pane: PaneName, toWorld: (at: Point2) => Vec3): [Point2, Point2][] {
-    const element = this.panes[pane].image;
-    return this.scene.visibleOverlays
+    const element = this.panes.get(pane)!.image;
+    return this.scene.panes.visible(pane)
       .filter((layer) => layer.kind === 'segmentation')
       .flatMap((layer) => {
         const pixels = this.scene.stage.pixels(layer.id);
@@ -82,54 +86,64 @@ export class Drawing {
   }
 
   draw(name: PaneName): void {
-    const pane = this.panes[name];
-    if (!pane.element.clientWidth || pane.element.hidden) return;
+    const pane = this.panes.get(name);
     const { scene } = this;
+    if (!pane?.element.clientWidth || pane.element.hidden || !scene.axes[name] || !scene.stage.has(name)) return;
+    const plan = scene.panes.plan(name);
+    const { linked, base } = plan;
+    const point = scene.panes.point(name);
+    const compares = scene.panes.compares(name);
     const { stage, store } = scene;
     const { state } = store;
     const toWorld = (at: Point2): Vec3 => stage.toWorld(name, at);
     const mmPerPixel = millimetresPerPixel(toWorld);
-    const axes = scene.axes[name];
+    const axes = scene.axes[name]!;
     this.actions.compare(name);
-    this.actions.swipe(name, scene.comparing === 'swipe', scene.base.label, scene.compared?.label ?? '');
+    this.actions.swipe(name, compares && scene.comparing === 'swipe', base.label, scene.compared?.label ?? '');
     drawMarks(pane.marks, {
       plane: this.plane(name),
       halfStep: axes.step / 2,
       toCanvas: (point) => stage.toCanvas(name, point),
-      missing: this.missing(),
-      outlines: this.outlines(),
+      missing: this.missing(plan),
+      outlines: this.outlines(plan),
       edges: this.edges(name, toWorld),
-      findings: this.findings(),
+      findings: this.findings(plan),
       selectedFinding: this.selectedFinding,
-      measurements: state.alone === null ? scene.view.measurements : [],
+      measurements: linked && state.alone === null ? scene.view.measurements : [],
       draft: this.draft?.pane === name ? this.draft.points : [],
-      focus: state.crosshair ? scene.focus : null,
-      landmarks: state.alone === null ? this.actions.landmarks() : [],
-      ring: this.actions.ring(name),
-      visibleLabels: [scene.base, ...scene.visibleOverlays].map((layer) => layer.label),
+      focus: state.crosshair && scene.panes.showsCursor(name) ? scene.panes.cursor(name) : null,
+      landmarks: linked && state.alone === null ? this.actions.landmarks() : [],
+      ring: linked ? this.actions.ring(name) : null,
+      visibleLabels: [base, ...scene.panes.visible(name)].map((layer) => layer.label),
       width: pane.element.clientWidth,
       mmPerPixel,
     });
-    const baseSettings = store.settings(scene.base.id);
+    const baseSettings = scene.panes.settings(name, base);
     if (!baseSettings) return;
+    const drawn = drawnDirections(toWorld);
     pane.update({
+      plane: plan.spec.plane,
+      heading: plan.spec.title?.(),
+      kind: this.kind(name, plan),
       axes,
-      grid: scene.baseGrid,
-      point: scene.snapped,
+      drawn: { right: scene.panes.ownDirection(plan, drawn.right), up: scene.panes.ownDirection(plan, drawn.up) },
+      grid: scene.panes.grid(plan),
+      point: scene.panes.own(plan, point),
       position: scene.position(name),
       zoom: stage.framing(name).scale,
       mmPerPixel,
-      base: scene.base,
+      base,
       baseSettings,
-      overlays: scene.visibleOverlays.flatMap((layer) => {
-        const settings = store.settings(layer.id);
+      overlays: scene.panes.visible(name).flatMap((layer) => {
+        const settings = scene.panes.settings(name, layer);
         return settings ? [{ layer, settings, trying: scene.trying(layer) }] : [];
       }),
-      compare: this.comparison(),
+      ...(base.id === scene.base.id ? {} : { linkedTo: { layer: base, trying: scene.trying(base) } }),
+      compare: compares ? this.comparison() : linked ? null : { title: t('{layer}, own space', { layer: base.label }), notes: [['warn', t('Not registered: not fused')]] },
       cursor: scene.beside ? `${scene.base.label} ${millimetres(scene.focus)}` : null,
       alone: state.alone !== null,
-      coarse: this.coarse(name),
-      synthetic: scene.view.patient.synthetic || scene.base.synthetic,
+      coarse: this.coarse(name, plan),
+      synthetic: scene.view.patient.synthetic || base.synthetic,
       onBadge: (layer) => this.actions.openFusion(layer),
       onBack: () => this.actions.showAlone(null),
     });
@@ -148,10 +162,27 @@ export class Drawing {
   }
 
   /** True while what a pane shows of the base is not full resolution everywhere. */
-  private coarse(name: PaneName): boolean {
-    const { base, baseGrid, axes } = this.scene;
-    if (axes[name].axis !== 2) return !this.loaded.complete(base);
-    return !this.loaded.isFine(base, Math.round(baseGrid.toIndex(this.scene.snapped)[2]));
+  private coarse(name: PaneName, { base, linked }: PanePlan): boolean {
+    const { scene } = this;
+    // Slices of another layer, or of a slab, are cut across.
+    const isOwn = !linked || base.id === scene.base.id;
+    if (scene.axes[name]!.axis !== 2 || !isOwn || scene.panes.slab(name)) return !this.loaded.complete(base);
+    return !this.loaded.isFine(base, Math.round(scene.grid(base.id).toIndex(scene.panes.point(name))[2]));
+  }
+
+  /** What kind of plane it is, in words, where it is not the plain one. */
+  private kind(name: PaneName, plan: PanePlan): string[] {
+    const { panes, axes, store } = this.scene;
+    const tilt = store.state.tilts[name];
+    const words: string[] = [];
+    if (tilt && (tilt[0] || tilt[1])) words.push(t('oblique'));
+    else if (axes[name]!.axis === null) words.push(t('patient planes'));
+    const slab = panes.slab(name);
+    if (slab) {
+      const mm = slabThickness(this.scene.grid(plan.base.id), axes[name]!.normal, slab.mm);
+      words.push(`${PROJECTION_NAMES[slab.mode]} ${mm.toFixed(mm < 10 ? 1 : 0)} mm`);
+    }
+    return words;
   }
 
   /** The finding whose mark lies under a point of a pane. */
@@ -160,8 +191,8 @@ export class Drawing {
     const marks = findingMarks({
       plane: this.plane(name),
       toCanvas: (point) => stage.toCanvas(name, point),
-      findings: this.findings(),
-      halfStep: this.scene.axes[name].step / 2,
+      findings: this.findings(this.scene.panes.plan(name)),
+      halfStep: this.scene.axes[name]!.step / 2,
       mmPerPixel: millimetresPerPixel((p) => stage.toWorld(name, p)),
     });
     return marks.find(({ at: centre, radius }) => Math.hypot(at[0] - centre[0], at[1] - centre[1]) <= radius + 3)?.finding;

@@ -1,13 +1,13 @@
 /** The camera of the moving series' own pane: a plane of its own grid, with zoom and pan. */
 import { add, dot, type Grid, scale, subtract, type Vec3 } from '../affine';
-import { paneAxes, type PaneAxes } from './orientation';
-import type { PaneName, Point2 } from './stage';
+import { paneAxes, type PaneAxes, type Plane } from './orientation';
+import type { Point2 } from './stage';
 
 const LEAST_MM = 0.02;
 const MOST_MM = 20;
 
 export class NativeView {
-  readonly axes: Record<PaneName, PaneAxes>;
+  readonly axes: Record<Plane, PaneAxes>;
   private size: Point2 = [1, 1];
   /** LPS (own space) in the middle of the pane. */
   private middle: Vec3;
@@ -16,7 +16,7 @@ export class NativeView {
 
   constructor(
     readonly grid: Grid,
-    public plane: PaneName,
+    public plane: Plane,
     public cursor: Vec3,
   ) {
     this.axes = paneAxes(grid);

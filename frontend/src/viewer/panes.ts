@@ -4,18 +4,25 @@ import { t } from '../i18n';
 import { badgeButton } from './badge';
 import { type ColormapName, cssGradient } from './colormaps';
 import { h, setText } from './dom';
-import { edgeLetters, type PaneAxes } from './orientation';
-import { isImage, shown, unitLabel } from './presets';
+import { edgeLetters, type PaneAxes, type Plane } from './orientation';
+import { isImage, isPet, shown, unitLabel } from './presets';
 import type { PaneName } from './stage';
 import type { LayerSettings } from './state';
 import type { Layer } from './types';
 
-const TITLES: Record<PaneName, string> = { axial: 'Axial', coronal: 'Coronal', sagittal: 'Sagittal' };
-const AXIS_NAMES: Record<PaneName, string> = { axial: 'z', coronal: 'y', sagittal: 'x' };
-const AXIS: Record<PaneName, 0 | 1 | 2> = { axial: 2, coronal: 1, sagittal: 0 };
+export const PLANE_NAMES: Record<Plane, () => string> = { axial: () => t('Axial'), coronal: () => t('Coronal'), sagittal: () => t('Sagittal') };
+const AXIS_NAMES: Record<Plane, string> = { axial: 'z', coronal: 'y', sagittal: 'x' };
+const AXIS: Record<Plane, 0 | 1 | 2> = { axial: 2, coronal: 1, sagittal: 0 };
 
 export interface PaneText {
+  plane: Plane;
+  /** What the protocol calls the pane, where base and overlays do not say enough. */
+  heading?: string | undefined;
   axes: PaneAxes;
+  /** Screen directions as drawn, where they are not those of `axes`. */
+  drawn?: { right: Vec3; up: Vec3 };
+  /** Which kind of plane, when it is not the plain one: oblique, patient, slab. */
+  kind?: readonly string[];
   grid: Grid;
   point: Vec3;
   position: number;
@@ -37,6 +44,18 @@ export interface PaneText {
   onBack: () => void;
 }
 
+export interface ProjectionText {
+  base: Layer;
+  settings: LayerSettings;
+  letters: Record<'top' | 'bottom' | 'left' | 'right', string>;
+  title: string;
+  place: string;
+  flags: readonly (readonly [string, string])[];
+  trying: string | null;
+  bar: { mm: number; pixels: number };
+  onBadge: (layer: Layer) => void;
+}
+
 /** A round length that fills about a fifth of the pane. */
 export function scaleBar(mmPerPixel: number, width: number): { mm: number; pixels: number } {
   const target = mmPerPixel * width * 0.25;
@@ -55,7 +74,8 @@ export function blendTitle({ base, overlays }: Pick<PaneText, 'base' | 'overlays
 export class Pane {
   readonly element: HTMLElement;
   readonly image: HTMLDivElement;
-  /** Comparison modes are drawn here, between image and marks. */
+  /** A slab is drawn here, instead of the image below; then comparison modes; then marks. */
+  readonly slab: HTMLCanvasElement;
   readonly compare: HTMLCanvasElement;
   readonly marks: HTMLCanvasElement;
   private readonly title = h('div', { class: 'pane-title' });
@@ -72,20 +92,20 @@ export class Pane {
   private barKey = '';
   private flagKey = '';
 
-  /** `key`: how the page names the pane, where that is not the plane it shows. */
-  constructor(
-    public name: PaneName,
-    key: string = name,
-  ) {
+  constructor(public name: PaneName) {
+    const key = name;
     this.image = h('div', { class: 'pane-image' });
+    this.slab = h('canvas', { class: 'pane-compare pane-slab' });
+    this.slab.hidden = true;
     this.compare = h('canvas', { class: 'pane-compare' });
     this.compare.hidden = true;
     this.marks = h('canvas', { class: 'pane-marks' });
     const letter = (edge: string): HTMLElement => h('div', { class: `pane-letter pane-letter--${edge}` });
     this.letters = { top: letter('top'), bottom: letter('bottom'), left: letter('left'), right: letter('right') };
     this.scale.append(this.scaleText);
-    this.element = h('div', { class: 'pane', data: { pane: key }, attrs: { role: 'group', 'aria-label': TITLES[name], tabindex: '0' } },
+    this.element = h('div', { class: 'pane', data: { pane: key }, attrs: { role: 'group', 'aria-label': key, tabindex: '0' } },
       this.image,
+      this.slab,
       this.compare,
       this.marks,
       ...Object.values(this.letters),
@@ -97,21 +117,45 @@ export class Pane {
     );
   }
 
+  /** Another pane of another layout stands here from now on. */
+  rename(name: PaneName): void {
+    this.name = name;
+    this.element.dataset['pane'] = name;
+  }
+
   update(text: PaneText): void {
-    const letters = edgeLetters(text.axes);
+    const letters = edgeLetters(text.drawn ?? text.axes);
     for (const edge of ['top', 'bottom', 'left', 'right'] as const) setText(this.letters[edge], letters[edge]);
-    this.element.setAttribute('aria-label', `${TITLES[this.name]}${text.compare ? `, ${text.compare.title}` : ''}`);
-    setText(this.title, `${TITLES[this.name]} · ${text.compare?.title ?? blendTitle(text)}`);
+    const plane = [PLANE_NAMES[text.plane](), ...(text.kind ?? [])].join(', ');
+    const title = text.compare?.title ?? [text.heading, blendTitle(text)].filter(Boolean).join(' · ');
+    this.element.setAttribute('aria-label', `${plane}, ${title}`);
+    setText(this.title, `${plane} · ${title}`);
     setText(this.cursor, text.cursor ?? '');
     this.updateFlags(text);
     this.updateBadges(text);
     this.updateWindows(text);
-    const millimetres = text.point[AXIS[this.name]].toFixed(1).replace('-', '−');
-    setText(this.place, `${text.position} / ${text.axes.count}   ${AXIS_NAMES[this.name]} ${millimetres} mm\n${text.axes.step.toFixed(1)} mm slices   ×${text.zoom.toFixed(2)}`);
-    const bar = scaleBar(text.mmPerPixel, this.element.clientWidth);
+    const millimetres = text.point[AXIS[text.plane]].toFixed(1).replace('-', '−');
+    setText(this.place, `${text.position} / ${text.axes.count}   ${AXIS_NAMES[text.plane]} ${millimetres} mm\n${text.axes.step.toFixed(1)} mm slices   ×${text.zoom.toFixed(2)}`);
+    this.showScale(scaleBar(text.mmPerPixel, this.element.clientWidth));
+    this.showBars([...(isPet(text.base) ? [{ layer: text.base, settings: text.baseSettings }] : []), ...text.overlays]);
+  }
+
+  /** The text of a pane that shows a projection of the whole volume. */
+  updateProjection(text: ProjectionText): void {
+    for (const edge of ['top', 'bottom', 'left', 'right'] as const) setText(this.letters[edge], text.letters[edge]);
+    this.element.setAttribute('aria-label', text.title);
+    setText(this.title, text.title);
+    this.showFlags(text.flags);
+    this.showBadges([{ layer: text.base, trying: text.trying }], text.onBadge, null);
+    setText(this.windows, windowLine(text.base, text.settings, true));
+    setText(this.place, text.place);
+    this.showScale(text.bar);
+    this.showBars([{ layer: text.base, settings: text.settings }]);
+  }
+
+  private showScale(bar: { mm: number; pixels: number }): void {
     setText(this.scaleText, bar.mm >= 10 ? `${bar.mm / 10} cm` : `${bar.mm} mm`);
     this.scale.style.width = `${bar.pixels}px`;
-    this.updateBars(text);
   }
 
   private updateFlags(text: PaneText): void {
@@ -121,6 +165,10 @@ export class Pane {
     for (const layer of lossy) flags.push(['warn', `${layer.label} lossy ${layer.lossy}`]);
     for (const [level, words] of text.compare?.notes ?? []) flags.push([level, words]);
     if (text.coarse) flags.push(['info', 'Coarse preview']);
+    this.showFlags(flags);
+  }
+
+  private showFlags(flags: readonly (readonly [string, string])[]): void {
     const key = JSON.stringify(flags);
     if (key === this.flagKey) return;
     this.flagKey = key;
@@ -130,36 +178,42 @@ export class Pane {
   private updateBadges(text: PaneText): void {
     const series = text.linkedTo ? [text.linkedTo] : text.overlays.filter(({ layer }) => isImage(layer));
     const ai = text.overlays.filter(({ layer }) => !isImage(layer)).slice(0, 1);
-    const key = JSON.stringify([text.alone, [...series, ...ai].map(({ layer, trying }) => [layer.id, layer.fusion, trying])]);
+    this.showBadges([...series, ...ai], text.onBadge, text.alone ? text.onBack : null);
+  }
+
+  private showBadges(layers: readonly { layer: Layer; trying: string | null }[], onBadge: (layer: Layer) => void, onBack: (() => void) | null): void {
+    const key = JSON.stringify([onBack !== null, layers.map(({ layer, trying }) => [layer.id, layer.fusion, trying])]);
     if (key === this.badgeKey) return;
     this.badgeKey = key;
-    const badges: HTMLElement[] = [...series, ...ai].map(({ layer, trying }) => badgeButton(layer, () => text.onBadge(layer), trying));
-    if (text.alone) {
+    const badges: HTMLElement[] = layers.map(({ layer, trying }) => badgeButton(layer, () => onBadge(layer), trying));
+    if (onBack) {
       const back = h('button', { class: 'btn btn--small', text: 'Back to fused view', attrs: { type: 'button' } });
-      back.addEventListener('click', text.onBack);
+      back.addEventListener('click', onBack);
       badges.push(h('span', { class: 'badge badge--info', text: 'Shown alone, nothing fused' }), back);
     }
     this.badges.replaceChildren(...badges);
   }
 
   private updateWindows(text: PaneText): void {
-    const line = (layer: Layer, settings: LayerSettings, isBase: boolean): string => {
-      const unit = unitLabel(layer.unit);
-      const opacity = isBase ? '' : `   ${Math.round(settings.opacity * 100)} %`;
-      if (layer.kind === 'segmentation') return `${layer.label}${opacity}`;
-      return `${layer.label}   W ${shown(settings.width, settings.width)}  L ${shown(settings.centre, settings.width)}${unit ? ` ${unit}` : ''}${opacity}`;
-    };
-    const lines = [line(text.base, text.baseSettings, true), ...text.overlays.map((o) => line(o.layer, o.settings, false))];
+    const lines = [windowLine(text.base, text.baseSettings, true), ...text.overlays.map((o) => windowLine(o.layer, o.settings, false))];
     setText(this.windows, lines.join('\n'));
   }
 
-  private updateBars(text: PaneText): void {
-    const shownBars = text.overlays.filter(({ layer }) => layer.kind !== 'segmentation');
-    const key = JSON.stringify(shownBars.map(({ layer, settings }) => [layer.id, settings.colormap, settings.invert, settings.width, settings.centre]));
+  private showBars(layers: readonly { layer: Layer; settings: LayerSettings }[]): void {
+    const shownBars = layers.filter(({ layer }) => layer.kind !== 'segmentation');
+    const key = JSON.stringify(shownBars.map(({ layer, settings }) => [layer.id, settings.colormap, settings.invert, settings.width, settings.centre, settings.threshold]));
     if (key === this.barKey) return;
     this.barKey = key;
     this.bars.replaceChildren(...shownBars.map(({ layer, settings }) => colourBar(layer, settings)));
   }
+}
+
+function windowLine(layer: Layer, settings: LayerSettings, isBase: boolean): string {
+  const unit = unitLabel(layer.unit);
+  const opacity = isBase ? '' : `   ${Math.round(settings.opacity * 100)} %`;
+  if (layer.kind === 'segmentation') return `${layer.label}${opacity}`;
+  const from = !isBase && settings.threshold != null ? `   ≥ ${shown(settings.threshold, settings.width)}` : '';
+  return `${layer.label}   W ${shown(settings.width, settings.width)}  L ${shown(settings.centre, settings.width)}${unit ? ` ${unit}` : ''}${from}${opacity}`;
 }
 
 function colourBar(layer: Layer, settings: LayerSettings): HTMLElement {

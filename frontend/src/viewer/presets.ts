@@ -1,4 +1,5 @@
 /** Window presets and default looks by modality; units as the layer has them (HU, SUV, ...). */
+import { t } from '../i18n';
 import type { ColormapName } from './colormaps';
 import type { Layer } from './types';
 
@@ -8,13 +9,35 @@ export interface Preset {
   centre: number;
 }
 
-export const CT_PRESETS: readonly Preset[] = [
-  { name: 'Soft tissue', width: 400, centre: 40 },
-  { name: 'Lung', width: 1500, centre: -600 },
-  { name: 'Liver', width: 150, centre: 90 },
-  { name: 'Bone', width: 2500, centre: 480 },
-  { name: 'Brain', width: 80, centre: 40 },
-];
+/** Width and centre in HU, by what is looked at. Names are shown, so they are made when asked for. */
+const CT = {
+  soft: () => ({ name: t('Soft tissue'), width: 400, centre: 40 }),
+  lung: () => ({ name: t('Lung'), width: 1500, centre: -600 }),
+  liver: () => ({ name: t('Liver'), width: 150, centre: 90 }),
+  bone: () => ({ name: t('Bone'), width: 2500, centre: 480 }),
+  brain: () => ({ name: t('Brain'), width: 80, centre: 40 }),
+  mediastinum: () => ({ name: t('Mediastinum'), width: 350, centre: 50 }),
+  abdomen: () => ({ name: t('Abdomen'), width: 400, centre: 50 }),
+  angiography: () => ({ name: t('CT angiography'), width: 600, centre: 170 }),
+  stroke: () => ({ name: t('Stroke'), width: 40, centre: 40 }),
+  // A narrow window raises the sensitivity for early ischaemia.
+  strokeNarrow: () => ({ name: t('Stroke, narrow'), width: 8, centre: 32 }),
+  subdural: () => ({ name: t('Subdural'), width: 200, centre: 80 }),
+  temporalBone: () => ({ name: t('Temporal bone'), width: 4000, centre: 700 }),
+} satisfies Record<string, () => Preset>;
+type CtName = keyof typeof CT;
+
+const BODY: readonly CtName[] = ['soft', 'lung', 'liver', 'bone', 'brain', 'mediastinum', 'abdomen', 'angiography', 'stroke', 'subdural', 'strokeNarrow', 'temporalBone'];
+const HEAD: readonly CtName[] = ['brain', 'stroke', 'strokeNarrow', 'subdural', 'bone', 'angiography', 'temporalBone', 'soft', 'lung', 'liver', 'mediastinum', 'abdomen'];
+const HEART: readonly CtName[] = ['angiography', 'mediastinum', 'soft', 'lung', 'bone', 'liver', 'abdomen', 'brain', 'stroke', 'subdural', 'strokeNarrow', 'temporalBone'];
+
+/** The body part comes first, the others after it: nothing is out of reach. */
+export function ctPresets(pathway: string, seriesRole = ''): Preset[] {
+  const heart = pathway === 'cardiac' || (seriesRole === 'CTA' && pathway !== 'stroke');
+  const order = heart ? HEART : pathway === 'stroke' || pathway === 'glioma' ? HEAD : BODY;
+  const names = seriesRole === 'CTA' ? ['angiography' as const, ...order.filter((name) => name !== 'angiography')] : order;
+  return names.map((name) => CT[name]());
+}
 
 export const PET_PRESETS: readonly Preset[] = [5, 7, 10, 15].map((top) => ({ name: `SUV 0–${top}`, width: top, centre: top / 2 }));
 
@@ -32,16 +55,17 @@ export function isPet(layer: Layer): boolean {
   return layer.modality === 'PT' || layer.role === 'PET';
 }
 
-/** What number keys and the preset list offer for a layer. */
-export function presetsOf(layer: Layer): readonly Preset[] {
-  if (isHu(layer)) return CT_PRESETS;
+/** What number keys and the preset list offer for a layer: `1` is the first, `0` the tenth. */
+export function presetsOf(layer: Layer, pathway = ''): readonly Preset[] {
+  if (isHu(layer)) return ctPresets(pathway, layer.series_role?.code ?? '');
   if (isSuv(layer)) return PET_PRESETS;
   const [width, centre] = layer.window;
-  if (layer.kind === 'heatmap') return [{ name: 'Probability 0–1', width: 1, centre: 0.5 }, { name: '0.5–1', width: 0.5, centre: 0.75 }];
+  if (layer.kind === 'heatmap') return [{ name: t('Probability 0–1'), width: 1, centre: 0.5 }, { name: '0.5–1', width: 0.5, centre: 0.75 }];
+  // The server's window of an MR is its 1st to 99th percentile.
   return [
-    { name: 'Auto', width, centre },
-    { name: 'Auto, narrow', width: width * 0.6, centre },
-    { name: 'Auto, wide', width: width * 1.6, centre },
+    { name: t('Auto (1–99 %)'), width, centre },
+    { name: t('Auto, narrow'), width: width * 0.6, centre },
+    { name: t('Auto, wide'), width: width * 1.6, centre },
   ];
 }
 
@@ -79,6 +103,21 @@ export function opacityCurve(layer: Layer, isBase: boolean, opacity: number): re
   // Where the deformed image does not reach, its voxels hold air: clear, as beyond any image's edge.
   if (layer.kind === 'deformed') return [[0, 0], [0.004, opacity], [1, opacity]];
   return [[0, opacity], [1, opacity]];
+}
+
+/** The curve with nothing drawn below the reader's threshold. */
+export function withThreshold(
+  curve: readonly (readonly [number, number])[],
+  settings: { width: number; centre: number; threshold?: number | null } | null,
+): readonly (readonly [number, number])[] {
+  if (!settings || settings.threshold == null) return curve;
+  const from = (settings.threshold - settings.centre) / settings.width + 0.5;
+  if (from <= 0) return curve;
+  if (from >= 1) return [[0, 0], [0.999, 0], [1, curve[curve.length - 1]![1]]];
+  const n = curve.findIndex(([at]) => at >= from);
+  const [low, high] = [curve[n - 1] ?? curve[0]!, curve[n]!];
+  const here = high[0] === low[0] ? high[1] : low[1] + ((from - low[0]) / (high[0] - low[0])) * (high[1] - low[1]);
+  return [[0, 0], [Math.max(from - 0.001, 0), 0], [from, here], ...curve.filter(([at]) => at > from)];
 }
 
 /** "HU", "SUVbw", "%"... as shown to readers. */

@@ -2,9 +2,10 @@
 import { Grid, IDENTITY, type Mat4, type Vec3 } from '../affine';
 import type { CompareMode } from './comparison';
 import { bytesOf, seriesKey, shown, siblings, toForget } from './siblings';
-import { paneAxes, type PaneAxes, slicePosition, stepPoint } from './orientation';
-import { defaultColormap, defaultInvert, defaultOpacity, firstWindow, isImage, isPet, opacityCurve } from './presets';
-import { type PaneName, PANES, type Stage } from './stage';
+import { type PaneAxes, type Plane, PLANES } from './orientation';
+import { PaneSet } from './pane-set';
+import { defaultColormap, defaultInvert, defaultOpacity, firstWindow, isImage, isPet } from './presets';
+import type { PaneName, Stage } from './stage';
 import type { LayerSettings, Store } from './state';
 import type { Layer, View } from './types';
 
@@ -13,7 +14,7 @@ const SPARE_BYTES = 384 * 1024 * 1024;
 
 export class Scene {
   view: View;
-  axes!: Record<PaneName, PaneAxes>;
+  readonly panes: PaneSet;
   private readonly grids = new Map<number, Grid>();
   /** Registration -> the matrix tried on screen, not stored, and what the badge says of it. */
   private readonly trials = new Map<number, { matrix: Mat4; words: string }>();
@@ -29,6 +30,7 @@ export class Scene {
     readonly stage: Stage,
   ) {
     this.view = view;
+    this.panes = new PaneSet(this);
     this.adopt(view);
   }
 
@@ -42,8 +44,8 @@ export class Scene {
     const { state } = this.store;
     if (state.alone !== null && !this.layer(state.alone)) state.alone = null;
     if (state.active === null || !this.layer(state.active)) state.active = this.base.id;
-    this.axes = paneAxes(this.baseGrid);
     state.focus ??= this.baseGrid.centre;
+    this.panes.compose();
   }
 
   private fresh(layer: Layer): LayerSettings {
@@ -217,8 +219,12 @@ export class Scene {
   /** Layers whose voxels are wanted: what is or may at once be on screen. */
   get wanted(): Layer[] {
     const { beside } = this;
-    const fused = [this.base, ...this.overlays];
-    return beside && !fused.includes(beside) ? [...fused, beside] : fused;
+    const more = [...this.panes.plans.map((plan) => plan.base), ...(beside ? [beside] : [])];
+    return [...new Map([this.base, ...this.overlays, ...more].map((layer) => [layer.id, layer])).values()];
+  }
+
+  get axes(): Record<PaneName, PaneAxes> {
+    return this.panes.axes;
   }
 
   /** The plane point of the panes: the focus on the nearest voxel centre. */
@@ -226,66 +232,40 @@ export class Scene {
     return this.baseGrid.snap(this.focus);
   }
 
+  /** The plane that a pane of any layout shows. */
+  planeOf(pane: PaneName): Plane {
+    return this.panes.has(pane) ? this.panes.plan(pane).spec.plane : (PLANES.find((plane) => plane === pane) ?? 'axial');
+  }
+
   position(pane: PaneName): number {
-    return slicePosition(this.baseGrid, this.axes[pane], this.focus);
+    return this.panes.position(pane);
   }
 
   step(pane: PaneName, slices: number): void {
-    this.store.patch({ focus: stepPoint(this.baseGrid, this.axes[pane], this.focus, slices) });
+    this.panes.step(pane, slices);
   }
 
   /** Mounts volumes, then looks and planes; calls follow one another. */
   mount(): Promise<void> {
-    this.queue = this.queue.then(() => this.mountNow());
+    this.queue = this.queue.then(() => this.panes.mount());
     return this.queue;
-  }
-
-  private async mountNow(): Promise<void> {
-    this.axes = paneAxes(this.baseGrid);
-    await this.stage.show([this.base.id, ...this.overlays.map((layer) => layer.id)]);
-    for (const pane of PANES) {
-      this.stage.orient(pane, this.axes[pane].normal, this.axes[pane].up);
-      const framing = this.store.state.framings[pane];
-      if (framing) this.stage.frame(pane, framing);
-    }
-    this.styleAll();
-    this.aim();
   }
 
   /** Window, colours and opacity of all layers as at first; what is visible stays so. */
   resetLooks(): void {
     for (const layer of this.wanted) {
       const { visible: _, ...looks } = this.fresh(layer);
-      this.store.patchLayer(layer.id, looks);
+      this.store.patchLayer(layer.id, { ...looks, nearest: false, threshold: null });
     }
+    this.store.patch({ paneLooks: {} });
   }
 
   styleAll(): void {
-    for (const layer of this.wanted) this.style(layer);
-    this.stage.render();
+    this.panes.styleAll();
   }
 
-  private style(layer: Layer): void {
-    const settings = this.store.settings(layer.id);
-    if (!settings) return;
-    const isBase = layer.id === this.base.id;
-    const labels = layer.kind === 'segmentation';
-    const stored = (value: number): number => (value - layer.intercept) / layer.slope;
-    this.stage.style(layer.id, {
-      lower: labels ? 0 : stored(settings.centre - settings.width / 2),
-      upper: labels ? 1 : stored(settings.centre + settings.width / 2),
-      colormap: settings.colormap,
-      invert: settings.invert,
-      visible: isBase || (this.store.state.fusion && this.comparing === 'blend' && this.isOn(layer)),
-      opacity: opacityCurve(layer, isBase, settings.opacity),
-      nearest: labels,
-    });
-  }
-
-  /** Moves the panes' planes to the focus. */
   aim(): void {
-    const point = this.snapped;
-    for (const pane of PANES) this.stage.look(pane, point);
+    this.panes.aim();
   }
 
   /** Tries a registration on screen without storing it; null takes it back. Mount when layers change. */
@@ -315,7 +295,6 @@ export class Scene {
       this.placeLayer(layer);
     }
     this.store.patch({ alone: id, active: this.base.id, focus: this.baseGrid.centre, framings: {} });
-    for (const pane of PANES) this.stage.frame(pane, { scale: 1, anchorWorld: null, anchorCanvas: [0.5, 0.5] });
     await this.mount();
   }
 }

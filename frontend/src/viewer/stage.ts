@@ -1,6 +1,7 @@
 /**
- * The only file that knows Cornerstone3D: three planar viewports over volumes that we fill
- * ourselves. Each volume keeps its own grid; the GPU samples it where the view plane cuts it.
+ * The only file that knows Cornerstone3D: planar viewports over volumes that we fill ourselves. Each
+ * volume keeps its own grid; the GPU samples it where the view plane cuts it. A viewport is a slot: panes
+ * come and go with the layout, slots are made once and kept (a disabled one would leave its renderer behind).
  */
 import {
   cache,
@@ -12,12 +13,12 @@ import {
   utilities,
   volumeLoader,
 } from '@cornerstonejs/core';
-import type { Grid, Vec3 } from '../affine';
+import { dot, type Grid, subtract, type Vec3 } from '../affine';
 import { COLORMAPS, type ColormapName } from './colormaps';
 import type { Pixels } from './codec';
 
-export type PaneName = 'axial' | 'coronal' | 'sagittal';
-export const PANES: readonly PaneName[] = ['axial', 'sagittal', 'coronal'];
+/** Of a pane: `axial`, `sagittal`, `coronal` in the plain layout, others as protocols.ts names them. */
+export type PaneName = string;
 export type Point2 = [number, number];
 
 /** How a volume is drawn. Values are stored numbers, opacity points are (fraction of range, opacity). */
@@ -58,6 +59,7 @@ type Point3 = [number, number, number];
 /** Shortest wait between two drawings of arriving slices; a slow machine waits twice its drawing time. */
 const FLUSH_MS = 120;
 const ENGINE = 'radfuse';
+const SAME_PLANE_MM = 1e-6;
 
 for (const [name, stops] of Object.entries(COLORMAPS)) {
   utilities.colormap.registerColormap({ Name: `radfuse-${name}`, ColorSpace: 'RGB', RGBPoints: stops.flat() } as never);
@@ -77,29 +79,64 @@ interface Held {
   dirty: Set<number>;
 }
 
+interface Slot {
+  id: string;
+  element: HTMLDivElement;
+  /** The pane that stands here now; null while the slot is not on screen. */
+  pane: PaneName | null;
+  mounted: readonly number[];
+  /** What was last asked for, so that a pane is drawn again only where something changed. */
+  looks: Map<number, string>;
+  orientation: string;
+  normal: Vec3 | null;
+  point: Vec3 | null;
+}
+
 export class Stage {
   private readonly engine: RenderingEngine;
   private readonly volumes = new Map<number, Held>();
-  private mounted: readonly number[] = [];
+  private readonly slots = new Map<HTMLDivElement, Slot>();
   private timer = 0;
   private wait = FLUSH_MS;
 
-  constructor(
-    elements: Record<PaneName, HTMLDivElement>,
-    private readonly onDrawn: (pane: PaneName) => void,
-  ) {
+  constructor(private readonly onDrawn: (pane: PaneName) => void) {
     init({ rendering: { webGlContextCount: 1 } } as never);
     this.engine = new RenderingEngine(ENGINE);
-    this.engine.setViewports(
-      PANES.map((pane) => ({ viewportId: pane, type: Enums.ViewportType.PLANAR_NEXT, element: elements[pane], defaultOptions: {} })) as never,
-    );
-    for (const pane of PANES) {
-      elements[pane].addEventListener(Enums.Events.IMAGE_RENDERED, () => this.onDrawn(pane));
-    }
+  }
+
+  /** Puts panes on screen: each into the viewport of its element, made when first needed. */
+  assign(panes: ReadonlyMap<PaneName, HTMLDivElement>): void {
+    for (const slot of this.slots.values()) slot.pane = null;
+    for (const [pane, element] of panes) this.slot(element).pane = pane;
+  }
+
+  private slot(element: HTMLDivElement): Slot {
+    const known = this.slots.get(element);
+    if (known) return known;
+    const slot: Slot = { id: `slot-${this.slots.size}`, element, pane: null, mounted: [], looks: new Map(), orientation: '', normal: null, point: null };
+    this.slots.set(element, slot);
+    this.engine.enableElement({ viewportId: slot.id, type: Enums.ViewportType.PLANAR_NEXT, element, defaultOptions: {} } as never);
+    element.addEventListener(Enums.Events.IMAGE_RENDERED, () => {
+      if (slot.pane !== null) this.onDrawn(slot.pane);
+    });
+    return slot;
+  }
+
+  private of(pane: PaneName): Slot {
+    for (const slot of this.slots.values()) if (slot.pane === pane) return slot;
+    throw new Error(`no pane ${pane} on screen`);
+  }
+
+  has(pane: PaneName): boolean {
+    return [...this.slots.values()].some((slot) => slot.pane === pane);
+  }
+
+  private port(slot: Slot): PlanarViewport {
+    return this.engine.getViewport(slot.id) as unknown as PlanarViewport;
   }
 
   private viewport(pane: PaneName): PlanarViewport {
-    return this.engine.getViewport(pane) as unknown as PlanarViewport;
+    return this.port(this.of(pane));
   }
 
   /** Makes room for a volume. Write voxels through `put`. */
@@ -164,8 +201,10 @@ export class Stage {
       utilities.triggerEvent(eventTarget, Enums.Events.IMAGE_VOLUME_MODIFIED, { volumeId: volumeId(id) });
     }
     const started = performance.now();
-    // Also when no pane shows the volume: the caller learns by the drawn event that all is in.
-    this.engine.render();
+    // Panes that show the volume draw by themselves; this is for the others: the caller learns by the
+    // drawn event that all is in.
+    const first = [...this.slots.values()].find((slot) => slot.pane !== null && slot.element.clientWidth > 0);
+    if (first) this.engine.renderViewports([first.id]);
     requestAnimationFrame(() => {
       this.wait = Math.min(Math.max(2 * (performance.now() - started), FLUSH_MS), 1000);
     });
@@ -190,44 +229,59 @@ export class Stage {
     utilities.triggerEvent(eventTarget, Enums.Events.IMAGE_VOLUME_MODIFIED, { volumeId: volumeId(id) });
   }
 
-  /** Mounts volumes in all panes, the first as base. Looks must be set afterwards. */
-  async show(ids: readonly number[]): Promise<boolean> {
-    if (ids.join() === this.mounted.join()) return false;
-    this.mounted = [...ids];
-    await Promise.all(
-      PANES.map((pane) => this.viewport(pane).setDisplaySets(...ids.map((id) => ({ displaySetId: setId(id), options: {} })))),
-    );
+  /** Mounts volumes in a pane, the first as base; the others lie over it. Looks must be set afterwards. */
+  async show(pane: PaneName, ids: readonly number[]): Promise<boolean> {
+    return this.mount(this.of(pane), ids);
+  }
+
+  private async mount(slot: Slot, ids: readonly number[]): Promise<boolean> {
+    if (ids.join() === slot.mounted.join()) return false;
+    Object.assign(slot, { mounted: [...ids], orientation: '', normal: null, point: null });
+    slot.looks.clear();
+    const port = this.port(slot);
+    await port.setDisplaySets(...ids.map((id) => ({ displaySetId: setId(id), options: {} })));
     // Fragments that rounding puts outside a volume are opaque black by default: dots along its edge.
-    for (const pane of PANES) {
-      for (const id of ids) this.viewport(pane).getImageActor(volumeId(id))?.getMapper().setBackgroundColor(0, 0, 0, 0);
-    }
+    for (const id of ids) port.getImageActor(volumeId(id))?.getMapper().setBackgroundColor(0, 0, 0, 0);
     return true;
   }
 
-  style(id: number, look: Look): void {
-    if (!this.mounted.includes(id)) return;
-    for (const pane of PANES) {
-      this.viewport(pane).setDisplaySetPresentation(setId(id), {
-        visible: look.visible,
-        voiRange: { lower: look.lower, upper: look.upper },
-        colormap: {
-          name: `radfuse-${look.colormap}`,
-          opacity: look.opacity.map(([value, opacity]) => ({ value, opacity })),
-        },
-        invert: look.invert,
-        interpolationType: look.nearest ? Enums.InterpolationType.NEAREST : Enums.InterpolationType.LINEAR,
-      });
-    }
+  /** Takes everything off the slots that are not on screen, so that nothing there holds a volume. */
+  async clearUnused(): Promise<void> {
+    for (const slot of this.slots.values()) if (slot.pane === null && slot.mounted.length) await this.mount(slot, []);
+  }
+
+  style(pane: PaneName, id: number, look: Look): void {
+    const slot = this.of(pane);
+    const key = JSON.stringify(look);
+    if (!slot.mounted.includes(id) || slot.looks.get(id) === key) return;
+    slot.looks.set(id, key);
+    this.port(slot).setDisplaySetPresentation(setId(id), {
+      visible: look.visible,
+      voiRange: { lower: look.lower, upper: look.upper },
+      colormap: {
+        name: `radfuse-${look.colormap}`,
+        opacity: look.opacity.map(([value, opacity]) => ({ value, opacity })),
+      },
+      invert: look.invert,
+      interpolationType: look.nearest ? Enums.InterpolationType.NEAREST : Enums.InterpolationType.LINEAR,
+    });
   }
 
   /** Turns a pane: normal points from the image to the eye, up to the top of the screen. */
   orient(pane: PaneName, normal: Vec3, up: Vec3): void {
-    this.viewport(pane).setViewState({ orientation: { viewPlaneNormal: [...normal], viewUp: [...up] } });
+    const slot = this.of(pane);
+    const key = JSON.stringify([normal, up]);
+    if (slot.orientation === key) return;
+    Object.assign(slot, { orientation: key, normal, point: null });
+    this.port(slot).setViewState({ orientation: { viewPlaneNormal: [...normal], viewUp: [...up] } });
   }
 
-  /** Moves a pane's plane through a point. */
+  /** Moves a pane's plane through a point; within the plane that changes nothing. */
   look(pane: PaneName, point: Vec3): void {
-    this.viewport(pane).setViewState({ slice: { kind: 'volumePoint', sliceWorldPoint: [...point] } });
+    const slot = this.of(pane);
+    if (slot.point && slot.normal && Math.abs(dot(subtract(point, slot.point), slot.normal)) < SAME_PLANE_MM) return;
+    slot.point = point;
+    this.port(slot).setViewState({ slice: { kind: 'volumePoint', sliceWorldPoint: [...point] } });
   }
 
   framing(pane: PaneName): Framing {
@@ -267,15 +321,17 @@ export class Stage {
     return this.viewport(pane).canvas;
   }
 
+  /** Draws the panes on screen. */
   render(): void {
-    this.engine.render();
+    const shown = [...this.slots.values()].filter((slot) => slot.pane !== null && slot.element.clientWidth > 0);
+    if (shown.length) this.engine.renderViewports(shown.map((slot) => slot.id));
   }
 
   resize(): void {
     this.engine.resize(true, true);
     // The engine resizes canvases only: each viewport would go on mapping points for its old size.
-    for (const pane of PANES) this.viewport(pane).resize();
-    this.engine.render();
+    for (const slot of this.slots.values()) if (slot.pane !== null) this.port(slot).resize();
+    this.render();
   }
 
   destroy(): void {

@@ -2,9 +2,13 @@
 import type { Vec3 } from '../affine';
 import type { ColormapName } from './colormaps';
 import type { CompareMode } from './comparison';
+import type { MarkTool } from './marks/tools';
+import type { PlaneFrame, Turn } from './orientation';
+import type { Projection } from './slab';
 import type { Framing, PaneName } from './stage';
 
-export type Tool = 'window' | 'crosshair' | 'length' | 'probe' | 'align' | 'landmark';
+export type Tool = 'window' | 'crosshair' | 'zoom' | 'pan' | 'scroll' | 'magnify' | 'align' | 'landmark' | MarkTool;
+/** All panes of the protocol (`mpr`), side by side, or one pane. */
 export type Layout = 'mpr' | 'beside' | PaneName;
 
 export interface LayerSettings {
@@ -14,6 +18,17 @@ export interface LayerSettings {
   invert: boolean;
   opacity: number;
   visible: boolean;
+  /** Drawn voxel by voxel instead of smoothly. */
+  nearest?: boolean;
+  /** Below it, in the layer's unit, an overlay is clear. */
+  threshold?: number | null;
+}
+
+/** What follows from one pane to the others. Windows: those of one layer. */
+export interface Links {
+  scroll: boolean;
+  camera: boolean;
+  window: boolean;
 }
 
 export interface State {
@@ -35,6 +50,23 @@ export interface State {
   /** Which volume of a series is shown, by `seriesKey`; the main one where nothing was chosen. */
   siblings: Record<string, number>;
   framings: Partial<Record<PaneName, Framing>>;
+  /** Hanging protocol that the reader chose for this case; null: by preference, else by rule. */
+  protocol: string | null;
+  planes: PlaneFrame;
+  /** Degrees that a pane's plane is tilted about its horizontal and vertical screen axis. */
+  tilts: Partial<Record<PaneName, readonly [number, number]>>;
+  turns: Partial<Record<PaneName, Turn>>;
+  /** Slabs chosen by the reader; null: a plane, whatever the protocol says. */
+  slabs: Partial<Record<PaneName, Projection | null>>;
+  /** Degrees that a rotating MIP is turned. */
+  angles: Partial<Record<PaneName, number>>;
+  /** Where panes of a space of their own cut it, by layer. */
+  cursors: Record<string, Vec3>;
+  /** Where a pane stands while scrolling is not linked. */
+  stands: Partial<Record<PaneName, Vec3>>;
+  /** Windows and colours of a layer in one pane only, by `paneLookKey`. */
+  paneLooks: Record<string, Partial<LayerSettings>>;
+  links: Links;
   compare: CompareMode;
   /** Side of a checkerboard's tile, mm. */
   tile: number;
@@ -63,6 +95,16 @@ export const FRESH: State = {
   layers: {},
   siblings: {},
   framings: {},
+  protocol: null,
+  planes: 'acquisition',
+  tilts: {},
+  turns: {},
+  slabs: {},
+  angles: {},
+  cursors: {},
+  stands: {},
+  paneLooks: {},
+  links: { scroll: true, camera: true, window: true },
   compare: 'blend',
   tile: 30,
   divider: 0.5,
@@ -70,6 +112,8 @@ export const FRESH: State = {
   beside: null,
   step: 1,
 };
+
+export const paneLookKey = (pane: PaneName, layer: number): string => `${pane}:${layer}`;
 
 /** Raised when the meaning of a stored state changes; older ones are then dropped. */
 const VERSION = 1;

@@ -1,5 +1,6 @@
 /** The view JSON of GET /api/cases/<id>/view/ (workstation/reading/README.md). */
 import type { Mat4, Shape, Vec3 } from '../affine';
+import type { MarkTool } from './marks/tools';
 import type { Preferences } from '../preferences';
 
 export interface QualityFigure {
@@ -46,7 +47,10 @@ export interface Layer {
   label: string;
   role: string;
   /** What the archive says the series is, and why; null for maps. */
-  series_role?: { label: string; reason: string; by_hand: boolean } | null;
+  series_role?: { code?: string; label: string; reason: string; by_hand: boolean } | null;
+  /** Of an earlier study, shown for comparison; and that study's date. */
+  prior?: boolean;
+  study_date?: string;
   modality: string;
   unit: string;
   shape: Shape;
@@ -100,15 +104,107 @@ export interface Finding {
   review: { state: ReviewState; by: string; at: string | null; comment: string; label: string; location: string };
 }
 
-export interface Measurement {
-  id: number;
-  tool: 'length' | 'probe';
-  points: Vec3[];
-  value: number;
+/** One number of a measurement: the server's, in its unit, or the reason why there is none. */
+export interface MeasuredValue {
+  /** Null for geometry alone, and for a series that is not on screen. */
+  layer: number | null;
+  /** Of the series; empty for geometry alone. */
+  key: string;
+  layer_label: string;
+  name: string;
+  title: string;
+  value: number | null;
   unit: string;
   text: string;
+  reason: string;
+  method: string;
+  voxels: number | null;
+  position: Vec3 | null;
+}
+
+/** Voxels of a grown volume on the own grid of a series: run lengths of zeros and ones in a box, [k][j][i]. */
+export interface GrownMask {
+  layer: number | null;
+  key: string;
+  shape: Shape;
+  /** [[i0, j0, k0], [i1, j1, k1]], half open. */
+  box: readonly [Vec3, Vec3];
+  counts: readonly number[];
+}
+
+export type ThresholdMethod = '41%' | '50%' | 'fixed' | 'percist';
+export interface Threshold {
+  method: ThresholdMethod;
+  value: number | null;
+}
+
+/** What the reader drew; the server adds the numbers. */
+export interface MeasurementBody {
+  tool: MarkTool;
+  points: readonly Vec3[];
+  plane?: { normal: Vec3 };
+  layers: readonly number[];
+  label: string;
+  threshold?: Threshold;
+}
+export type MeasurementChange = Partial<Pick<MeasurementBody, 'points' | 'plane' | 'label' | 'layers'>> & { purpose?: '' | 'liver' };
+
+export interface Measurement {
+  id: number;
+  number: number;
+  /** M1, M2, ...; never used twice in a case. */
+  name: string;
+  tool: MarkTool;
+  label: string;
+  purpose: '' | 'liver';
+  points: Vec3[];
+  plane: { normal: Vec3 } | null;
+  threshold: Threshold | null;
+  value: number | null;
+  unit: string;
+  text: string;
+  values: MeasuredValue[];
+  notes: string[];
+  mask: GrownMask | null;
+  /** False: its points are of the space of another reference. */
+  drawn: boolean;
+  /** Why its values are no longer those of the images on screen; empty if they are. */
+  outdated: string;
   by: string;
   at: string;
+  changed_at: string;
+}
+
+/** What the reader saw, to be shown again. */
+export interface KeyImageState {
+  point: Vec3;
+  normal: Vec3;
+  up: Vec3;
+  layers: { layer: number | null; window: [number, number]; opacity: number; colormap: string }[];
+  view: Record<string, unknown>;
+}
+export interface KeyImage {
+  id: number;
+  number: number;
+  name: string;
+  label: string;
+  state: KeyImageState;
+  /** Address of the picture, if one was kept. */
+  picture: string | null;
+  drawn: boolean;
+  by: string;
+  at: string;
+}
+
+/** What was deleted and can be restored. */
+export interface HiddenMark {
+  id: number;
+  kind: 'measurement' | 'key_image';
+  name: string;
+  tool: MarkTool | '';
+  text: string;
+  by: string;
+  at: string | null;
 }
 
 export interface ProbeValue {
@@ -145,6 +241,7 @@ export interface View {
   outlines: Outline[];
   findings: Finding[];
   measurements: Measurement[];
+  key_images: KeyImage[];
   notices: Notice[];
   /** What findings and heatmap were computed with is no longer the alignment on record. */
   alignment?: { changed: number[]; message: string; can_run_again: boolean };

@@ -1,12 +1,12 @@
 /** The viewer of one case: elements, stage, stream and panels, and what happens between them. */
 import type { Vec3 } from '../affine';
+import { t } from '../i18n';
 import { toast } from '../pages/toast';
+import { takePreferences } from '../preferences';
 import { Acts } from './acts';
 import { BesidePane } from './beside';
-import { CompareCanvas } from './compare-canvas';
 import type { Api } from './api';
 import { Commands } from './commands';
-import { h } from './dom';
 import { Drawing } from './drawing';
 import { FindingsPanel } from './findings-panel';
 import { helpDialog } from './help';
@@ -17,21 +17,26 @@ import { LinkedCursor } from './linked-cursor';
 import { Loaded } from './loaded';
 import { MeasuresPanel } from './measures-panel';
 import { NoticesPanel } from './notices-panel';
-import { Pane } from './panes';
+import type { Pane } from './panes';
+import { MipPane } from './mip-pane';
+import { PaneBoard } from './pane-board';
 import { installPointer } from './pointer';
 import { Registering } from './registering';
 import { RegistrationList } from './registration-panel';
 import { Scene } from './scene';
 import { Side, type Tab } from './side';
-import { type PaneName, PANES, type Point2, Stage } from './stage';
+import { type PaneName, type Point2, Stage } from './stage';
 import { type State, Store } from './state';
 import { type Connection, StatusLine } from './status';
-import { type FromWorker, Stream } from './stream';
-import { SwipeHandle } from './swipe';
+import { type FromStream, Stream } from './stream';
 import { Toolbar } from './toolbar';
 import type { Finding, Layer, View } from './types';
 
 const LATER_MS = 3000;
+
+function touches(changed: ReadonlySet<keyof State>, ...keys: (keyof State)[]): boolean {
+  return keys.some((key) => changed.has(key));
+}
 
 export class Viewer {
   ready = false;
@@ -43,7 +48,8 @@ export class Viewer {
   private readonly loaded = new Loaded();
   private readonly commands: Commands;
   private readonly drawing: Drawing;
-  private readonly panes: Record<PaneName, Pane>;
+  private readonly board: PaneBoard;
+  private readonly mip: MipPane;
   private readonly toolbar: Toolbar;
   private readonly status = new StatusLine();
   private readonly layersPanel: LayersPanel;
@@ -51,7 +57,6 @@ export class Viewer {
   private readonly measuresPanel: MeasuresPanel;
   private readonly noticesPanel = new NoticesPanel();
   private readonly acts: Acts;
-  private readonly grid = h('div', { class: 'viewer-grid' });
   private readonly side = new Side((tab) => void this.selectTab(tab));
   private readonly registering: Registering;
   private readonly registrationList: RegistrationList;
@@ -62,6 +67,7 @@ export class Viewer {
   private connectionDetail = '';
   private readonly stale = new Set<PaneName>();
   private frame = 0;
+  private shownPanes = '';
   private panelFrame = 0;
   private later = 0;
 
@@ -70,29 +76,27 @@ export class Viewer {
     private readonly api: Api,
     view: View,
   ) {
-    const make = (name: PaneName): Pane => new Pane(name);
-    this.panes = { axial: make('axial'), sagittal: make('sagittal'), coronal: make('coronal') };
-    this.grid.append(...PANES.map((name) => this.panes[name].element));
-    root.replaceChildren(this.grid, this.status.element, this.help);
-    root.classList.add('viewer');
+    takePreferences(view.preferences ?? {});
     this.store = new Store(window.localStorage, `radfuse.view:${view.case.id}`);
-    this.stage = new Stage(
-      { axial: this.panes.axial.image, sagittal: this.panes.sagittal.image, coronal: this.panes.coronal.image },
-      (pane) => this.onDrawn(pane),
-    );
+    this.stage = new Stage((pane) => this.onDrawn(pane));
     this.scene = new Scene(view, this.store, this.stage);
     this.commands = new Commands(this.scene);
+    this.board = new PaneBoard(this.scene, this.loaded, (pane) => this.installPane(pane));
+    this.scene.panes.place = (plans) => {
+      const places = this.board.place(plans);
+      this.shownPanes = this.panesKey;
+      this.board.show(this.mip, this.beside);
+      return places;
+    };
+    root.replaceChildren(this.board.grid, this.status.element, this.help);
+    root.classList.add('viewer');
     this.toolbar = new Toolbar(this.commands, () => this.help.showModal());
     root.prepend(this.toolbar.element);
     const open = { openFusion: (layer: Layer) => void this.registering.open(layer), showAlone: (id: number | null) => void this.showAlone(id) };
-    const perPane = <T>(made: (name: PaneName) => T): Record<PaneName, T> => ({ axial: made('axial'), sagittal: made('sagittal'), coronal: made('coronal') });
-    const compare = perPane((name) => new CompareCanvas(this.scene, this.loaded, name, this.panes[name].compare));
-    const swipes = perPane(() => new SwipeHandle(this.store));
-    for (const name of PANES) this.panes[name].element.append(swipes[name].element);
-    this.drawing = new Drawing(this.scene, this.loaded, this.panes, {
+    this.drawing = new Drawing(this.scene, this.loaded, this.board.panes, {
       ...open,
-      compare: (name) => compare[name].draw(),
-      swipe: (name, shown, left, right) => swipes[name].update(shown, left, right),
+      compare: (name) => this.board.compare(name),
+      swipe: (name, shown, left, right) => this.board.swipe(name, shown, left, right),
       landmarks: () => this.registering.marks('reference'),
       ring: (name) => (this.store.state.tool === 'align' && this.registering.aligning.session ? this.registering.aligning.ring(name) : null),
     });
@@ -120,7 +124,8 @@ export class Viewer {
       windowBy: (layer, dx, dy) => this.commands.windowBy(layer, dx, dy),
       redraw: () => this.redraw(),
     });
-    this.grid.append(this.beside.pane.element, this.side.element);
+    this.mip = new MipPane(this.scene, this.commands, this.loaded, { redraw: () => this.redraw(), openFusion: open.openFusion });
+    this.board.grid.append(this.beside.pane.element, this.mip.pane.element, this.side.element);
     root.append(this.registering.leaveDialog.element);
     this.layersPanel = new LayersPanel(this.commands, this.loaded, open);
     this.findingsPanel = new FindingsPanel({ goto: (finding) => this.gotoFinding(finding), review: (finding, review) => this.acts.review(finding, review) });
@@ -129,9 +134,8 @@ export class Viewer {
       remove: (measurement) => void this.acts.removeMeasurement(measurement),
     });
     this.stream = new Stream(view.stream.path, (message) => this.onStream(message));
-    this.inspect = new Inspect(this.scene, this.loaded, this.panes, this.beside, () => ({ ready: this.ready, complete: this.complete, connection: this.connection, readout: this.registering.aligning.readout }));
+    this.inspect = new Inspect(this.scene, this.loaded, this.board.panes, this.beside, this.mip, () => ({ ready: this.ready, complete: this.complete, connection: this.connection, readout: this.registering.aligning.readout }));
     this.install();
-    this.layout();
     this.updatePanels();
     void this.start();
   }
@@ -141,18 +145,26 @@ export class Viewer {
     this.stream.want(this.scene.view.layers, this.scene.wanted, this.streamFocus());
   }
 
+  private installPane(pane: Pane): void {
+    installPointer(pane, {
+      commands: this.commands,
+      crosshair: (name, point) => this.scene.panes.moveTo(name, point),
+      probe: (name, point, at) => this.inReference(name) && void this.acts.probe(pane.element, point, at),
+      length: (name, from, to, done) => this.inReference(name, done) && void this.acts.measure(name, from, to, done),
+      pick: (name, at) => this.pick(name, at),
+      landmark: (name, point) => this.inReference(name) && void this.registering.mark('reference', point),
+      aligning: this.registering.aligning,
+    });
+  }
+
+  /** Points of a pane that stands in a space of its own mean nothing to the reference. */
+  private inReference(pane: PaneName, say = true): boolean {
+    const { linked } = this.scene.panes.plan(pane);
+    if (!linked && say) toast(t('This series is not registered: positions here are not those of the reference.'), 'warn');
+    return linked;
+  }
+
   private install(): void {
-    for (const name of PANES) {
-      installPointer(this.panes[name], {
-        commands: this.commands,
-        crosshair: (_pane, point) => this.store.patch({ focus: point }),
-        probe: (pane, point, at) => void this.acts.probe(this.panes[pane].element, point, at),
-        length: (pane, from, to, done) => void this.acts.measure(pane, from, to, done),
-        pick: (pane, at) => this.pick(pane, at),
-        landmark: (_pane, point) => void this.registering.mark('reference', point),
-        aligning: this.registering.aligning,
-      });
-    }
     installKeys(this.root, () => this.commands, {
       help: () => this.help.showModal(),
       cancel: () => this.cancel(),
@@ -165,10 +177,12 @@ export class Viewer {
         this.acts.probeCard.hide();
         this.stream.focus(this.streamFocus());
       }
-      if (['layers', 'fusion', 'compare', 'active', 'layout', 'beside'].some((key) => changed.has(key as keyof State))) this.scene.styleAll();
+      if (changed.has('cursors') || changed.has('stands')) this.scene.aim();
+      if (touches(changed, 'turns', 'tilts', 'planes')) this.scene.panes.turn();
+      if (touches(changed, 'protocol', 'beside', 'layout')) this.recompose();
+      if (touches(changed, 'layers', 'fusion', 'compare', 'active', 'layout', 'beside', 'paneLooks', 'slabs')) this.scene.styleAll();
       if (changed.has('tool')) this.toolChosen();
       if (changed.has('framings') && !Object.keys(this.store.state.framings).length) this.beside.reset();
-      if (changed.has('beside') || (changed.has('layout') && this.store.state.beside !== null)) this.want();
       if (changed.has('siblings')) void this.siblingChosen();
       if (changed.has('layout') || (changed.has('pane') && this.store.state.layout === 'beside')) {
         this.acts.probeCard.hide();
@@ -180,7 +194,17 @@ export class Viewer {
     new ResizeObserver(() => {
       this.stage.resize();
       this.redraw();
-    }).observe(this.grid);
+    }).observe(this.board.grid);
+  }
+
+  /** Another layout: other panes, maybe of layers that are not here yet; else only which of them is seen. */
+  private recompose(): void {
+    this.scene.panes.compose();
+    if (this.panesKey !== this.shownPanes) void this.remount();
+  }
+
+  private get panesKey(): string {
+    return JSON.stringify([this.scene.panes.plans.map((plan) => [plan.spec.id, plan.base.id]), this.scene.beside?.id]);
   }
 
   /** Some tools need a layer to work on; without one the choice is taken back. */
@@ -211,12 +235,12 @@ export class Viewer {
 
   // ---- stream -------------------------------------------------------------------------------
 
-  private onStream(message: FromWorker): void {
+  private onStream(message: FromStream): void {
     if (message.type === 'slice') {
       const layer = this.scene.layer(message.layer);
       if (!layer || !this.stage.hasVolume(layer.id)) return;
-      for (const k of this.loaded.add(layer, message.first, message.last, message.coarse)) this.stage.put(layer.id, k, message.pixels);
-      if (this.scene.beside?.id === layer.id) this.schedule();
+      for (const k of this.loaded.add(layer, message.first, message.last, message.level)) this.stage.put(layer.id, k, message.pixels);
+      if (this.scene.beside?.id === layer.id || this.mip.plan?.base.id === layer.id) this.schedule();
       this.updatePanels();
     } else if (message.type === 'state') {
       [this.connection, this.connectionDetail] = [message.state, message.detail];
@@ -236,7 +260,7 @@ export class Viewer {
   }
 
   private redraw(): void {
-    for (const pane of PANES) this.stale.add(pane);
+    for (const pane of this.board.panes.keys()) this.stale.add(pane);
     this.schedule();
   }
 
@@ -245,6 +269,7 @@ export class Viewer {
       this.frame = 0;
       for (const pane of this.stale) this.drawing.draw(pane);
       this.beside.draw();
+      this.mip.draw();
       this.stale.clear();
     });
   }
@@ -252,12 +277,7 @@ export class Viewer {
   // ---- panels -------------------------------------------------------------------------------
 
   private layout(): void {
-    const { beside } = this.scene;
-    const { pane } = this.store.state;
-    const layout = this.store.state.layout === 'beside' ? (beside ? 'beside' : 'mpr') : this.store.state.layout;
-    this.grid.dataset['layout'] = layout === 'mpr' || layout === 'beside' ? layout : 'one';
-    for (const name of PANES) this.panes[name].element.hidden = layout !== 'mpr' && (layout === 'beside' ? pane : layout) !== name;
-    this.beside.pane.element.hidden = layout !== 'beside';
+    this.board.show(this.mip, this.beside);
     this.stage.resize();
   }
 
@@ -283,7 +303,7 @@ export class Viewer {
     this.measuresPanel.update(view.measurements, can.measure);
     this.noticesPanel.update(view.notices, view.layers);
     this.status.update(view, this.scene.wanted, this.loaded, this.connection, this.connectionDetail);
-    for (const name of PANES) this.panes[name].element.classList.toggle('is-focused', name === this.store.state.pane);
+    for (const pane of [...this.board.panes.values(), this.mip.pane]) pane.element.classList.toggle('is-focused', pane.name === this.store.state.pane);
     this.root.classList.toggle('no-text', !this.store.state.text);
     this.root.dataset['tool'] = this.store.state.tool;
     this.registrationList.update(this.registering.listed, (layer) => this.scene.trying(layer), this.registering.states, view.alignment?.message ?? '', view.alignment?.can_run_again && can.decide_registration ? () => void this.acts.rerun() : null);
