@@ -1,8 +1,10 @@
 import { readFileSync } from 'node:fs';
+import { crc32 as zlibCrc32 } from 'node:zlib';
 import { describe, expect, test } from 'vitest';
 import { backoff, isFinal } from '../src/pages/backoff';
-import { CREDIT, creditDue } from '../src/viewer/credit';
-import { HEADER_BYTES, parseFrame } from '../src/viewer/frames';
+import { crc32 } from '../src/viewer/crc32';
+import { FIRST_WINDOW, LEAST_WINDOW, Line, MOST_WINDOW } from '../src/viewer/credit';
+import { HEADER_BYTES, isIntact, parseFrame } from '../src/viewer/frames';
 import { Holdings, toRanges } from '../src/viewer/holdings';
 import { Loaded } from '../src/viewer/loaded';
 import type { Layer } from '../src/viewer/types';
@@ -12,23 +14,35 @@ function frame(change: (view: DataView) => void = () => undefined, payload = [1,
   const buffer = new ArrayBuffer(HEADER_BYTES + payload.length);
   const view = new DataView(buffer);
   view.setUint16(0, 0x4652, true);
-  view.setUint8(2, 1);
+  view.setUint8(2, 2);
   view.setUint8(3, 2);
   view.setUint32(4, 70_000, true);
   view.setUint16(8, 1, true);
   view.setUint32(12, 513, true);
   view.setUint32(16, payload.length, true);
   view.setUint32(20, 42, true);
+  view.setUint32(24, crc32(new Uint8Array(payload)), true);
   new Uint8Array(buffer).set(payload, HEADER_BYTES);
   change(view);
+  view.setUint32(28, crc32(new Uint8Array(buffer, 0, 28)), true);
   return buffer;
 }
 
 describe('frames', () => {
+  test('CRC-32 as zlib makes it, at every length', () => {
+    expect(crc32(new TextEncoder().encode('123456789'))).toBe(0xcbf43926);
+    expect(crc32(new Uint8Array(0))).toBe(0);
+    const bytes = Uint8Array.from({ length: 300 }, (_, n) => (n * 37) & 255);
+    for (let length = 0; length <= bytes.length; length += 7) {
+      expect(crc32(bytes.subarray(0, length))).toBe(zlibCrc32(bytes.subarray(0, length)));
+    }
+  });
+
   test('header and payload', () => {
     const parsed = parseFrame(frame());
     expect(parsed).toMatchObject({ codec: 2, layer: 70_000, level: 1, slice: 513, sequence: 42 });
     expect([...parsed.payload]).toEqual([1, 2, 3]);
+    expect(isIntact(parsed)).toBe(true);
   });
 
   test('damaged frames are refused', () => {
@@ -38,10 +52,20 @@ describe('frames', () => {
     expect(() => parseFrame(new ArrayBuffer(10))).toThrow('short');
   });
 
+  test('any flipped bit is found, wherever it is', () => {
+    for (let bit = 0; bit < frame().byteLength * 8; bit++) {
+      const bytes = new Uint8Array(frame());
+      bytes[bit >> 3]! ^= 1 << (bit & 7);
+      if (bit < HEADER_BYTES * 8 && (bit < 24 * 8 || bit >= 28 * 8)) expect(() => parseFrame(bytes.buffer)).toThrow();
+      else if (bit < HEADER_BYTES * 8) expect(() => parseFrame(bytes.buffer)).toThrow('damaged header');
+      else expect(isIntact(parseFrame(bytes.buffer))).toBe(false);
+    }
+  });
+
   interface FrameVector {
     header: string;
     payload: string;
-    fields: { codec: number; layer: number; level: number; slice: number; sequence: number; payload_bytes: number };
+    fields: { codec: number; layer: number; level: number; slice: number; sequence: number; checksum: number; payload_bytes: number };
   }
   test('vectors shared with workstation/reading', () => {
     const vectors = JSON.parse(readFileSync(`${VECTORS}/reading/vectors/frames.json`, 'utf8')) as FrameVector[];
@@ -51,6 +75,7 @@ describe('frames', () => {
       const { payload_bytes: size, ...rest } = fields;
       expect(parsed).toMatchObject(rest);
       expect(parsed.payload).toHaveLength(size);
+      expect(isIntact(parsed)).toBe(true);
       expect(Buffer.from(parsed.payload).toString('hex')).toBe(payload);
     }
   });
@@ -71,13 +96,38 @@ describe('resume', () => {
     expect(holdings.have([12, 20])).toEqual({ '12': { '0': [[39, 41]], '1': [[0, 0]] } });
   });
 
-  test('credit granted keeps pace with frames, so that the server never stalls or floods', () => {
-    let granted = CREDIT;
-    for (let received = 1; received <= 1000; received++) {
-      granted += creditDue(received);
-      expect(granted - received).toBeGreaterThan(0);
-      expect(granted - received).toBeLessThanOrEqual(CREDIT);
+  test('neither side ever waits for the other, whatever the frames and the rate', () => {
+    const line = new Line();
+    let window = line.begin().window;
+    let [sent, acknowledged, now] = [0, 0, 0];
+    for (let n = 0; n < 3000; n++) {
+      const size = [50, 3_000, 160_000, 700_000][(n * 7) % 4]!;
+      const underWay = sent - acknowledged;
+      // The server's rule (pacing.py).
+      expect(underWay + size <= window || underWay < Math.floor(window / 4) + 1).toBe(true);
+      sent += size;
+      now += n < 1000 ? 0.2 : n < 2000 ? size / 250 : 1;
+      line.arrived(size, now);
+      const credit = line.due();
+      if (credit) [acknowledged, window] = [credit.received, credit.window];
+      expect(window).toBeLessThanOrEqual(MOST_WINDOW);
     }
+  });
+
+  test('the window is what the line carries in half a second', () => {
+    const line = new Line();
+    expect(line.begin()).toEqual({ window: FIRST_WINDOW, rate: 0 });
+    // 2 Mbit/s: a slice of 160 kB each 640 ms.
+    for (let n = 0; n < 8; n++) line.arrived(160_000, 640 * n);
+    expect(line.rate).toBeCloseTo(250_000, -2);
+    expect(line.window).toBe(125_000);
+    // A pause in which nothing was owed says nothing.
+    line.rest();
+    line.arrived(160_000, 60_000);
+    line.arrived(160_000, 60_640);
+    expect(line.window).toBe(125_000);
+    for (let n = 0; n < 8; n++) line.arrived(100, 61_000 + 1000 * n);
+    expect(line.window).toBe(LEAST_WINDOW);
   });
 
   test('waits grow to a ceiling and spread; some closings are final', () => {
@@ -85,20 +135,23 @@ describe('resume', () => {
     expect(backoff(3, () => 1)).toBe(4000);
     expect(backoff(50, () => 1)).toBe(15_000);
     expect(backoff(0, () => 0)).toBe(250);
-    expect([4401, 4403, 4404, 1006, 1011].map(isFinal)).toEqual([true, true, true, false, false]);
+    expect([4401, 4403, 4404, 4406, 1006, 1011, 1012].map(isFinal)).toEqual([true, true, true, true, false, false, false]);
   });
 });
 
 describe('what is loaded', () => {
   const layer = { id: 12, shape: [10, 4, 4] } as unknown as Layer;
 
-  test('a coarse slice fills gaps but never replaces a fine one', () => {
+  test('a coarser slice fills gaps but never replaces a finer one', () => {
     const loaded = new Loaded();
     expect(loaded.missing(layer)).toEqual([[0, 9]]);
-    expect(loaded.add(layer, 4, 4, false)).toEqual([4]);
-    expect(loaded.add(layer, 3, 6, true)).toEqual([3, 5, 6]);
+    expect(loaded.add(layer, 4, 4, 0)).toEqual([4]);
+    expect(loaded.add(layer, 3, 6, 2)).toEqual([3, 5, 6]);
     expect(loaded.missing(layer)).toEqual([[0, 2], [7, 9]]);
-    expect(loaded.add(layer, 5, 5, false)).toEqual([5]);
+    expect(loaded.add(layer, 4, 5, 1)).toEqual([5]);
+    expect(loaded.add(layer, 3, 6, 2)).toEqual([]);
+    expect(loaded.isFine(layer, 5)).toBe(false);
+    expect(loaded.add(layer, 5, 5, 0)).toEqual([5]);
     expect(loaded.isFine(layer, 5)).toBe(true);
     expect(loaded.isFine(layer, 3)).toBe(false);
     expect(loaded.fraction(layer)).toBe(0.2);
@@ -106,10 +159,10 @@ describe('what is loaded', () => {
 
   test('complete only when every slice is fine', () => {
     const loaded = new Loaded();
-    loaded.add(layer, 0, 9, true);
+    loaded.add(layer, 0, 9, 1);
     expect([loaded.covered(layer), loaded.complete(layer)]).toEqual([true, false]);
-    for (let k = 0; k < 10; k++) loaded.add(layer, k, k, false);
+    for (let k = 0; k < 10; k++) loaded.add(layer, k, k, 0);
     expect(loaded.complete(layer)).toBe(true);
-    expect(loaded.add(layer, 3, 3, false)).toEqual([]);
+    expect(loaded.add(layer, 3, 3, 0)).toEqual([]);
   });
 });

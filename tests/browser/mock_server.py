@@ -8,19 +8,17 @@ made from the arrays of ``mock_case``, so that tests know every voxel.
 
 from __future__ import annotations
 
-import asyncio
 import json
 import mimetypes
-import struct
 import sys
 from collections.abc import Awaitable, Callable
 from pathlib import Path
 from typing import Any
 
-import numpy as np
 import uvicorn
 
 from tests.browser.mock_case import Case
+from tests.browser.mock_stream import MockStream
 
 Scope = dict[str, Any]
 Receive = Callable[[], Awaitable[dict[str, Any]]]
@@ -44,7 +42,7 @@ class App:
         if scope["type"] == "http":
             await self.http(scope, receive, send)
         elif scope["type"] == "websocket" and "slices" in scope["path"]:
-            await self.slices(receive, send)
+            await MockStream(self.case, receive, send).run()
         elif scope["type"] == "websocket":
             await receive()
             await send({"type": "websocket.accept"})
@@ -90,77 +88,6 @@ class App:
         headers = [(b"content-type", kind.encode()), (b"content-security-policy", CSP.encode())]
         await send({"type": "http.response.start", "status": status, "headers": headers})
         await send({"type": "http.response.body", "body": content})
-
-    async def slices(self, receive: Receive, send: Send) -> None:
-        case = self.case
-        await receive()
-        await send({"type": "websocket.accept"})
-        opened = json.loads((await receive())["text"])
-        case.opens.append(opened)
-        held = {
-            (int(layer), int(level), k)
-            for layer, levels in opened["have"].items()
-            for level, ranges in levels.items()
-            for low, high in ranges
-            for k in range(low, high + 1)
-        }
-        state = {
-            "credit": opened["credit"],
-            "focus": opened["focus"],
-            "layers": opened["layers"],
-            "open": True,
-        }
-        sent = set(held)
-        wake = asyncio.Event()
-
-        async def listen() -> None:
-            while state["open"]:
-                event = await receive()
-                if event["type"] == "websocket.disconnect":
-                    state["open"] = False
-                else:
-                    message = json.loads(event["text"])
-                    if message["type"] == "credit":
-                        state["credit"] += message["frames"]
-                    elif message["type"] == "focus":
-                        state["focus"] = {"layer": message["layer"], "slice": message["slice"]}
-                    elif message["type"] == "layers":
-                        state["layers"] = message["layers"]
-                wake.set()
-
-        listener = asyncio.create_task(listen())
-        await send({"type": "websocket.send", "text": json.dumps({"type": "ready", "version": 1})})
-        sequence, told = 0, False
-        while state["open"]:
-            todo = next(
-                (item for item in case.order(state["layers"], state["focus"]) if item not in sent),
-                None,
-            )
-            if todo is None or state["credit"] <= 0:
-                if todo is None and not told:
-                    told = True
-                    await send({"type": "websocket.send", "text": '{"type":"done"}'})
-                wake.clear()
-                await wake.wait()
-                continue
-            told = False
-            layer, level, k = todo
-            payload = case.payloads[todo]
-            codec = 1 if case.arrays[layer].dtype == np.int16 else 2
-            header = struct.pack(
-                "<HBBIHHIII", 0x4652, 1, codec, layer, level, 0, k, len(payload), sequence
-            )
-            await send({"type": "websocket.send", "bytes": header + payload})
-            sent.add(todo)
-            sequence += 1
-            state["credit"] -= 1
-            if case.delay:
-                await asyncio.sleep(case.delay)
-            if case.drop_after and sequence >= case.drop_after:
-                case.drop_after = 0
-                await send({"type": "websocket.close", "code": 1011})
-                break
-        listener.cancel()
 
 
 def page() -> str:

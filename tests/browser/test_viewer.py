@@ -200,7 +200,7 @@ def test_reload_resumes_at_the_same_slice_window_and_layers(page: Any) -> None:
 def test_a_dropped_socket_resumes_with_what_it_has(page: Any, served: tuple[str, Case]) -> None:
     case = served[1]
     case.opens = []
-    case.drop_after, case.delay = 90, 0.01
+    case.drop_after, case.delay = [90], 0.01
     page.reload()
     until(page, "Boolean(window.radfuse && window.radfuse.complete)", 90)
     assert len(case.opens) == 2

@@ -119,7 +119,7 @@ def test_the_view_says_what_is_stored(api: Client, house: House) -> None:
     assert view["patient"]["age"] == "064Y"
     assert view["studies"][0]["modalities"] == ["CT", "PT"]
     assert view["case"]["held_by_me"] and all(view["case"]["can"].values())
-    assert view["stream"] == {"path": f"/ws/cases/{house.case.pk}/slices/", "version": 1}
+    assert view["stream"] == {"path": f"/ws/cases/{house.case.pk}/slices/", "version": 2}
 
 
 def test_looking_is_audited_and_a_looker_may_change_nothing(house: House) -> None:

@@ -27,6 +27,12 @@ export class Holdings {
     return true;
   }
 
+  /** The slices 0..count-1 that are not held, but for those left out. */
+  missing(layer: number, level: number, count: number, without: (slice: number) => boolean): Ranges {
+    const slices = this.held.get(layer)?.get(level);
+    return toRanges(Array.from({ length: count }, (_, k) => k).filter((k) => !slices?.has(k) && !without(k)));
+  }
+
   forget(layer: number): void {
     this.held.delete(layer);
   }

@@ -1,9 +1,11 @@
-/** Which slices of each layer are on screen as yet: none, coarse, or fine. */
+/** Which slices of each layer are on screen as yet: none, which level, or fine. */
 import { type Ranges, toRanges } from './holdings';
 import type { Layer } from './types';
 
+const FINE = 255;
+
 interface Entry {
-  /** 0 not loaded, 1 coarse, 2 fine. */
+  /** 0 not loaded, else FINE minus the level. */
   slices: Uint8Array;
   fine: number;
   missing: Ranges;
@@ -23,17 +25,18 @@ export class Loaded {
     return entry;
   }
 
-  /** Notes slices; gives those that should now be drawn (a coarse one never replaces a fine one). */
-  add(layer: Layer, first: number, last: number, coarse: boolean): number[] {
+  /** Notes slices of a level (0 is full resolution); gives those that should now be drawn: a coarser
+   * one never replaces a finer one. */
+  add(layer: Layer, first: number, last: number, level: number): number[] {
     const entry = this.entry(layer);
     const drawn: number[] = [];
     let wasMissing = false;
     for (let k = first; k <= last; k++) {
       const before = entry.slices[k]!;
-      if (before === 2 || (coarse && before === 1)) continue;
+      if (before >= FINE - level) continue;
       wasMissing ||= before === 0;
-      entry.slices[k] = coarse ? 1 : 2;
-      if (!coarse) entry.fine += 1;
+      entry.slices[k] = FINE - level;
+      if (level === 0) entry.fine += 1;
       drawn.push(k);
       entry.stamp += 1;
     }
@@ -59,7 +62,7 @@ export class Loaded {
   }
 
   isFine(layer: Layer, slice: number): boolean {
-    return this.entry(layer).slices[slice] === 2;
+    return this.entry(layer).slices[slice] === FINE;
   }
 
   /** Full-resolution slices there, 0..1. */
