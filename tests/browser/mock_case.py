@@ -25,6 +25,9 @@ from tests.browser.mock_volumes import (
 CT, PET, HEATMAP, LABELS, LOOSE, EARLY, DEFORMED = 12, 13, 20, 21, 14, 15, 30
 """``EARLY`` is the first of two volumes over time of the PET series, ``PET`` the last."""
 
+PREFERRED = {"viewer.layouts": {"lung": "mpr"}}
+"""The plain three planes, which the older tests are written for."""
+
 
 class Case:
     """Volumes, their encoded slices and the answers of the API."""
@@ -62,9 +65,8 @@ class Case:
             EARLY: (2, 2, 2),
         }
         self.measurements: list[dict[str, Any]] = []
-        self.preferences: dict[str, Any] = {}
+        self.preferences: dict[str, Any] = {**PREFERRED}
         self.reviews: dict[int, dict[str, Any]] = {}
-        self.layouts: dict[str, str] = {"lung": "mpr"}
         self.tools = Tools(self.matrices[PET])
         self.payloads: dict[tuple[int, int, int], bytes] = {}
         self.drop_after: list[int] = []
@@ -72,6 +74,8 @@ class Case:
         self.frames_sent = 0
         self.spoil: dict[int, int] = {}
         self.asked_again: list[dict[str, Any]] = []
+        self.streams: set[Any] = set()
+        """Open slice sockets, of ``mock_stream``."""
         self.opens: list[dict[str, Any]] = []
         for layer in self.arrays:
             self.encode(layer)
@@ -89,7 +93,7 @@ class Case:
     def reset(self) -> None:
         """As a reader finds it first."""
         self.measurements, self.reviews, self.opens = [], {}, []
-        self.preferences = {}
+        self.preferences = {**PREFERRED}
         self.drop_after, self.delay = [], 0.0
         self.frames_sent, self.spoil, self.asked_again = 0, {}, []
         self.tools.reset()
@@ -319,7 +323,6 @@ class Case:
             "measurements": self.measurements,
             "preferences": self.preferences,
             "notices": [],
-            "preferences": {"viewer.layouts": self.layouts},
             "stream": {"path": "/ws/cases/1/slices/", "version": 2},
         }
 

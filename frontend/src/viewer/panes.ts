@@ -95,7 +95,7 @@ export class Pane {
   constructor(public name: PaneName) {
     const key = name;
     this.image = h('div', { class: 'pane-image' });
-    this.slab = h('canvas', { class: 'pane-compare pane-slab' });
+    this.slab = h('canvas', { class: 'pane-slab' });
     this.slab.hidden = true;
     this.compare = h('canvas', { class: 'pane-compare' });
     this.compare.hidden = true;
@@ -166,6 +166,8 @@ export class Pane {
     for (const [level, words] of text.compare?.notes ?? []) flags.push([level, words]);
     if (text.coarse) flags.push(['info', 'Coarse preview']);
     this.showFlags(flags);
+    // White PET: its text is dark.
+    this.element.classList.toggle('is-light', text.baseSettings.invert && text.baseSettings.colormap === 'grey');
   }
 
   private showFlags(flags: readonly (readonly [string, string])[]): void {
