@@ -1,5 +1,5 @@
 import { describe, expect, test } from 'vitest';
-import { bytesOf, seriesKey, settingText, shown, siblings, step, toForget } from '../src/viewer/siblings';
+import { bytesOf, seriesKey, settingText, shown, siblings, step, toForget, withoutStranded } from '../src/viewer/siblings';
 import type { Layer } from '../src/viewer/types';
 
 const layer = (id: number, series: number | null, number = 1, main = true, setting = ''): Layer =>
@@ -23,6 +23,13 @@ describe('volumes of one series', () => {
   });
   test('a series whose main volume was left out still shows one', () => {
     expect(ids(shown([B500, B1000], {}))).toEqual([3]);
+  });
+  test('a deformed picture of one volume is not shown for another', () => {
+    const bent = { ...layer(9, 20), kind: 'deformed', deformed: { registration: 3, refinement: 1, of: 2, outside_share: 0 } } as unknown as Layer;
+    const drawn = (chosen: number, but: number | null = null): number[] => ids(withoutStranded(shown([...ALL, bent], { [seriesKey(B0)]: chosen }), but));
+    expect(drawn(2)).toEqual([1, 2, 5, 9]);
+    expect(drawn(4)).toEqual([1, 4, 5]);
+    expect(drawn(4, 9)).toEqual([1, 4, 5, 9]);
   });
   test('siblings come in their own order; maps have none', () => {
     expect(ids(siblings(B500, ALL))).toEqual([2, 3, 4]);

@@ -1,7 +1,7 @@
 /** Puts the view JSON and the reader's settings on the stage: which volumes, where, and how drawn. */
 import { Grid, IDENTITY, type Mat4, type Vec3 } from '../affine';
 import type { CompareMode } from './comparison';
-import { bytesOf, seriesKey, shown, siblings, toForget } from './siblings';
+import { bytesOf, seriesKey, shown, siblings, toForget, withoutStranded } from './siblings';
 import { type PaneAxes, type Plane, PLANES } from './orientation';
 import { PaneSet } from './pane-set';
 import { defaultColormap, defaultInvert, defaultOpacity, firstWindow, isImage, isPet } from './presets';
@@ -81,7 +81,7 @@ export class Scene {
   get layers(): Layer[] {
     // A deformed layer that is neither accepted nor looked at stays in the registration panel.
     const listed = this.view.layers.filter((layer) => layer.kind !== 'deformed' || layer.fusion.fused || this.looked?.id === layer.id);
-    return shown(listed, this.store.state.siblings);
+    return withoutStranded(shown(listed, this.store.state.siblings), this.looked?.id ?? null);
   }
 
   /** The reference series, as the volume of it that is shown. */

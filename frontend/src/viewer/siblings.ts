@@ -29,6 +29,12 @@ export function shown(layers: readonly Layer[], chosen: Chosen): Layer[] {
   return [...found.values()];
 }
 
+/** A deformed picture is that of one volume: it goes while another volume of its series is shown, `but` one. */
+export function withoutStranded(layers: readonly Layer[], but: number | null): Layer[] {
+  const here = new Set(layers.map((layer) => layer.id));
+  return layers.filter(({ id, deformed }) => deformed?.of == null || here.has(deformed.of) || id === but);
+}
+
 /** The sibling some places on; stays at the ends. */
 export function step(layer: Layer, layers: readonly Layer[], by: number): Layer {
   const all = siblings(layer, layers);
