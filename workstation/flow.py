@@ -19,7 +19,11 @@ from django.utils import timezone
 
 from workstation.analyzing.models import ENDED, PetEntry, Run, RunState
 from workstation.analyzing.pet_inputs import entered_since
-from workstation.analyzing.refinements import return_orphaned_refinements, send_due_refinements
+from workstation.analyzing.refinements import (
+    remove_leftover_files,
+    return_orphaned_refinements,
+    send_due_refinements,
+)
 from workstation.analyzing.requests import inputs_digest
 from workstation.analyzing.run_inputs import images_changed
 from workstation.analyzing.services import (
@@ -206,6 +210,7 @@ def tidy() -> None:
     now = timezone.now()
     _guarded(apply_all, now)
     _guarded(remove_unreferenced, now)
+    _guarded(remove_leftover_files)
 
 
 def waiting_cases() -> list[int]:

@@ -32,12 +32,14 @@ from workstation.analyzing.refinements import (
     claim_refinement,
     discard_refinement,
     fail_refinement,
+    remove_leftover_files,
     retry_refinement,
     return_orphaned_refinements,
     send_due_refinements,
     start_refinement,
 )
-from workstation.analyzing.requests import run_folder
+from workstation.analyzing.requests import refinement_folder, run_folder
+from workstation.flow import tidy
 
 IDENTITY = [[1.0, 0, 0, 0], [0, 1.0, 0, 0], [0, 0, 1.0, 0], [0, 0, 0, 1.0]]
 S = RefinementState
@@ -187,6 +189,26 @@ def test_a_cancelled_one_stops_and_drops_its_result(
     assert (row.state, row.matrix) == (S.CANCELLED, None)
     with pytest.raises(RefinementRefused, match="cancelled"):
         cancel_refinement(row, reader)
+
+
+def test_files_of_what_ended_without_a_result_go(
+    registration: Registration, reader: User, settings: Any
+) -> None:
+    long_ago = timezone.now() - timedelta(seconds=settings.ORPHAN_SECONDS + 1)
+    folders = {}
+    for state in (S.CANCELLED, S.FAILED, S.DISCARDED, S.DONE, S.CANCELLED):
+        row = Refinement.objects.create(
+            registration=registration, model="rigid", start_matrix=IDENTITY,
+            start_method="computed", by=reader, state=state, finished_at=long_ago,
+        )  # fmt: skip
+        folders[row.pk] = run_folder(registration.run) / refinement_folder(row)
+        folders[row.pk].mkdir(parents=True)
+        (folders[row.pk] / "half").write_bytes(b"x")
+    # Of the last one a child may still be writing.
+    Refinement.objects.filter(pk=row.pk).update(finished_at=timezone.now())
+    tidy()
+    assert [folder.exists() for folder in folders.values()] == [False] * 3 + [True] * 2
+    assert remove_leftover_files() == 0
 
 
 def test_a_worker_that_is_stopped_hands_it_back(

@@ -17,6 +17,7 @@ from tests.factories import InstanceFactory, RunFactory, SeriesFactory, UserFact
 from tests.reading.acts import ok, place, post, refine, refused, view_of
 from tests.reading.house import INSIDE, SHIFT, House
 from workstation.accounts.models import AuditRecord
+from workstation.analyzing import transforms
 from workstation.analyzing.fixing import DECIDED
 from workstation.analyzing.models import Layer, LayerKind, Refinement, Registration, Run
 from workstation.analyzing.requests import run_folder, step_request
@@ -225,6 +226,29 @@ def test_points_are_mapped_there_and_back(api: Client, path: str, house: House) 
     for points in ([], "here", [[0, 0]], [[0, 0, 0]] * 1001):
         answer = post(api, f"{path}map/", {"points": points, "from": "reference"})
         assert answer.status_code == 409
+
+
+def test_a_lost_deformation_blocks_neither_the_panel_nor_a_landmark(
+    api: Client, path: str, house: House
+) -> None:
+    asked = refine(api, path, "deformable")
+    ok(post(api, f"{path}decision/", {"decision": "accepted", "refinement": asked["id"]}))
+    row = Refinement.objects.get(pk=asked["id"])
+    (run_folder(house.run) / row.deformation["path"]).unlink()
+    transforms._kept.clear()
+    state = ok(api.get(path))
+    assert "deformation is gone" in state["problem"] and state["landmarks"] is None
+    pairs = ok(
+        post(api, f"{path}landmarks/", {"reference": INSIDE, "moving": INSIDE, "label": ""}), 201
+    )
+    assert [pair["residual_mm"] for pair in pairs["pairs"]] == [None]
+    assert pairs["rms_mm"] is None and LandmarkPair.objects.count() == 1
+    left = ok(api.delete(f"/api/landmarks/{LandmarkPair.objects.get().pk}/"))
+    assert (left["pairs"], left["count"]) == ([], 0)
+    answer = post(api, f"{path}map/", {"points": [INSIDE], "from": "reference"})
+    assert answer.status_code == 409, "no position is made up"
+    ok(post(api, f"{path}decision/", {"decision": "withdrawn"}))
+    assert ok(api.get(path))["problem"] == ""
 
 
 def test_the_signed_content_names_the_refinement(api: Client, path: str, house: House) -> None:

@@ -10,8 +10,9 @@ import pytest
 from asgiref.sync import sync_to_async
 from django.test import Client
 
-from tests.analyzing.results import ramp, stored
+from tests.analyzing.results import FIELD_SHIFT, ramp, stored
 from tests.factories import LayerFactory
+from tests.reading.acts import refine
 from tests.reading.house import INSIDE, SHIFT, House, as_json, build
 from tests.reading.test_stream import Peer
 from workstation.analyzing.models import Layer
@@ -58,6 +59,28 @@ def api(house: tuple[House, Layer]) -> Client:
 
 def post(api: Client, path: str, data: Any) -> Any:
     return api.post(path, json.dumps(data), content_type="application/json")
+
+
+def test_all_volumes_follow_an_accepted_deformation_and_the_one_that_is_not_drawn_bent_says_so(
+    house: tuple[House, Layer], api: Client
+) -> None:
+    case, sibling = house
+    path = f"/api/registrations/{case.registration.pk}/"
+    asked = refine(api, path, "deformable")
+    post(api, f"{path}decision/", {"decision": "accepted", "refinement": asked["id"]})
+    view = api.get(f"/api/cases/{case.case.pk}/view/").json()
+    layers = {layer["id"]: layer for layer in view["layers"]}
+    other = layers[sibling.pk]
+    # The cursor of either volume asks the server for the way through this registration.
+    assert (other["registration_id"], other["fusion"]["model"]) == (
+        case.registration.pk, "deformable",
+    )  # fmt: skip
+    [there] = post(api, f"{path}map/", {"points": [INSIDE], "from": "reference"}).json()["points"]
+    assert there == pytest.approx([INSIDE[0] - SHIFT[0][3], INSIDE[1], INSIDE[2] + FIELD_SHIFT[2]])
+    # Only the main volume is drawn bent: the badge of the other one does not claim it.
+    [bent] = [layer for layer in view["layers"] if layer["kind"] == "deformed"]
+    assert bent["deformed"]["of"] == case.pet.pk
+    assert other["fusion"]["badge"].startswith("Registered without its deformation")
 
 
 def test_siblings_are_layers_that_share_a_registration(

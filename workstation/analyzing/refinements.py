@@ -12,6 +12,7 @@ import shutil
 from dataclasses import asdict
 from datetime import timedelta
 from functools import partial
+from pathlib import Path
 from typing import Any
 
 from django.conf import settings
@@ -38,6 +39,7 @@ from workstation.broker import CPU_QUEUE, GPU_QUEUE, send
 
 ACTORS = {CPU_QUEUE: "run_refinement", GPU_QUEUE: "run_gpu_refinement"}
 UNDER_WAY = (RefinementState.QUEUED, RefinementState.RUNNING)
+WITHOUT_RESULT = (RefinementState.CANCELLED, RefinementState.FAILED, RefinementState.DISCARDED)
 
 
 class RefinementRefused(Exception):
@@ -123,6 +125,27 @@ def discard_refinement(refinement: Refinement, by: User) -> Refinement:
     folder = run_folder(row.registration.run) / refinement_folder(row)
     transaction.on_commit(partial(shutil.rmtree, folder, ignore_errors=True))
     return row
+
+
+def remove_leftover_files() -> int:
+    """Delete the files of refinements that ended without a result, once no child can be writing
+    them any more; how many. A retry begins with an empty folder anyway."""
+    ended = Refinement.objects.filter(state__in=WITHOUT_RESULT, finished_at__lte=_silent_since())
+    removed = 0
+    for row in ended.select_related("registration__run").order_by("pk"):
+        folder = run_folder(row.registration.run) / refinement_folder(row)
+        if folder.is_dir():
+            removed += _remove(row.pk, folder)
+    return removed
+
+
+@transaction.atomic
+def _remove(refinement_id: int, folder: Path) -> bool:
+    # Locked: a retry at this moment waits, or has been and keeps its files.
+    row = Refinement.objects.select_for_update().get(pk=refinement_id)
+    if row.state in WITHOUT_RESULT:
+        shutil.rmtree(folder)
+    return row.state in WITHOUT_RESULT
 
 
 # --- the queue --------------------------------------------------------------------------------

@@ -28,7 +28,7 @@ from workstation.reading.aligning import (
 from workstation.reading.asking import NO_STORE, case_for, checked, conflict
 from workstation.reading.models import LandmarkPair, RegistrationDecisionKind
 from workstation.reading.services import ReviewRefused
-from workstation.reading.tools_view import landmarks_json, refinement_json, tools_json
+from workstation.reading.tools_view import NO_PAIRS, landmarks_json, refinement_json, tools_json
 
 
 class DecisionInput(serializers.Serializer[dict[str, Any]]):
@@ -80,11 +80,7 @@ class RegistrationView(APIView):
 
     @extend_schema(responses=OpenApiTypes.OBJECT)
     def get(self, request: Request, registration_id: int) -> Response:
-        registration = _registration(request, registration_id)
-        try:
-            return Response(tools_json(registration), headers=NO_STORE)
-        except VolumeUnreadable as reason:
-            return conflict(reason)
+        return Response(tools_json(_registration(request, registration_id)), headers=NO_STORE)
 
 
 class RegistrationDecisionView(APIView):
@@ -116,9 +112,10 @@ class LandmarksView(APIView):
         data = checked(LandmarkInput, request)
         try:
             place_landmark(registration, request.user, **data, address=address_of(request))
-            return Response(landmarks_json(registration), status=status.HTTP_201_CREATED)
-        except (ReviewRefused, VolumeUnreadable) as reason:
+        except ReviewRefused as reason:
             return conflict(reason)
+        # The pair is kept: nothing after it may answer as if it were not.
+        return Response(landmarks_json(registration), status=status.HTTP_201_CREATED)
 
 
 class LandmarkView(APIView):
@@ -132,9 +129,9 @@ class LandmarkView(APIView):
         pair = get_object_or_404(rows, pk=landmark_id)
         try:
             registration = remove_landmark(pair, request.user, address=address_of(request))
-            return Response(landmarks_json(registration))
-        except (ReviewRefused, VolumeUnreadable) as reason:
+        except ReviewRefused as reason:
             return conflict(reason)
+        return Response(landmarks_json(registration) or NO_PAIRS)
 
 
 class LandmarkFitView(APIView):

@@ -10,6 +10,8 @@ from typing import Any
 import numpy as np
 
 from workstation.analyzing.models import Layer, LayerKind, Refinement, RefinementState, Registration
+from workstation.analyzing.transforms import Transform
+from workstation.analyzing.volume_files import VolumeUnreadable
 from workstation.reading.aligning import residuals_of, transform_on_record
 from workstation.reading.fusion_state import (
     accepted_refinement,
@@ -17,14 +19,17 @@ from workstation.reading.fusion_state import (
     in_force,
     latest_decision,
     refinement_can_be_accepted,
+    status_of,
 )
+from workstation.reading.landmarks import Residuals
 from workstation.reading.models import LandmarkPair, RegistrationDecision
 
 
 def tools_json(registration: Registration) -> dict[str, Any]:
-    """Everything the tools show of one registration. Raises ``VolumeUnreadable`` when a field on
-    record is gone."""
-    status, _ = transform_on_record(registration)
+    """Everything the tools show of one registration. When a deformation on record cannot be read,
+    ``problem`` says so and the residuals are not known; all else stays in hand."""
+    status = status_of(registration, latest_decision(registration))
+    _transform, problem = _readable_transform(registration)
     uid = registration.series.series_instance_uid
     layer = Layer.objects.filter(
         run=registration.run_id, kind=LayerKind.SERIES, key=uid
@@ -51,6 +56,7 @@ def tools_json(registration: Registration) -> dict[str, Any]:
         "matrix": status.matrix,
         "fusion": status.as_json(),
         "deformed_layer": shown.pk if shown else None,
+        "problem": problem,
         "landmarks": landmarks_json(registration),
         "refinements": [
             _refinement(row, accepted)
@@ -60,15 +66,28 @@ def tools_json(registration: Registration) -> dict[str, Any]:
     }
 
 
+NO_PAIRS = {"pairs": [], **Residuals(np.empty(0)).as_json()}
+"""The landmark set from which the last pair was removed."""
+
+
 def landmarks_json(registration: Registration) -> dict[str, Any] | None:
-    """The pairs with what separates them under the alignment on record; None without pairs."""
+    """The pairs with what separates them under the alignment on record (not known where its
+    deformation cannot be read); None without pairs."""
     pairs = list(registration.landmarks.select_related("by"))
     if not pairs:
         return None
-    _, transform = transform_on_record(registration)
-    left = residuals_of(pairs, transform)
+    transform, _problem = _readable_transform(registration)
+    left = residuals_of(pairs, transform) if transform else Residuals(np.full(len(pairs), np.nan))
     rows = [_pair(pair, float(mm)) for pair, mm in zip(pairs, left.each, strict=True)]
     return {"pairs": rows, **left.as_json()}
+
+
+def _readable_transform(registration: Registration) -> tuple[Transform | None, str]:
+    """The transform on record, or None and why it cannot be read."""
+    try:
+        return transform_on_record(registration)[1], ""
+    except VolumeUnreadable as reason:
+        return None, str(reason)
 
 
 def _pair(pair: LandmarkPair, residual_mm: float) -> dict[str, Any]:
