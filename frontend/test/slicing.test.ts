@@ -1,8 +1,6 @@
 import { describe, expect, test } from 'vitest';
 import { Grid, length, normalise, rigidAbout, subtract, type Vec3 } from '../src/affine';
 import { labelEdges } from '../src/viewer/edges';
-import { linesOf } from '../src/viewer/overlay';
-import type { Measurement } from '../src/viewer/types';
 import { cutContours, cutSlab, distanceTo, prepareContours } from '../src/viewer/slicing';
 
 const GRID = new Grid([20, 30, 40], [[1, 0, 0, 0], [0, 1, 0, 0], [0, 0, 2, 0], [0, 0, 0, 1]]);
@@ -76,11 +74,4 @@ test('the outline of a label follows its border on screen', () => {
   // Both axes: about 2 x 40 px of border each way, in pieces of 2 px.
   expect(edges.length).toBeGreaterThanOrEqual(78);
   expect(edges.length).toBeLessThanOrEqual(84);
-});
-
-test('a probe on the image names the layers on screen, one to a line', () => {
-  const probe = { tool: 'probe', text: 'CT 41 HU, PET (SUVbw) 4.25 SUVbw, T1 262.8' } as Measurement;
-  expect(linesOf(probe, ['CT', 'PET (SUVbw)'])).toEqual(['CT 41 HU', 'PET (SUVbw) 4.25 SUVbw']);
-  expect(linesOf(probe, ['FLAIR'])).toEqual(['CT 41 HU']);
-  expect(linesOf({ tool: 'length', text: '12.3 mm' } as Measurement, [])).toEqual(['12.3 mm']);
 });

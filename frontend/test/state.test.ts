@@ -1,7 +1,7 @@
 import { describe, expect, test } from 'vitest';
 import { colourAt, cssGradient } from '../src/viewer/colormaps';
 import { scaleBar } from '../src/viewer/panes';
-import { CT_PRESETS, opacityCurve, PET_PRESETS, presetsOf, shown, unitLabel } from '../src/viewer/presets';
+import { ctPresets, opacityCurve, PET_PRESETS, presetsOf, shown, unitLabel } from '../src/viewer/presets';
 import { FRESH, loadState } from '../src/viewer/state';
 import type { Layer } from '../src/viewer/types';
 import { badgeLevel, badgeText } from '../src/viewer/badge';
@@ -27,10 +27,13 @@ describe('stored view state', () => {
 
 describe('windows', () => {
   test('presets by unit', () => {
-    expect(presetsOf(layer({ unit: "[hnsf'U]" }))).toBe(CT_PRESETS);
+    expect(presetsOf(layer({ unit: "[hnsf'U]" })).slice(0, 5).map((p) => [p.width, p.centre])).toEqual([[400, 40], [1500, -600], [150, 90], [2500, 480], [80, 40]]);
+    expect(presetsOf(layer({ unit: "[hnsf'U]" }), 'stroke').slice(0, 3).map((p) => [p.width, p.centre])).toEqual([[80, 40], [40, 40], [8, 32]]);
+    const windows = (list: readonly { width: number; centre: number }[]): string[] => list.map((p) => `${p.width}/${p.centre}`).sort();
+    for (const pathway of ['', 'lung', 'glioma', 'cardiac']) for (const role of ['', 'CTA']) expect(windows(ctPresets(pathway, role))).toEqual(windows(ctPresets('')));
     expect(presetsOf(layer({}))).toBe(PET_PRESETS);
     expect(PET_PRESETS.map((p) => [p.centre - p.width / 2, p.centre + p.width / 2])).toEqual([[0, 5], [0, 7], [0, 10], [0, 15]]);
-    expect(presetsOf(layer({ unit: '', modality: 'MR', role: 'T2', window: [900, 450] }))[0]).toEqual({ name: 'Auto', width: 900, centre: 450 });
+    expect(presetsOf(layer({ unit: '', modality: 'MR', role: 'T2', window: [900, 450] }))[0]).toEqual({ name: 'Auto (1–99 %)', width: 900, centre: 450 });
   });
   test('opacity: the base is solid, PET fades in, anatomy blends evenly', () => {
     expect(opacityCurve(layer({}), true, 0.5)).toEqual([[0, 1], [1, 1]]);

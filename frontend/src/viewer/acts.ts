@@ -1,18 +1,19 @@
-/** What the reader does and the server stores: reviews, decisions, measurements; and the probe. */
+/** What the reader decides and the server stores: reviews, decisions; and the probe. Marks: `marks/`. */
 import type { Vec3 } from '../affine';
 import { toast } from '../pages/toast';
 import { type Api, ApiError } from './api';
 import { button } from './dom';
-import type { Drawing } from './drawing';
 import type { Review } from './findings-panel';
 import { ProbeCard } from './probe-card';
 import type { Scene } from './scene';
-import type { PaneName, Point2 } from './stage';
-import type { Finding, Measurement } from './types';
+import type { Point2 } from './stage';
+import type { Finding } from './types';
 
 export interface ActEvents {
   /** Marks and panels must be drawn again. */
   changed(): void;
+  /** The values at a point become a mark. */
+  keepProbe(point: Vec3): void;
 }
 
 export class Acts {
@@ -21,7 +22,6 @@ export class Acts {
   constructor(
     private readonly api: Api,
     private readonly scene: Scene,
-    private readonly drawing: Drawing,
     private readonly events: ActEvents,
   ) {}
 
@@ -54,44 +54,6 @@ export class Acts {
     return this.scene.layers.map((layer) => layer.id);
   }
 
-  private mayMeasure(): boolean {
-    if (this.scene.store.state.alone !== null) {
-      toast('Measure in the fused view: positions are stored in the reference space.', 'warn');
-      return false;
-    }
-    if (this.scene.view.case.can.measure) return true;
-    toast('Claim the case to measure.', 'warn');
-    return false;
-  }
-
-  /** The rubber line while dragging; on `done` the server measures and the line becomes its answer. */
-  async measure(pane: PaneName, from: Vec3, to: Vec3, done: boolean): Promise<void> {
-    const refused = done && !this.mayMeasure();
-    this.drawing.draft = refused ? null : { pane, points: [from, to] };
-    this.events.changed();
-    if (!done || refused) return;
-    await this.store('length', [from, to]);
-    this.drawing.draft = null;
-    this.events.changed();
-  }
-
-  private async store(tool: Measurement['tool'], points: Vec3[]): Promise<void> {
-    const stored = await this.attempt(() => this.api.measure(tool, points, this.listed));
-    if (!stored) return;
-    this.scene.view.measurements = [...this.scene.view.measurements, stored];
-    this.events.changed();
-  }
-
-  async removeMeasurement(measurement: Measurement): Promise<void> {
-    const done = await this.attempt(async () => {
-      await this.api.removeMeasurement(measurement.id);
-      return true;
-    });
-    if (!done) return;
-    this.scene.view.measurements = this.scene.view.measurements.filter((other) => other.id !== measurement.id);
-    this.events.changed();
-  }
-
   async probe(pane: HTMLElement, point: Vec3, at: Point2): Promise<void> {
     if (this.scene.store.state.alone !== null) {
       toast('Probe in the fused view: values are read in the reference space.', 'warn');
@@ -101,7 +63,7 @@ export class Acts {
     if (!answer) return;
     const keep = this.scene.view.case.can.measure ? button('Keep', () => {
       this.probeCard.hide();
-      void this.store('probe', [point]);
+      this.events.keepProbe(point);
     }) : null;
     this.probeCard.show(pane, at, answer.point, answer.values, keep);
   }

@@ -3,7 +3,9 @@ import type { Mat4, Vec3 } from '../affine';
 import { csrfToken } from '../pages/csrf';
 import { takePreferences } from '../preferences';
 import type { DecisionBody, LandmarkFit, LandmarkSet, Refinement, ToolsState } from './registration-types';
-import type { Finding, Fusion, Measurement, ProbeValue, ReviewState, TransformModel, View } from './types';
+import type {
+  Finding, Fusion, HiddenMark, KeyImage, KeyImageState, Measurement, MeasurementBody, MeasurementChange, ProbeValue, ReviewState, TransformModel, View,
+} from './types';
 
 export class ApiError extends Error {
   constructor(
@@ -53,11 +55,30 @@ export class Api {
     if (view.preferences) takePreferences(view.preferences);
     return view;
   }
-  measure(tool: Measurement['tool'], points: readonly Vec3[], layers: readonly number[]): Promise<Measurement> {
-    return call('POST', `/api/cases/${this.caseId}/measurements/`, { tool, points, layers });
+  measure(body: MeasurementBody): Promise<Measurement> {
+    return call('POST', `/api/cases/${this.caseId}/measurements/`, body);
   }
-  removeMeasurement(id: number): Promise<void> {
-    return call('DELETE', `/api/measurements/${id}/`);
+  /** Points, plane or layers are measured again; a label is only kept. */
+  changeMeasurement(id: number, change: MeasurementChange): Promise<Measurement> {
+    return call('PATCH', `/api/measurements/${id}/`, change);
+  }
+  hideMark(kind: HiddenMark['kind'], id: number): Promise<void> {
+    return call('DELETE', `/api/${kind === 'measurement' ? 'measurements' : 'key-images'}/${id}/`);
+  }
+  restoreMeasurement(id: number): Promise<Measurement> {
+    return call('POST', `/api/measurements/${id}/restore/`, {});
+  }
+  restoreKeyImage(id: number): Promise<KeyImage> {
+    return call('POST', `/api/key-images/${id}/restore/`, {});
+  }
+  async hiddenMarks(): Promise<HiddenMark[]> {
+    return (await call<{ hidden: HiddenMark[] }>('GET', `/api/cases/${this.caseId}/measurements/`)).hidden;
+  }
+  keepImage(body: { label: string; state: Omit<KeyImageState, 'view'> & { view: object }; picture: string }): Promise<KeyImage> {
+    return call('POST', `/api/cases/${this.caseId}/key-images/`, body);
+  }
+  labelKeyImage(id: number, label: string): Promise<KeyImage> {
+    return call('PATCH', `/api/key-images/${id}/`, { label });
   }
   /** `layers`: those in the layer list, so one volume per series. */
   probe(point: Vec3, layers: readonly number[]): Promise<{ point: Vec3; values: ProbeValue[] }> {

@@ -155,11 +155,10 @@ export class BesidePane {
       halfStep: axes.step / 2,
       toCanvas: (point) => view.toCanvas(point),
       missing: ranges.length ? [{ grid: view.grid, ranges, base: true }] : [],
-      outlines: [], edges: [], findings: [], selectedFinding: null, measurements: [], draft: [],
+      outlines: [], edges: [], findings: [], selectedFinding: null, measured: null,
       focus: state.crosshair && !this.lost ? view.cursor : null,
       landmarks: this.actions.landmarks(),
       ring: null,
-      visibleLabels: [],
       width,
       mmPerPixel: view.mmPerPixel,
     });

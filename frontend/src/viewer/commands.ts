@@ -68,7 +68,7 @@ export class Commands {
   }
 
   preset(n: number): void {
-    const preset = presetsOf(this.active)[n];
+    const preset = presetsOf(this.active, this.scene.view.case.pathway)[n];
     if (preset) this.setWindow(this.active, preset.width, preset.centre);
   }
 

@@ -6,6 +6,7 @@ import type { Loaded } from './loaded';
 import { differenceNote } from './compare-canvas';
 import { COMPARE_LABELS } from './comparison';
 import { millimetres } from './beside';
+import type { MeasuredMarks } from './marks/measured';
 import { drawMarks, findingMarks, type LandmarkMark, type MissingPart, millimetresPerPixel, type Outlined } from './overlay';
 import { drawnDirections } from './orientation';
 import type { PanePlan } from './pane-spec';
@@ -14,6 +15,7 @@ import type { Scene } from './scene';
 import { PROJECTION_NAMES, slabThickness } from './slab';
 import { type Contour, type Plane, prepareContours } from './slicing';
 import type { PaneName, Point2 } from './stage';
+import { drawPlaneLines, planeLines } from './tilt-handles';
 import type { Finding, Layer, Outline } from './types';
 
 export interface DrawingActions {
@@ -22,13 +24,16 @@ export interface DrawingActions {
   /** Draws the slab of a pane, and the comparison in force, over its picture. */
   compare(pane: PaneName): void;
   swipe(pane: PaneName, shown: boolean, left: string, right: string): void;
+  /** The reader's marks in a pane. */
+  measured(pane: PaneName): MeasuredMarks | null;
+  /** Puts the handles that turn the other planes in their place. */
+  handles(pane: PaneName): void;
   landmarks(): LandmarkMark[];
   ring(pane: PaneName): { at: Point2; radius: number } | null;
 }
 
 export class Drawing {
   selectedFinding: number | null = null;
-  draft: { pane: PaneName; points: Vec3[] } | null = null;
   private readonly contours = new WeakMap<Outline, Contour[]>();
   private readonly ownContours = new WeakMap<Outline, Contour[]>();
 
@@ -98,6 +103,7 @@ export class Drawing {
     const toWorld = (at: Point2): Vec3 => stage.toWorld(name, at);
     const mmPerPixel = millimetresPerPixel(toWorld);
     const axes = scene.axes[name]!;
+    const isTilted = linked && state.alone === null && Object.keys(state.tilts).length > 0;
     this.actions.compare(name);
     this.actions.swipe(name, compares && scene.comparing === 'swipe', base.label, scene.compared?.label ?? '');
     drawMarks(pane.marks, {
@@ -109,15 +115,15 @@ export class Drawing {
       edges: this.edges(name, toWorld),
       findings: this.findings(plan),
       selectedFinding: this.selectedFinding,
-      measurements: linked && state.alone === null ? scene.view.measurements : [],
-      draft: this.draft?.pane === name ? this.draft.points : [],
-      focus: state.crosshair && scene.panes.showsCursor(name) ? scene.panes.cursor(name) : null,
+      measured: this.actions.measured(name),
+      focus: state.crosshair && scene.panes.showsCursor(name) && !isTilted ? scene.panes.cursor(name) : null,
       landmarks: linked && state.alone === null ? this.actions.landmarks() : [],
       ring: linked ? this.actions.ring(name) : null,
-      visibleLabels: [base, ...scene.panes.visible(name)].map((layer) => layer.label),
       width: pane.element.clientWidth,
       mmPerPixel,
     });
+    if (isTilted && state.crosshair) drawPlaneLines(pane.marks, planeLines(scene, name));
+    this.actions.handles(name);
     const baseSettings = scene.panes.settings(name, base);
     if (!baseSettings) return;
     const drawn = drawnDirections(toWorld);
@@ -173,9 +179,8 @@ export class Drawing {
   /** What kind of plane it is, in words, where it is not the plain one. */
   private kind(name: PaneName, plan: PanePlan): string[] {
     const { panes, axes, store } = this.scene;
-    const tilt = store.state.tilts[name];
     const words: string[] = [];
-    if (tilt && (tilt[0] || tilt[1])) words.push(t('oblique'));
+    if (store.state.tilts[name]) words.push(t('oblique'));
     else if (axes[name]!.axis === null) words.push(t('patient planes'));
     const slab = panes.slab(name);
     if (slab) {

@@ -1,5 +1,6 @@
 /** Keyboard: one table, shown by the help dialog as it is. Off while a text field has the focus. */
 import type { Commands } from './commands';
+import type { ReaderTools } from './reader-tools';
 
 export interface Binding {
   keys: readonly string[];
@@ -12,6 +13,7 @@ export interface ExtraActions {
   help(): void;
   cancel(): void;
   stepFinding(step: number): void;
+  tools: ReaderTools;
   /** Keys that mean something else while a layer is aligned; true when one was used. */
   aligning(event: KeyboardEvent): boolean;
 }
@@ -25,10 +27,10 @@ export const BINDINGS: readonly Binding[] = [
   { keys: ['ArrowLeft', 'ArrowRight'], help: 'Previous / next pane', group: 'Slices', run: (c, _, key) => c.nextPane(key === 'ArrowRight' ? 1 : -1) },
   { keys: ['n', 'b'], help: 'Next / previous finding', group: 'Slices', run: (_c, extra, key) => extra.stepFinding(key === 'n' ? 1 : -1) },
   {
-    keys: ['1', '2', '3', '4', '5'],
-    help: 'Window preset of the active layer (CT: soft tissue, lung, liver, bone, brain)',
+    keys: ['1', '2', '3', '4', '5', '6', '7', '8', '9', '0'],
+    help: 'Window preset of the active layer, as numbered in the list (body part first)',
     group: 'Window and colours',
-    run: (c, _, key) => c.preset(Number(key) - 1),
+    run: (c, _, key) => c.preset((Number(key) + 9) % 10),
   },
   { keys: ['i'], help: 'Invert the active layer', group: 'Window and colours', run: (c) => c.invert() },
   { keys: ['f'], help: 'Fusion on / off', group: 'Layers', run: (c) => c.toggleFusion() },
@@ -39,6 +41,19 @@ export const BINDINGS: readonly Binding[] = [
   { keys: ['c'], help: 'Crosshair tool (click jumps the other panes)', group: 'Tools', run: (c) => c.setTool('crosshair') },
   { keys: ['l'], help: 'Length tool', group: 'Tools', run: (c) => c.setTool('length') },
   { keys: ['p'], help: 'Probe tool: every fused layer in its unit', group: 'Tools', run: (c) => c.setTool('probe') },
+  { keys: ['Shift+L'], help: 'Long and short axis (RECIST): drag the long one, then the short one', group: 'Tools', run: (c) => c.setTool('bidirectional') },
+  { keys: ['Shift+A'], help: 'Angle', group: 'Tools', run: (c) => c.setTool('angle') },
+  { keys: ['o', 'Shift+O'], help: 'Ellipse / freehand region', group: 'Tools', run: (c, _, key) => c.setTool(key === 'o' ? 'ellipse' : 'freehand') },
+  { keys: ['u', 'Shift+U'], help: 'PET volume by threshold / sphere', group: 'Tools', run: (c, _, key) => c.setTool(key === 'u' ? 'threshold' : 'sphere') },
+  { keys: ['Shift+P', 'Shift+T'], help: 'Arrow / text', group: 'Tools', run: (c, _, key) => c.setTool(key === 'Shift+P' ? 'arrow' : 'text') },
+  { keys: ['Shift+K'], help: 'Keep the pane as a key image', group: 'Tools', run: (_c, extra) => void extra.tools.keepImage() },
+  { keys: ['Delete', 'Backspace'], help: 'Delete the selected mark (Ctrl+Z brings it back)', group: 'Tools', run: (_c, extra) => void extra.tools.hand.remove() },
+  { keys: ['Ctrl+Z', 'Ctrl+Y'], help: 'Undo / redo: drawing, moving, deleting, labels', group: 'Tools', run: (_c, extra, key) => void (key === 'Ctrl+Z' ? extra.tools.undo() : extra.tools.redo()) },
+  { keys: ['z', 'Shift+Z', 'q'], help: 'Zoom / pan / scroll with the left button', group: 'Tools', run: (c, _, key) => c.setTool(key === 'z' ? 'zoom' : key === 'q' ? 'scroll' : 'pan') },
+  { keys: ['j'], help: 'Magnifier while held', group: 'Tools', run: (_c, extra) => extra.tools.holdLens(true) },
+  { keys: ['y'], help: 'Cine: play / stop', group: 'Slices', run: (_c, extra) => extra.tools.toggleCine() },
+  { keys: ['h', 'Shift+H'], help: 'Flip left to right / top to bottom', group: 'View', run: (c, extra, key) => (key === 'h' ? c.view.flip() : extra.tools.flipVertically()) },
+  { keys: ['Shift+ArrowRight', 'Shift+ArrowLeft'], help: 'Turn a quarter right / left', group: 'View', run: (c, _, key) => c.view.turn(key === 'Shift+ArrowRight' ? 1 : -1) },
   { keys: ['k'], help: 'Checkerboard of reference and moving layer; again: blend', group: 'Compare', run: (c) => c.setCompare('checkerboard') },
   { keys: ['s'], help: 'Swipe: reference left of the divider, moving layer right', group: 'Compare', run: (c) => c.setCompare('swipe') },
   { keys: ['g'], help: 'Edges of the moving layer over the reference', group: 'Compare', run: (c) => c.setCompare('edges') },
@@ -62,6 +77,14 @@ export const ALIGN_KEYS: readonly (readonly [readonly string[], string])[] = [
   [['Shift'], 'with these: a fifth of the step'],
   [['Ctrl+Z', 'Ctrl+Y'], 'undo / redo'],
 ];
+
+/** `Shift+L`, `Ctrl+Z`, `ArrowLeft`, `l`. Ctrl+Shift+Z is the redo of Macs. */
+export function chordOf({ key, ctrlKey, metaKey, shiftKey }: Pick<KeyboardEvent, 'key' | 'ctrlKey' | 'metaKey' | 'shiftKey'>): string {
+  const isLetter = /^[a-z]$/i.test(key);
+  if (ctrlKey || metaKey) return shiftKey && key.toLowerCase() === 'z' ? 'Ctrl+Y' : `Ctrl+${isLetter ? key.toUpperCase() : key}`;
+  if (shiftKey && (isLetter || key.startsWith('Arrow'))) return `Shift+${isLetter ? key.toUpperCase() : key}`;
+  return isLetter ? key.toLowerCase() : key;
+}
 
 /** True where letters belong to the element: text fields, and buttons for Enter and Space. */
 export function typingIn(target: EventTarget | null, key: string): boolean {
@@ -89,10 +112,14 @@ export function installKeys(root: HTMLElement, commands: () => Commands | null, 
       event.preventDefault();
       return;
     }
-    if (event.ctrlKey || event.metaKey || event.altKey) return;
-    if (belongsToPage(event.target, event.key, root)) return;
-    const key = event.key.length === 1 ? event.key.toLowerCase() : event.key;
-    const binding = BINDINGS.find((candidate) => candidate.keys.includes(key));
+    if (event.altKey || belongsToPage(event.target, event.key, root)) return;
+    const named = chordOf(event);
+    const plain = event.key.length === 1 ? event.key.toLowerCase() : event.key;
+    const bound = (wanted: string): Binding | undefined => BINDINGS.find((candidate) => candidate.keys.includes(wanted));
+    // Shift alone changes nothing where no key with it is bound; Ctrl belongs to the browser there.
+    const held = event.ctrlKey || event.metaKey;
+    const key = bound(named) || held ? named : plain;
+    const binding = bound(key);
     const current = commands();
     if (!binding || !current) return;
     event.preventDefault();

@@ -1,5 +1,6 @@
 /** Entry of the case page: mounts the viewer on <div id="viewer" data-case data-view-url>. */
 import '../styles/viewer.css';
+import '../styles/marks.css';
 import type { Vec3 } from '../affine';
 import type { LiveNotice } from '../pages/live';
 import { Api, ApiError } from './api';

@@ -4,22 +4,14 @@ import { type Commands, TILES } from './commands';
 import { COMPARE_LABELS, type CompareMode } from './comparison';
 import { button, h } from './dom';
 import { presetsOf } from './presets';
-import type { Tool } from './state';
+import { type ToolActions, ToolMenus } from './tool-menus';
 
-const TOOLS: readonly (readonly [Tool, string, string])[] = [
-  ['window', 'Window', 'W'],
-  ['crosshair', 'Crosshair', 'C'],
-  ['length', 'Length', 'L'],
-  ['probe', 'Probe', 'P'],
-  ['align', 'Align', 'A'],
-  ['landmark', 'Landmark', 'M'],
-];
 const MODE_KEYS: Partial<Record<CompareMode, string>> = { checkerboard: 'K', swipe: 'S', edges: 'G', difference: 'D' };
 const OFFERED: readonly ColormapName[] = ['grey', 'hot-iron', 'viridis', 'probability'];
 
 export class Toolbar {
   readonly element = h('div', { class: 'viewer-toolbar', attrs: { role: 'toolbar', 'aria-label': 'Viewer tools' } });
-  private readonly tools = new Map<Tool, HTMLButtonElement>();
+  private readonly tools: ToolMenus;
   private readonly layer = h('select', { class: 'input', attrs: { 'aria-label': 'Layer that window and colours act on' } });
   private readonly preset = h('select', { class: 'input', attrs: { 'aria-label': 'Window preset' } });
   private readonly colormap = h('select', { class: 'input', attrs: { 'aria-label': 'Colour map' } });
@@ -36,10 +28,9 @@ export class Toolbar {
   constructor(
     private readonly commands: Commands,
     openHelp: () => void,
+    toolActions: ToolActions,
   ) {
-    for (const [tool, name, key] of TOOLS) {
-      this.tools.set(tool, button(name, () => commands.setTool(tool), { title: `${name} (${key})`, data: { tool } }));
-    }
+    this.tools = new ToolMenus(commands, toolActions);
     this.invert = button('Invert', () => commands.invert(), { title: 'Invert the active layer (I)' });
     this.fusion = button('Fusion', () => commands.toggleFusion(), { title: 'Fusion on / off (F)', data: { action: 'fusion' } });
     this.cross = button('Lines', () => commands.toggleCrosshair(), { title: 'Crosshair lines on / off (X)' });
@@ -62,7 +53,7 @@ export class Toolbar {
     this.beside = button('Side by side', () => commands.toggleBeside(), { title: 'Reference and moving series in its own space, cursors linked (V)', data: { action: 'beside' } });
     const group = (...children: Node[]): HTMLElement => h('div', { class: 'tool-group' }, ...children);
     this.element.append(
-      group(...this.tools.values()),
+      group(...this.tools.elements),
       group(this.layer, this.preset, this.colormap, this.invert),
       group(this.fusion, this.compare, this.amount, this.beside),
       group(this.cross, this.layout),
@@ -73,7 +64,7 @@ export class Toolbar {
   update(): void {
     const { commands } = this;
     const { state } = commands.scene.store;
-    for (const [tool, element] of this.tools) element.setAttribute('aria-pressed', String(tool === state.tool));
+    this.tools.update();
     const active = commands.active;
     const layers = [commands.scene.base, ...commands.scene.overlays].filter((layer) => layer.kind !== 'segmentation');
     const layerKey = layers.map((layer) => `${layer.id}:${layer.label}`).join();
@@ -82,7 +73,7 @@ export class Toolbar {
       this.layer.replaceChildren(...layers.map((layer) => h('option', { text: layer.label, attrs: { value: String(layer.id) } })));
     }
     this.layer.value = String(active.id);
-    const presets = presetsOf(active);
+    const presets = presetsOf(active, commands.scene.view.case.pathway);
     const presetKey = `${active.id}:${presets.map((p) => p.name).join()}`;
     if (presetKey !== this.presetKey) {
       this.presetKey = presetKey;
@@ -103,7 +94,6 @@ export class Toolbar {
     this.updateCompare();
     this.cross.setAttribute('aria-pressed', String(state.crosshair));
     this.layout.setAttribute('aria-pressed', String(state.layout !== 'mpr' && state.layout !== 'beside'));
-    for (const tool of ['align', 'landmark'] as const) this.tools.get(tool)!.disabled = !commands.scene.view.case.can.decide_registration;
   }
 
   private updateCompare(): void {

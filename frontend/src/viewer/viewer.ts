@@ -15,12 +15,12 @@ import { installKeys } from './keys';
 import { LayersPanel } from './layers-panel';
 import { LinkedCursor } from './linked-cursor';
 import { Loaded } from './loaded';
-import { MeasuresPanel } from './measures-panel';
 import { NoticesPanel } from './notices-panel';
 import type { Pane } from './panes';
 import { MipPane } from './mip-pane';
 import { PaneBoard } from './pane-board';
 import { installPointer } from './pointer';
+import { ReaderTools } from './reader-tools';
 import { Registering } from './registering';
 import { RegistrationList } from './registration-panel';
 import { Scene } from './scene';
@@ -54,7 +54,7 @@ export class Viewer {
   private readonly status = new StatusLine();
   private readonly layersPanel: LayersPanel;
   private readonly findingsPanel: FindingsPanel;
-  private readonly measuresPanel: MeasuresPanel;
+  private readonly tools: ReaderTools;
   private readonly noticesPanel = new NoticesPanel();
   private readonly acts: Acts;
   private readonly side = new Side((tab) => void this.selectTab(tab));
@@ -90,22 +90,32 @@ export class Viewer {
     };
     root.replaceChildren(this.board.grid, this.status.element, this.help);
     root.classList.add('viewer');
-    this.toolbar = new Toolbar(this.commands, () => this.help.showModal());
+    const tools = (): ReaderTools => this.tools;
+    this.toolbar = new Toolbar(this.commands, () => this.help.showModal(), {
+      toggleCine: () => tools().toggleCine(),
+      cineRate: (rate) => tools().cine.setRate(rate),
+      get playing() {
+        return tools().cine.playing;
+      },
+      keepImage: () => void tools().keepImage(),
+      flipVertically: () => tools().flipVertically(),
+    });
     root.prepend(this.toolbar.element);
     const open = { openFusion: (layer: Layer) => void this.registering.open(layer), showAlone: (id: number | null) => void this.showAlone(id) };
     this.drawing = new Drawing(this.scene, this.loaded, this.board.panes, {
       ...open,
       compare: (name) => this.board.compare(name),
       swipe: (name, shown, left, right) => this.board.swipe(name, shown, left, right),
+      measured: (name) => this.tools.measured(name),
       landmarks: () => this.registering.marks('reference'),
       ring: (name) => (this.store.state.tool === 'align' && this.registering.aligning.session ? this.registering.aligning.ring(name) : null),
     });
-    this.acts = new Acts(api, this.scene, this.drawing, {
-      changed: () => {
-        this.redraw();
-        this.updatePanels();
-      },
-    });
+    const changed = (): void => {
+      this.redraw();
+      this.updatePanels();
+    };
+    this.acts = new Acts(api, this.scene, { changed, keepProbe: (point) => this.tools.keepProbe(point) });
+    this.tools = new ReaderTools(this.scene, this.commands, api, this.board.panes, { changed, goto: (point) => this.goto(point) });
     this.registering = new Registering(this.scene, this.commands, api, this.acts, {
       changed: () => {
         this.redraw();
@@ -129,10 +139,6 @@ export class Viewer {
     root.append(this.registering.leaveDialog.element);
     this.layersPanel = new LayersPanel(this.commands, this.loaded, open);
     this.findingsPanel = new FindingsPanel({ goto: (finding) => this.gotoFinding(finding), review: (finding, review) => this.acts.review(finding, review) });
-    this.measuresPanel = new MeasuresPanel({
-      goto: (measurement) => this.goto(measurement.points[0]!),
-      remove: (measurement) => void this.acts.removeMeasurement(measurement),
-    });
     this.stream = new Stream(view.stream.path, (message) => this.onStream(message));
     this.inspect = new Inspect(this.scene, this.loaded, this.board.panes, this.beside, this.mip, () => ({ ready: this.ready, complete: this.complete, connection: this.connection, readout: this.registering.aligning.readout }));
     this.install();
@@ -150,10 +156,12 @@ export class Viewer {
       commands: this.commands,
       crosshair: (name, point) => this.scene.panes.moveTo(name, point),
       probe: (name, point, at) => this.inReference(name) && void this.acts.probe(pane.element, point, at),
-      length: (name, from, to, done) => this.inReference(name, done) && void this.acts.measure(name, from, to, done),
       pick: (name, at) => this.pick(name, at),
       landmark: (name, point) => this.inReference(name) && void this.registering.mark('reference', point),
       aligning: this.registering.aligning,
+      hand: this.tools.hand,
+      over: (name, at, held) => this.tools.over(name, at, held),
+      left: () => this.tools.left(),
     });
   }
 
@@ -170,6 +178,7 @@ export class Viewer {
       cancel: () => this.cancel(),
       stepFinding: (step) => this.stepFinding(step),
       aligning: (event) => this.registering.aligning.key(event),
+      tools: this.tools,
     });
     this.store.subscribe((_state, changed) => {
       if (changed.has('focus')) {
@@ -300,7 +309,7 @@ export class Viewer {
     this.toolbar.update();
     this.layersPanel.update();
     this.findingsPanel.update(view.findings, can.review, this.drawing.selectedFinding);
-    this.measuresPanel.update(view.measurements, can.measure);
+    this.tools.panel.update(view.measurements, view.key_images, can.measure);
     this.noticesPanel.update(view.notices, view.layers);
     this.status.update(view, this.scene.wanted, this.loaded, this.connection, this.connectionDetail);
     for (const pane of [...this.board.panes.values(), this.mip.pane]) pane.element.classList.toggle('is-focused', pane.name === this.store.state.pane);
@@ -309,14 +318,14 @@ export class Viewer {
     this.registrationList.update(this.registering.listed, (layer) => this.scene.trying(layer), this.registering.states, view.alignment?.message ?? '', view.alignment?.can_run_again && can.decide_registration ? () => void this.acts.rerun() : null);
     this.registering.update();
     this.side.update(
-      { findings: view.findings.length, measures: view.measurements.length, notices: view.notices.length },
-      { layers: this.layersPanel.element, registration: this.registrationList.element, findings: this.findingsPanel.element, measures: this.measuresPanel.element, notices: this.noticesPanel.element },
+      { findings: view.findings.length, measures: view.measurements.length + view.key_images.length, notices: view.notices.length },
+      { layers: this.layersPanel.element, registration: this.registrationList.element, findings: this.findingsPanel.element, measures: this.tools.panel.element, notices: this.noticesPanel.element },
       this.registering.layer ? this.registering.panel.element : null,
     );
   }
 
   private cancel(): void {
-    this.drawing.draft = null;
+    if (this.tools.cancel()) return;
     this.acts.probeCard.hide();
     this.redraw();
     void this.registering.close().then((closed) => {

@@ -1,0 +1,53 @@
+/** Findings as circles, with their number and what is known of them. */
+import type { Point2 } from '../stage';
+import { distanceTo } from '../slicing';
+import type { Finding } from '../types';
+import type { Marks } from '../overlay';
+import { ACCEPTED, AI, type Context, FONT, label } from './paint';
+
+/** Room kept at the right edge for colour bars. */
+const COLOUR_BAR_PX = 64;
+
+/** A network's findings carry its probability; the others come from thresholds and contours. */
+export function originOf(finding: Finding): string {
+  return finding.probability === null ? 'computed' : 'AI';
+}
+
+export function findingColour(finding: Finding): string {
+  if (finding.review.state === 'accepted' || finding.review.state === 'edited') return ACCEPTED;
+  return finding.review.state === 'rejected' ? '#9aa6b4' : AI;
+}
+
+/** Findings whose extent reaches the plane, with their place on screen. */
+export function findingMarks(marks: Pick<Marks, 'plane' | 'toCanvas' | 'findings' | 'halfStep' | 'mmPerPixel'>): { finding: Finding; at: Point2; radius: number }[] {
+  return marks.findings.flatMap((finding) => {
+    const distance = Math.abs(distanceTo(marks.plane, finding.position));
+    const reach = Math.max(finding.long_axis_mm / 2, marks.halfStep);
+    if (distance > reach) return [];
+    const section = Math.sqrt(Math.max(reach * reach - distance * distance, 0));
+    return [{ finding, at: marks.toCanvas(finding.position), radius: Math.max(section / marks.mmPerPixel + 5, 9) }];
+  });
+}
+
+export function drawFindings(context: Context, marks: Marks): void {
+  for (const { finding, at, radius } of findingMarks(marks)) {
+    const colour = findingColour(finding);
+    const selected = finding.id === marks.selectedFinding;
+    const unverified = finding.review.state === 'pending';
+    context.save();
+    context.strokeStyle = colour;
+    context.lineWidth = selected ? 2.5 : 1.5;
+    if (unverified) context.setLineDash([5, 4]);
+    context.beginPath();
+    context.arc(at[0], at[1], radius, 0, Math.PI * 2);
+    context.stroke();
+    context.restore();
+    const text = `${finding.number}${finding.review.state === 'rejected' ? ' rejected' : unverified ? ` ${originOf(finding)}, unverified` : ''}`;
+    const reach = radius * 0.72 + 5;
+    context.font = FONT;
+    const width = context.measureText(text).width;
+    // To the left where the right has no room.
+    const x = at[0] + reach + width > marks.width - COLOUR_BAR_PX ? at[0] - reach - width : at[0] + reach;
+    label(context, text, x, at[1] - reach, colour);
+  }
+}

@@ -1,0 +1,182 @@
+/** The reader's tools of one case put together: marks, key images, cine and the lens. */
+import type { Vec3 } from '../affine';
+import { toast } from '../pages/toast';
+import type { Api } from './api';
+import { Cine } from './cine';
+import type { Commands } from './commands';
+import { Magnifier } from './magnifier';
+import { Book, keyOf } from './marks/book';
+import { Hand } from './marks/hand';
+import { KeyImages } from './marks/key-images';
+import type { MeasuredMarks } from './marks/measured';
+import type { PaneView } from './marks/placing';
+import { MeasuresPanel } from './measures-panel';
+import { drawnDirections } from './orientation';
+import type { Pane } from './panes';
+import { isImage } from './presets';
+import type { Scene } from './scene';
+import { slabThickness } from './slab';
+import type { PaneName, Point2 } from './stage';
+import { flipped } from './turning';
+
+export interface ToolEvents {
+  /** Marks and panels must be drawn again. */
+  changed(): void;
+  goto(point: Vec3): void;
+}
+
+const LENS_KEY = 'j';
+
+export class ReaderTools {
+  readonly book: Book;
+  readonly hand: Hand;
+  readonly images: KeyImages;
+  readonly cine: Cine;
+  readonly panel: MeasuresPanel;
+  private readonly lens = new Magnifier();
+  private lensKey = false;
+  private pointer: { pane: PaneName; at: Point2 } | null = null;
+
+  constructor(
+    private readonly scene: Scene,
+    private readonly commands: Commands,
+    api: Api,
+    private readonly panes: ReadonlyMap<PaneName, Pane>,
+    private readonly events: ToolEvents,
+  ) {
+    this.book = new Book(
+      { create: (body) => api.measure(body), change: (id, change) => api.changeMeasurement(id, change), hide: (id) => api.hideMark('measurement', id), restore: (id) => api.restoreMeasurement(id) },
+      () => scene.view,
+      () => events.changed(),
+      (reason) => toast(reason, 'bad'),
+      (key, measurement) => this.hand.renamed(key, keyOf(measurement)),
+    );
+    this.hand = new Hand(scene, this.book, {
+      changed: () => events.changed(),
+      selected: (key) => key && this.panel.reveal(key),
+      view: (pane) => this.view(pane),
+      element: (pane) => this.panes.get(pane)!.element,
+      visible: (pane) => (scene.panes.has(pane) ? [scene.panes.plan(pane).base, ...scene.panes.visible(pane)] : []),
+    });
+    this.images = new KeyImages(scene, api, this.book.history, () => events.changed(), (pane, context) => this.hand.writeOn(pane, context));
+    this.panel = new MeasuresPanel(this.hand, this.images, api, {
+      goto: (measurement) => {
+        this.hand.selectId(measurement.id);
+        events.goto(measurement.points[0]!);
+      },
+      changed: () => events.changed(),
+    });
+    this.cine = new Cine({ advance: (pane) => this.advance(pane), changed: () => events.changed() });
+    window.addEventListener('keyup', (event) => {
+      if (event.key.toLowerCase() === LENS_KEY) this.holdLens(false);
+    });
+    window.addEventListener('blur', () => this.holdLens(false));
+  }
+
+  /** Where a pane looks, where its points are those of the reference; null elsewhere. */
+  private view(pane: PaneName): PaneView | null {
+    const { panes, stage, axes } = this.scene;
+    const here = axes[pane];
+    const element = this.panes.get(pane)?.element;
+    if (!here || !element || !panes.has(pane) || !stage.has(pane)) return null;
+    const plan = panes.plan(pane);
+    if (!plan.linked) return null;
+    const toWorld = (at: Point2): Vec3 => stage.toWorld(pane, at);
+    const { right, up } = drawnDirections(toWorld);
+    const slab = panes.slab(pane);
+    return {
+      plane: { point: panes.point(pane), normal: here.normal },
+      frame: { right, down: [-up[0], -up[1], -up[2]], normal: here.normal },
+      halfStep: here.step / 2,
+      halfSlab: slab ? slabThickness(this.scene.grid(plan.base.id), here.normal, slab.mm) / 2 : 0,
+      toCanvas: (point) => stage.toCanvas(pane, point),
+      toWorld,
+      width: element.clientWidth,
+      height: element.clientHeight,
+    };
+  }
+
+  /** Of a pane, to be drawn. */
+  measured(pane: PaneName): MeasuredMarks | null {
+    if (this.lens.shown) window.requestAnimationFrame(() => this.lens.draw());
+    return this.hand.place(pane);
+  }
+
+  /** The values at a point become a mark. */
+  keepProbe(point: Vec3): void {
+    const layers = this.scene.layers.filter((layer) => isImage(layer) || layer.kind === 'heatmap').map((layer) => layer.id);
+    this.hand.select(this.book.add({ tool: 'probe', points: [point], label: '', layers }).key);
+  }
+
+  async keepImage(): Promise<void> {
+    const pane = this.panes.get(this.scene.store.state.pane);
+    if (pane) await this.images.keep(pane);
+  }
+
+  async undo(): Promise<void> {
+    const name = await this.book.history.undo();
+    if (name) toast(name, 'info');
+    this.events.changed();
+  }
+
+  async redo(): Promise<void> {
+    const name = await this.book.history.redo();
+    if (name) toast(name, 'info');
+    this.events.changed();
+  }
+
+  /** Escape: what is drawn, the selection, or the cine; false when there was nothing. */
+  cancel(): boolean {
+    if (this.hand.cancel()) return true;
+    if (!this.cine.playing) return false;
+    this.cine.stop();
+    return true;
+  }
+
+  flipVertically(): void {
+    const { store } = this.scene;
+    const { pane, turns } = store.state;
+    store.patch({ turns: { ...turns, [pane]: flipped(turns[pane], 'vertical') } });
+  }
+
+  // ---- cine and lens ------------------------------------------------------------------------------
+
+  toggleCine(): void {
+    this.cine.toggle(this.scene.store.state.pane);
+  }
+
+  private advance(pane: PaneName): void {
+    const { scene } = this;
+    const axes = scene.axes[pane];
+    if (!scene.panes.has(pane)) return this.cine.stop();
+    // A rotating MIP turns on; slices begin again after the last.
+    if (axes && scene.position(pane) >= axes.count) this.commands.scroll(1 - axes.count, pane);
+    else this.commands.scroll(1, pane);
+  }
+
+  over(pane: PaneName, at: Point2, held: boolean): void {
+    this.pointer = { pane, at };
+    if (held || this.lensKey) this.showLens();
+    else this.lens.hide();
+  }
+
+  left(): void {
+    this.pointer = null;
+    this.lens.hide();
+  }
+
+  /** The key of the lens went down or up. */
+  holdLens(held: boolean): void {
+    if (this.lensKey === held) return;
+    this.lensKey = held;
+    if (held) this.showLens();
+    else this.lens.hide();
+  }
+
+  private showLens(): void {
+    const { pointer } = this;
+    const pane = pointer && this.panes.get(pointer.pane);
+    if (!pointer || !pane) return;
+    this.lens.show(pane.element, pointer.at, () => [this.scene.stage.canvas(pointer.pane), pane.compare, pane.marks]);
+  }
+}
