@@ -2,7 +2,7 @@
 export const ICONS = [
   'activity', 'archive', 'arrow-down-left', 'arrow-right', 'axis-3d', 'blend', 'bookmark', 'bookmark-plus',
   'chevron-down', 'chevron-up', 'chevrons-up-down', 'circle', 'clock', 'columns-3', 'contrast', 'copy', 'crosshair',
-  'diameter', 'download', 'egg', 'eye', 'flame', 'flip-horizontal-2', 'flip-vertical-2', 'globe', 'hand',
+  'diameter', 'download', 'ellipse', 'eye', 'flame', 'flip-horizontal-2', 'flip-vertical-2', 'globe', 'hand',
   'image-plus', 'inbox', 'info', 'keyboard', 'languages', 'lasso', 'list-checks', 'lock', 'log-out', 'map-pin',
   'move', 'move-diagonal', 'network', 'pencil-line', 'pipette', 'play', 'plus', 'redo-2', 'refresh-cw', 'rotate-ccw',
   'rotate-cw', 'ruler', 'scan-search', 'search', 'send', 'settings', 'shield-alert', 'square', 'sun-medium',

@@ -9,6 +9,7 @@ import numpy as np
 from scipy.ndimage import map_coordinates
 
 from analysis.volume_store import encode_slice
+from tests.browser.mock_marks import Marks
 from tests.browser.mock_registration import Tools, carry, displacement
 from tests.browser.mock_volumes import (
     NODULE,
@@ -64,15 +65,15 @@ class Case:
             LOOSE: (2, 2, 2),
             EARLY: (2, 2, 2),
         }
-        self.measurements: list[dict[str, Any]] = []
+        self.marks = Marks(self)
         self.preferences: dict[str, Any] = {**PREFERRED}
         self.reviews: dict[int, dict[str, Any]] = {}
         self.tools = Tools(self.matrices[PET])
         self.payloads: dict[tuple[int, int, int], bytes] = {}
         self.drop_after: list[int] = []
         self.delay = 0.0
-        self.frames_sent = 0
-        self.spoil: dict[int, int] = {}
+        self.spoil: dict[tuple[int, int], int] = {}
+        """(socket, frame) from 1 -> byte that is wrong on its way."""
         self.asked_again: list[dict[str, Any]] = []
         self.streams: set[Any] = set()
         """Open slice sockets, of ``mock_stream``."""
@@ -92,10 +93,10 @@ class Case:
 
     def reset(self) -> None:
         """As a reader finds it first."""
-        self.measurements, self.reviews, self.opens = [], {}, []
+        self.marks, self.reviews, self.opens = Marks(self), {}, []
         self.preferences = {**PREFERRED}
         self.drop_after, self.delay = [], 0.0
-        self.frames_sent, self.spoil, self.asked_again = 0, {}, []
+        self.spoil, self.asked_again = {}, []
         self.tools.reset()
         self.place()
 
@@ -320,9 +321,9 @@ class Case:
             ],
             "alignment": {"changed": [], "message": "", "can_run_again": False},
             "findings": [self.finding()],
-            "measurements": self.measurements,
+            **self.marks.everything(),
             "preferences": self.preferences,
-            "notices": [],
+            "notices": self.tools.notices,
             "stream": {"path": "/ws/cases/1/slices/", "version": 2},
         }
 
@@ -336,27 +337,6 @@ class Case:
         return float(self.arrays[layer][k, j, i])
 
     def post(self, path: str, body: dict[str, Any]) -> tuple[int, Any]:
-        if path.endswith("/measurements/"):
-            points = body["points"]
-            if body["tool"] == "length":
-                value = float(np.linalg.norm(np.subtract(points[0], points[1])))
-                text, unit = f"{value:.1f} mm", "mm"
-            else:
-                value = self.sample(CT, points[0]) or 0.0
-                text, unit = f"{value:.0f} HU", "[hnsf'U]"
-            self.measurements.append(
-                {
-                    "id": len(self.measurements) + 1,
-                    "tool": body["tool"],
-                    "unit": unit,
-                    "points": points,
-                    "value": value,
-                    "text": text,
-                    "by": "Dr Demo",
-                    "at": "2026-11-22T12:00:00Z",
-                }
-            )
-            return 201, self.measurements[-1]
         if path.endswith("/probe/"):
             hu, suv = self.sample(CT, body["point"]), self.sample(PET, body["point"])
             values = [

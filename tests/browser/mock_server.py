@@ -8,6 +8,8 @@ made from the arrays of ``mock_case``, so that tests know every voxel.
 
 from __future__ import annotations
 
+import asyncio
+import base64
 import json
 import mimetypes
 import sys
@@ -72,16 +74,20 @@ class App:
         elif method == "DELETE" and path.startswith("/api/landmarks/"):
             wanted = int(path.rstrip("/").rsplit("/", 1)[1])
             content = json.dumps(self.case.tools.delete_landmark(wanted)[1]).encode()
+        elif "/picture/" in path:
+            picture = self.case.marks.pictures[int(path.split("/")[3])]
+            kind, content = "image/jpeg", base64.b64decode(picture.partition(",")[2])
+        elif "/measurements/" in path or "/key-images/" in path:
+            asked = json.loads(body) if body else None
+            marks = self.case.marks
+            status, answer = await asyncio.to_thread(marks.answer, method, path, asked)
+            content = b"" if answer is None else json.dumps(answer).encode()
         elif method == "POST":
             status, answer = self.case.post(path, json.loads(body))
             content = json.dumps(answer).encode()
         elif method == "PUT" and path.startswith("/api/preferences/"):
             key = path.removeprefix("/api/preferences/").rstrip("/")
             self.case.preferences[key] = json.loads(body)["value"]
-            status = 204
-        elif method == "DELETE":
-            wanted = int(path.rstrip("/").rsplit("/", 1)[1])
-            self.case.measurements = [m for m in self.case.measurements if m["id"] != wanted]
             status = 204
         else:
             status = 404

@@ -90,7 +90,7 @@ def test_length_and_probe_show_the_servers_values(page: Any, served: tuple[str, 
     until(
         page, "document.querySelector('[data-tab=measures]').textContent === 'Measurements 1'", 10
     )
-    stored = case.measurements[0]
+    stored = case.marks.rows[0]
     per_pixel = abs(
         page.evaluate(
             "(at => at([1, 0])[0] - at([0, 0])[0])(p => window.radfuse.toWorld('axial', p))"

@@ -32,7 +32,7 @@ const MEASURE: readonly Item[] = [
   { tool: 'length', symbol: 'ruler', key: 'L' },
   { tool: 'bidirectional', symbol: 'move-diagonal', key: 'Shift+L' },
   { tool: 'angle', symbol: 'triangle-right', key: 'Shift+A' },
-  { tool: 'ellipse', symbol: 'egg', key: 'O' },
+  { tool: 'ellipse', symbol: 'ellipse', key: 'Shift+E' },
   { tool: 'freehand', symbol: 'lasso', key: 'Shift+O' },
   { tool: 'sphere', symbol: 'globe', key: 'Shift+U' },
   { tool: 'threshold', symbol: 'flame', key: 'U' },
