@@ -9,7 +9,7 @@ import type { Pane } from './panes';
 import type { Layer } from './types';
 
 /** Units in which equal numbers mean equal things: HU and SUV. The difference then has one window. */
-export function sameScale(a: Layer, b: Layer): boolean {
+function sameScale(a: Layer, b: Layer): boolean {
   return a.unit === b.unit && a.unit !== '1' && a.unit !== '';
 }
 

@@ -13,12 +13,14 @@ export interface ExtraActions {
   help(): void;
   cancel(): void;
   stepFinding(step: number): void;
+  layouts(): void;
   tools: ReaderTools;
   /** Keys that mean something else while a layer is aligned; true when one was used. */
   aligning(event: KeyboardEvent): boolean;
 }
 
 const FAR = 10;
+const LAYOUT_KEYS = ['1', '2', '3', '4', '5', '6', '7', '8', '9'].map((digit) => `Shift+${digit}`);
 
 export const BINDINGS: readonly Binding[] = [
   { keys: ['ArrowDown', 'ArrowUp'], help: 'Next / previous slice', group: 'Slices', run: (c, _, key) => c.scroll(key === 'ArrowDown' ? 1 : -1) },
@@ -43,7 +45,7 @@ export const BINDINGS: readonly Binding[] = [
   { keys: ['p'], help: 'Probe tool: every fused layer in its unit', group: 'Tools', run: (c) => c.setTool('probe') },
   { keys: ['Shift+L'], help: 'Long and short axis (RECIST): drag the long one, then the short one', group: 'Tools', run: (c) => c.setTool('bidirectional') },
   { keys: ['Shift+A'], help: 'Angle', group: 'Tools', run: (c) => c.setTool('angle') },
-  { keys: ['o', 'Shift+O'], help: 'Ellipse / freehand region', group: 'Tools', run: (c, _, key) => c.setTool(key === 'o' ? 'ellipse' : 'freehand') },
+  { keys: ['Shift+E', 'Shift+O'], help: 'Ellipse / freehand region', group: 'Tools', run: (c, _, key) => c.setTool(key === 'Shift+E' ? 'ellipse' : 'freehand') },
   { keys: ['u', 'Shift+U'], help: 'PET volume by threshold / sphere', group: 'Tools', run: (c, _, key) => c.setTool(key === 'u' ? 'threshold' : 'sphere') },
   { keys: ['Shift+P', 'Shift+T'], help: 'Arrow / text', group: 'Tools', run: (c, _, key) => c.setTool(key === 'Shift+P' ? 'arrow' : 'text') },
   { keys: ['Shift+K'], help: 'Keep the pane as a key image', group: 'Tools', run: (_c, extra) => void extra.tools.keepImage() },
@@ -62,6 +64,11 @@ export const BINDINGS: readonly Binding[] = [
   { keys: ['v'], help: 'Side by side: reference and moving series in its own space, cursors linked', group: 'Compare', run: (c) => c.toggleBeside() },
   { keys: ['m'], help: 'Landmark tool: the same spot in both images', group: 'Align', run: (c) => c.setTool('landmark') },
   { keys: ['a'], help: 'Align the layer by hand (its own keys below)', group: 'Align', run: (c) => c.setTool('align') },
+  { keys: ['o'], help: 'Layouts that suit the case', group: 'View', run: (_c, extra) => extra.layouts() },
+  { keys: LAYOUT_KEYS, help: 'Layout 1 to 9, as numbered in the list', group: 'View', run: (c, _, key) => c.view.choose(Number(key.slice(-1)) - 1) },
+  { keys: ['Shift+V'], help: 'Patient planes / planes as acquired', group: 'View', run: (c) => c.view.togglePlanes() },
+  { keys: ['Shift+M'], help: 'Slab of the pane: none, MIP, MinIP, mean', group: 'View', run: (c) => c.view.nextSlab() },
+  { keys: ['Shift+X'], help: 'Handles that turn the crossing planes (oblique)', group: 'View', run: (c) => c.view.toggleHandles() },
   { keys: ['x'], help: 'Crosshair lines on / off', group: 'View', run: (c) => c.toggleCrosshair() },
   { keys: ['t'], help: 'Text on / off (orientation stays)', group: 'View', run: (c) => c.toggleText() },
   { keys: ['r', ' '], help: 'Reset zoom, pan, windows', group: 'View', run: (c) => c.reset() },
@@ -79,9 +86,12 @@ export const ALIGN_KEYS: readonly (readonly [readonly string[], string])[] = [
 ];
 
 /** `Shift+L`, `Ctrl+Z`, `ArrowLeft`, `l`. Ctrl+Shift+Z is the redo of Macs. */
-export function chordOf({ key, ctrlKey, metaKey, shiftKey }: Pick<KeyboardEvent, 'key' | 'ctrlKey' | 'metaKey' | 'shiftKey'>): string {
+export function chordOf({ key, code, ctrlKey, metaKey, shiftKey }: Pick<KeyboardEvent, 'key' | 'ctrlKey' | 'metaKey' | 'shiftKey'> & { code?: string }): string {
   const isLetter = /^[a-z]$/i.test(key);
   if (ctrlKey || metaKey) return shiftKey && key.toLowerCase() === 'z' ? 'Ctrl+Y' : `Ctrl+${isLetter ? key.toUpperCase() : key}`;
+  // What Shift makes of a digit depends on the keyboard.
+  const digit = /^Digit([1-9])$/.exec(code ?? '');
+  if (shiftKey && digit) return `Shift+${digit[1]}`;
   if (shiftKey && (isLetter || key.startsWith('Arrow'))) return `Shift+${isLetter ? key.toUpperCase() : key}`;
   return isLetter ? key.toLowerCase() : key;
 }

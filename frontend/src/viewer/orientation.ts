@@ -96,11 +96,24 @@ export function rotate(v: Vec3, axis: Vec3, degrees: number): Vec3 {
   return add(add(scale(v, c), scale(cross(axis, v), s)), scale(axis, dot(axis, v) * (1 - c)));
 }
 
-/** An oblique plane: a view turned about its own screen axes. Degrees: about the horizontal, then the vertical one. */
-export function obliqueAxes(grid: Grid, from: PaneAxes, tilt: readonly [number, number]): PaneAxes {
-  if (!tilt[0] && !tilt[1]) return from;
-  const turn = (v: Vec3): Vec3 => normalise(rotate(rotate(v, from.right, tilt[0]), from.up, tilt[1]));
-  return across(grid, { normal: turn(from.normal), up: turn(from.up), right: turn(from.right), towards: turn(from.towards) });
+/** A plane that the reader tilted: its normal to the eye and its up, before turns and flips. */
+export interface Tilt {
+  normal: Vec3;
+  up: Vec3;
+}
+
+/** The axes of a tilted plane that began as `from`. */
+export function obliqueAxes(grid: Grid, from: PaneAxes, tilt: Tilt | undefined): PaneAxes {
+  if (!tilt) return from;
+  const normal = normalise(tilt.normal);
+  const up = normalise(subtract(tilt.up, scale(normal, dot(tilt.up, normal))));
+  const side = dot(from.towards, from.normal) > 0 ? 1 : -1;
+  return across(grid, { normal, up, right: cross(up, normal), towards: scale(normal, side) });
+}
+
+/** A tilt, or the plane it begins from, turned about an axis through the cursor by degrees. */
+export function tiltedAbout(from: Tilt, axis: Vec3, degrees: number): Tilt {
+  return { normal: rotate(from.normal, axis, degrees), up: rotate(from.up, axis, degrees) };
 }
 
 /** The camera after a turn: which directions of the plane go up and right, and on which side the eye is. */

@@ -10,6 +10,8 @@ import type { Scene } from './scene';
 import { SlabCanvas } from './slab-canvas';
 import type { PaneName } from './stage';
 import { SwipeHandle } from './swipe';
+import { TiltHandle } from './tilt-handles';
+import type { Commands } from './commands';
 
 const SIDE = 'minmax(260px, 30%)';
 
@@ -18,6 +20,7 @@ interface Slot {
   compare: CompareCanvas;
   slab: SlabCanvas;
   swipe: SwipeHandle;
+  tilt: TiltHandle;
 }
 
 export class PaneBoard {
@@ -29,6 +32,7 @@ export class PaneBoard {
   constructor(
     private readonly scene: Scene,
     private readonly loaded: Loaded,
+    private readonly commands: Commands,
     /** A pane's element is new: it wants a mouse. */
     private readonly made: (pane: Pane) => void,
   ) {}
@@ -54,8 +58,9 @@ export class PaneBoard {
       compare: new CompareCanvas(this.scene, this.loaded, pane),
       slab: new SlabCanvas(this.scene, this.loaded, pane),
       swipe: new SwipeHandle(this.scene.store),
+      tilt: new TiltHandle(this.scene, this.commands, pane),
     };
-    pane.element.append(slot.swipe.element);
+    pane.element.append(slot.swipe.element, slot.tilt.element);
     this.grid.insertBefore(pane.element, this.grid.children[this.slots.length] ?? null);
     this.slots.push(slot);
     this.made(pane);
@@ -72,6 +77,10 @@ export class PaneBoard {
 
   swipe(name: PaneName, shown: boolean, left: string, right: string): void {
     this.slot(name)?.swipe.update(shown, left, right);
+  }
+
+  handles(name: PaneName): void {
+    this.slot(name)?.tilt.update();
   }
 
   /** The one pane on screen, or null for all of the layout. */

@@ -49,10 +49,15 @@ export class PaneSet {
   }
 
   private axesOf(plan: PanePlan): PaneAxes {
+    return turned(this.upright(plan), this.state.turns[plan.spec.id] ?? NO_TURN);
+  }
+
+  /** Axes of a pane before it is turned or mirrored. */
+  upright(plan: PanePlan): PaneAxes {
     const { id, plane, frame } = plan.spec;
     const grid = this.grid(plan);
     const straight = ((frame ?? this.state.planes) === 'patient' ? patientAxes(grid) : paneAxes(grid))[plane];
-    return turned(obliqueAxes(grid, straight, this.state.tilts[id] ?? [0, 0]), this.state.turns[id] ?? NO_TURN);
+    return obliqueAxes(grid, straight, this.state.tilts[id]);
   }
 
   /** Panes that cut a plane, in the order of the protocol. */
@@ -117,6 +122,13 @@ export class PaneSet {
     const axes = this.axes[pane]!;
     const cursor = this.plan(pane).linked ? this.scene.focus : this.cursor(pane);
     return Math.abs(dot(subtract(cursor, this.point(pane)), axes.normal)) <= axes.step / 2 + 1e-6;
+  }
+
+  /** Linked panes whose plane crosses that of a pane. */
+  crossing(pane: PaneName): PanePlan[] {
+    const own = this.axes[pane];
+    if (!own || !this.plan(pane).linked) return [];
+    return this.planar.filter((plan) => plan.linked && Math.abs(dot(this.axes[plan.spec.id]!.normal, own.normal)) < 0.97);
   }
 
   /** A point in the layer's own LPS, for panes that stand in a space of their own. */

@@ -3,7 +3,7 @@ import type { Vec3 } from '../affine';
 import type { ColormapName } from './colormaps';
 import type { CompareMode } from './comparison';
 import type { MarkTool } from './marks/tools';
-import type { PlaneFrame, Turn } from './orientation';
+import type { PlaneFrame, Tilt, Turn } from './orientation';
 import type { Projection } from './slab';
 import type { Framing, PaneName } from './stage';
 
@@ -53,8 +53,9 @@ export interface State {
   /** Hanging protocol that the reader chose for this case; null: by preference, else by rule. */
   protocol: string | null;
   planes: PlaneFrame;
-  /** Degrees that a pane's plane is tilted about its horizontal and vertical screen axis. */
-  tilts: Partial<Record<PaneName, readonly [number, number]>>;
+  /** Oblique planes, and whether the handles that turn them are shown. */
+  tilts: Partial<Record<PaneName, Tilt>>;
+  handles: boolean;
   turns: Partial<Record<PaneName, Turn>>;
   /** Slabs chosen by the reader; null: a plane, whatever the protocol says. */
   slabs: Partial<Record<PaneName, Projection | null>>;
@@ -98,6 +99,7 @@ export const FRESH: State = {
   protocol: null,
   planes: 'acquisition',
   tilts: {},
+  handles: false,
   turns: {},
   slabs: {},
   angles: {},

@@ -5,6 +5,7 @@ import { COMPARE_LABELS, type CompareMode } from './comparison';
 import { button, h } from './dom';
 import { presetsOf } from './presets';
 import { type ToolActions, ToolMenus } from './tool-menus';
+import { ViewBar } from './view-bar';
 
 const MODE_KEYS: Partial<Record<CompareMode, string>> = { checkerboard: 'K', swipe: 'S', edges: 'G', difference: 'D' };
 const OFFERED: readonly ColormapName[] = ['grey', 'hot-iron', 'viridis', 'probability'];
@@ -12,6 +13,7 @@ const OFFERED: readonly ColormapName[] = ['grey', 'hot-iron', 'viridis', 'probab
 export class Toolbar {
   readonly element = h('div', { class: 'viewer-toolbar', attrs: { role: 'toolbar', 'aria-label': 'Viewer tools' } });
   private readonly tools: ToolMenus;
+  private readonly view: ViewBar;
   private readonly layer = h('select', { class: 'input', attrs: { 'aria-label': 'Layer that window and colours act on' } });
   private readonly preset = h('select', { class: 'input', attrs: { 'aria-label': 'Window preset' } });
   private readonly colormap = h('select', { class: 'input', attrs: { 'aria-label': 'Colour map' } });
@@ -28,9 +30,11 @@ export class Toolbar {
   constructor(
     private readonly commands: Commands,
     openHelp: () => void,
+    openLayouts: () => void,
     toolActions: ToolActions,
   ) {
     this.tools = new ToolMenus(commands, toolActions);
+    this.view = new ViewBar(commands, openLayouts);
     this.invert = button('Invert', () => commands.invert(), { title: 'Invert the active layer (I)' });
     this.fusion = button('Fusion', () => commands.toggleFusion(), { title: 'Fusion on / off (F)', data: { action: 'fusion' } });
     this.cross = button('Lines', () => commands.toggleCrosshair(), { title: 'Crosshair lines on / off (X)' });
@@ -57,6 +61,7 @@ export class Toolbar {
       group(this.layer, this.preset, this.colormap, this.invert),
       group(this.fusion, this.compare, this.amount, this.beside),
       group(this.cross, this.layout),
+      this.view.element,
       group(button('Reset', () => commands.reset(), { title: 'Reset zoom, pan, windows (R)' }), button('?', openHelp, { title: 'Keys and mouse (?)' })),
     );
   }
@@ -65,8 +70,10 @@ export class Toolbar {
     const { commands } = this;
     const { state } = commands.scene.store;
     this.tools.update();
+    this.view.update();
     const active = commands.active;
-    const layers = [commands.scene.base, ...commands.scene.overlays].filter((layer) => layer.kind !== 'segmentation');
+    const inPanes = commands.scene.panes.plans.map((plan) => plan.base);
+    const layers = [...new Set([commands.scene.base, ...commands.scene.overlays, ...inPanes])].filter((layer) => layer.kind !== 'segmentation');
     const layerKey = layers.map((layer) => `${layer.id}:${layer.label}`).join();
     if (layerKey !== this.layerKey) {
       this.layerKey = layerKey;
@@ -82,7 +89,7 @@ export class Toolbar {
         ...presets.map((p, n) => h('option', { text: `${n + 1}  ${p.name}`, attrs: { value: String(n) } })),
       );
     }
-    const settings = commands.scene.store.settings(active.id);
+    const settings = commands.settings(active);
     if (settings) {
       const chosen = presets.findIndex((p) => Math.abs(p.width - settings.width) < 1e-6 && Math.abs(p.centre - settings.centre) < 1e-6);
       this.preset.value = chosen < 0 ? '' : String(chosen);

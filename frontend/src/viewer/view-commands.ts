@@ -1,6 +1,7 @@
 /** What a reader can do to layout, planes and cameras, by key, button or mouse. */
 import { preference, savePreference } from '../preferences';
-import { NO_TURN } from './orientation';
+import type { Vec3 } from '../affine';
+import { NO_TURN, tiltedAbout } from './orientation';
 import { layoutKey, offered, type Protocol } from './protocols';
 import type { Scene } from './scene';
 import type { ProjectionMode } from './slab';
@@ -11,7 +12,6 @@ const MODES: readonly (ProjectionMode | null)[] = [null, 'mip', 'minip', 'mean']
 const SLAB_FIRST_MM = 20;
 /** Of a rotating MIP, per notch of the wheel. */
 export const MIP_STEP = 5;
-const FURTHEST_TILT = 90;
 
 export class ViewCommands {
   constructor(private readonly scene: Scene) {}
@@ -60,12 +60,35 @@ export class ViewCommands {
     this.store.patch({ turns: { ...this.state.turns, [pane]: { quarter: ((4 - quarter) % 4) as 0 | 1 | 2 | 3, flip: !flip } } });
   }
 
-  /** Tilts the plane about the horizontal (x) and vertical (y) axis of the upright pane, degrees. */
+  /** Tilts the plane about the horizontal (x) and vertical (y) axis of the pane as drawn, degrees. */
   tilt(x: number, y: number, pane = this.pane): void {
-    if (!this.scene.panes.names.includes(pane)) return;
-    const [a, b] = this.state.tilts[pane] ?? [0, 0];
-    const inside = (value: number): number => Math.round(Math.min(Math.max(value, -FURTHEST_TILT), FURTHEST_TILT) * 10) / 10;
-    this.store.patch({ tilts: { ...this.state.tilts, [pane]: [inside(a + x), inside(b + y)] } });
+    const { panes } = this.scene;
+    const axes = panes.axes[pane];
+    if (!axes) return;
+    const about = (from: { normal: Vec3; up: Vec3 }): { normal: Vec3; up: Vec3 } => tiltedAbout(tiltedAbout(from, axes.right, x), axes.up, y);
+    const { normal, up } = panes.upright(panes.plan(pane));
+    this.store.patch({ tilts: { ...this.state.tilts, [pane]: about({ normal, up }) } });
+  }
+
+  /** Turns the planes of all panes that cross this one about its normal, anticlockwise on screen. */
+  tiltOthers(pane: PaneName, degrees: number): void {
+    const { panes } = this.scene;
+    const axis = panes.axes[pane]?.normal;
+    if (!axis) return;
+    const others = panes.crossing(pane).map((plan) => {
+      const { normal, up } = panes.upright(plan);
+      return [plan.spec.id, tiltedAbout({ normal, up }, axis, degrees)] as const;
+    });
+    this.store.patch({ tilts: { ...this.state.tilts, ...Object.fromEntries(others) } });
+  }
+
+  toggleHandles(): void {
+    this.store.patch({ handles: !this.state.handles });
+  }
+
+  /** All planes straight again. */
+  straightenAll(): void {
+    this.store.patch({ tilts: {} });
   }
 
   /** Planes and turns of a pane as the layout has them. */

@@ -13,6 +13,7 @@ import { helpDialog } from './help';
 import { Inspect } from './inspect';
 import { installKeys } from './keys';
 import { LayersPanel } from './layers-panel';
+import { LayoutPicker } from './layout-picker';
 import { LinkedCursor } from './linked-cursor';
 import { Loaded } from './loaded';
 import { NoticesPanel } from './notices-panel';
@@ -51,6 +52,7 @@ export class Viewer {
   private readonly board: PaneBoard;
   private readonly mip: MipPane;
   private readonly toolbar: Toolbar;
+  private readonly picker: LayoutPicker;
   private readonly status = new StatusLine();
   private readonly layersPanel: LayersPanel;
   private readonly findingsPanel: FindingsPanel;
@@ -81,7 +83,7 @@ export class Viewer {
     this.stage = new Stage((pane) => this.onDrawn(pane));
     this.scene = new Scene(view, this.store, this.stage);
     this.commands = new Commands(this.scene);
-    this.board = new PaneBoard(this.scene, this.loaded, (pane) => this.installPane(pane));
+    this.board = new PaneBoard(this.scene, this.loaded, this.commands, (pane) => this.installPane(pane));
     this.scene.panes.place = (plans) => {
       const places = this.board.place(plans);
       this.shownPanes = this.panesKey;
@@ -91,7 +93,7 @@ export class Viewer {
     root.replaceChildren(this.board.grid, this.status.element, this.help);
     root.classList.add('viewer');
     const tools = (): ReaderTools => this.tools;
-    this.toolbar = new Toolbar(this.commands, () => this.help.showModal(), {
+    this.toolbar = new Toolbar(this.commands, () => this.help.showModal(), () => this.picker.open(), {
       toggleCine: () => tools().toggleCine(),
       cineRate: (rate) => tools().cine.setRate(rate),
       get playing() {
@@ -100,12 +102,15 @@ export class Viewer {
       keepImage: () => void tools().keepImage(),
       flipVertically: () => tools().flipVertically(),
     });
+    this.picker = new LayoutPicker(this.commands);
     root.prepend(this.toolbar.element);
+    root.append(this.picker.element);
     const open = { openFusion: (layer: Layer) => void this.registering.open(layer), showAlone: (id: number | null) => void this.showAlone(id) };
     this.drawing = new Drawing(this.scene, this.loaded, this.board.panes, {
       ...open,
       compare: (name) => this.board.compare(name),
       swipe: (name, shown, left, right) => this.board.swipe(name, shown, left, right),
+      handles: (name) => this.board.handles(name),
       measured: (name) => this.tools.measured(name),
       landmarks: () => this.registering.marks('reference'),
       ring: (name) => (this.store.state.tool === 'align' && this.registering.aligning.session ? this.registering.aligning.ring(name) : null),
@@ -177,6 +182,7 @@ export class Viewer {
       help: () => this.help.showModal(),
       cancel: () => this.cancel(),
       stepFinding: (step) => this.stepFinding(step),
+      layouts: () => this.picker.open(),
       aligning: (event) => this.registering.aligning.key(event),
       tools: this.tools,
     });
