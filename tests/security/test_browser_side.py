@@ -37,7 +37,9 @@ class Markup(HTMLParser):
 
     def handle_starttag(self, tag: str, attrs: list[tuple[str, str | None]]) -> None:
         values = dict(attrs)
-        self._script = tag == "script" and "src" not in values
+        # Data that no browser runs: Django's json_script, with <, > and & escaped.
+        data = values.get("type") == "application/json"
+        self._script = tag == "script" and "src" not in values and not data
         self.inline += [f"{tag} {key}" for key in values if key.startswith("on")]
         self.inline += [
             f"{tag} {key}"
