@@ -132,10 +132,8 @@ def trilinear(voxels: Voxels, index: FloatArray) -> FloatArray:
 def _by_slice(k: IntArray) -> list[tuple[int, IntArray]]:
     order = np.argsort(k, kind="stable")
     slices, starts = np.unique(k[order], return_index=True)
-    return [
-        (int(one), part)
-        for one, part in zip(slices, np.split(order, starts[1:]), strict=True)
-    ]
+    parts = np.split(order, starts[1:]) if len(slices) else []
+    return [(int(one), part) for one, part in zip(slices, parts, strict=True)]
 
 
 def _apply(matrix: FloatArray, points: FloatArray) -> FloatArray:

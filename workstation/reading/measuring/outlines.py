@@ -21,6 +21,8 @@ PERPENDICULAR_DEG = 1.0
 EDGE = 1e-6
 """Of a cell: a centre on the very edge is inside."""
 ELLIPSE_CORNERS = 128
+SAME = 1e-9
+"""mm, or of a side: as good as the same point."""
 SMALLEST_MM = 0.01
 LARGEST_MM = 1000.0
 MOST_LOOPS = 20
@@ -154,8 +156,7 @@ def freehand(points: npt.ArrayLike, normal: npt.ArrayLike) -> tuple[Plane, Polyg
     flat = plane.flat(corners)
     if np.ptp(flat, axis=0).max() > LARGEST_MM:
         raise CannotMeasure("The outline is larger than a metre.")
-    apart = np.linalg.norm(flat - np.roll(flat, 1, axis=0), axis=1) > 1e-9
-    simple, cut = without_loops(flat[apart])
+    simple, cut = without_loops(_apart(flat))
     if len(simple) < 3 or abs(signed_area(simple)) < SMALLEST_MM**2:
         raise CannotMeasure("The outline has no area. Draw around something.")
     return plane, Polygon(simple), cut
@@ -177,13 +178,22 @@ def without_loops(corners: FloatArray) -> tuple[FloatArray, bool]:
         i, j, at = crossing
         inner = np.vstack([at, corners[i + 1 : j + 1]])
         outer = np.vstack([corners[: i + 1], at, corners[j + 1 :]])
-        corners = max(inner, outer, key=lambda part: abs(signed_area(part)))
+        corners = _apart(max(inner, outer, key=lambda part: abs(signed_area(part))))
         cuts += 1
     return corners, cuts > 0
 
 
+def _apart(corners: FloatArray) -> FloatArray:
+    """Without corners that lie on the one before."""
+    if len(corners) == 0:
+        return corners
+    steps = np.linalg.norm(corners - np.roll(corners, 1, axis=0), axis=1)
+    return np.asarray(corners[steps > SAME])
+
+
 def _first_crossing(corners: FloatArray) -> tuple[int, int, FloatArray] | None:
-    """Sides i < j (side i runs from corner i to the next) that truly cross, and where."""
+    """Sides i < j (side i runs from corner i to the next) that cross or touch, and where. A side
+    owns its first corner, not its last: a line through a corner is found once."""
     count = len(corners)
     step = np.roll(corners, -1, axis=0) - corners
     for i in range(count - 2):
@@ -196,7 +206,8 @@ def _first_crossing(corners: FloatArray) -> tuple[int, int, FloatArray] | None:
         with np.errstate(divide="ignore", invalid="ignore"):
             t = (away[:, 0] * step[j, 1] - away[:, 1] * step[j, 0]) / cross
             s = (away[:, 0] * step[i, 1] - away[:, 1] * step[i, 0]) / cross
-        hit = np.flatnonzero((t > 1e-9) & (t < 1 - 1e-9) & (s > 1e-9) & (s < 1 - 1e-9))
+        own = (t > -SAME) & (t < 1 - SAME) & (s > -SAME) & (s < 1 - SAME)
+        hit = np.flatnonzero(own)
         if hit.size:
             return i, int(j[hit[0]]), corners[i] + t[hit[0]] * step[i]
     return None
