@@ -29,6 +29,7 @@ from analysis.geometry import FloatArray, Volume, to_sitk
 from analysis.images import MODALITIES, read_image
 from analysis.provenance import versions
 from analysis.registration import register_series
+from analysis.registration.answers import NOT_MEASURED
 from analysis.resampling import fill_of, resample
 
 MAPS = "point of FIXED -> point of MOVING, DICOM patient coordinates (LPS), mm"
@@ -53,7 +54,10 @@ and left away where it wins nothing.
 
 "verdict" is usable, doubtful (look at the images before you use it) or refused. A refused result
 has no matrix; what was found and not believed stands in "rejected_matrix". "quality" has every
-figure with its unit, what it stands on, and whether it passed. Not for diagnostic use."""
+figure with its unit, what it stands on, and whether it passed; "not_measured" says why one of gain,
+inverse consistency, spread of starts, overlap, volume ratio and error is missing.
+
+Not for diagnostic use."""
     parser.add_argument("fixed", metavar="FIXED", type=Path, help="the image that stays")
     parser.add_argument("moving", metavar="MOVING", type=Path, help="the image that is brought")
     parser.add_argument(
@@ -189,6 +193,7 @@ def _core(record: RegistrationRecord) -> dict[str, Any]:
         "matrix": None if record.verdict == "refused" else _pull(record).tolist(),
         "matrix_maps": BENT if record.model == "deformable" else MAPS,
         "quality": [asdict(figure) for figure in record.quality],
+        NOT_MEASURED: record.parameters.get(NOT_MEASURED, {}),
         "method": record.method,
         "version": record.version,
     }
@@ -198,6 +203,7 @@ def _result(
     record: RegistrationRecord, fixed: Chosen, moving: Chosen, shared: bool
 ) -> dict[str, Any]:
     parameters = dict(record.parameters)
+    parameters.pop(NOT_MEASURED, None)  # stands beside the figures
     rejected = parameters.pop("rejected_matrix", None)
     return _core(record) | {
         "rejected_matrix": np.linalg.inv(np.asarray(rejected)).tolist() if rejected else None,

@@ -21,20 +21,26 @@ from analysis.contracts import (
 )
 from analysis.geometry import as_matrix
 from analysis.registration import thresholds as t
+from analysis.registration.answers import answered
 from analysis.registration.verdicts import RANK, worst
 
-CHAIN_VERSION = "1.0"
+CHAIN_VERSION = "1.1"
 """Version of the rules of this module, stored with each record made by it."""
 
 KeepField = Callable[[FieldRecord, Matrix], FieldRecord]
 """Stores the same displacements again with another matrix: a field's file carries its matrix."""
 
 
+GAINS = ("mutual_information_gain", "shared_information_gain", "better_match_gain")
+LEG_FIGURES = (
+    *GAINS, "inverse_consistency", "start_spread", "overlap", "jacobian_min", "jacobian_max",
+)  # fmt: skip
+"""Of a leg's figures, those that the chain's are made of."""
+
+
 def leg_error(record: RegistrationRecord) -> float | None:
-    """Estimated error in mm of one leg: its own estimate; for a frame of reference that is shared
-    and was checked, the distance to the best match near by. None if it has neither."""
-    figures = {q.name: q.value for q in record.quality}
-    found = figures.get("estimated_error", figures.get("better_match_distance"))
+    """Estimated error in mm of one leg, None if its record has none."""
+    found = next((q.value for q in record.quality if q.name == "estimated_error"), None)
     return found if found is not None and np.isfinite(found) else None
 
 
@@ -83,7 +89,7 @@ def compose(
     models = [leg.model for leg in (first, second)]
     model = next((m for m in ("deformable", "affine") if m in models), "rigid")
     deformation = None if refused else _field(second, first, matrix, keep_field)
-    return RegistrationRecord(
+    found = RegistrationRecord(
         series_instance_uid=first.series_instance_uid,
         reference_series_uid=second.reference_series_uid,
         state="not_registered" if refused else ("same_frame" if same else "registered"),
@@ -92,11 +98,15 @@ def compose(
         version=CHAIN_VERSION,
         verdict=verdict,
         reasons=tuple(reasons),
-        quality=_quality(total, legs),
+        quality=_quality(total, legs, matrix),
         parameters=parameters,
         model="rigid" if refused else model,  # type: ignore[arg-type]
         deformation=deformation,
     )
+    return answered(
+        found, "a part of the chain has no such figure",
+        jacobian="a part of the chain is bent, and its record has no volume ratio",
+    )  # fmt: skip
 
 
 def _field(
@@ -152,6 +162,7 @@ def _legs(record: RegistrationRecord) -> list[dict[str, Any]]:
             "verdict": record.verdict,
             "reasons": list(record.reasons),
             "estimated_error_mm": leg_error(record),
+            "figures": {q.name: q.value for q in record.quality if q.name in LEG_FIGURES},
         }
     ]
 
@@ -160,7 +171,10 @@ def _pair(leg: dict[str, Any]) -> str:
     return "same frame" if str(leg["method"]).startswith("same frame") else str(leg["model"])
 
 
-def _quality(total: float, legs: list[dict[str, Any]]) -> tuple[QualityFigure, ...]:
+def _quality(
+    total: float, legs: list[dict[str, Any]], matrix: Matrix
+) -> tuple[QualityFigure, ...]:
+    """What the parts say together. A figure that one part lacks the chain lacks too."""
     figures = [
         QualityFigure(
             "estimated_error", total, "mm",
@@ -176,4 +190,43 @@ def _quality(total: float, legs: list[dict[str, Any]]) -> tuple[QualityFigure, .
         for number, leg in enumerate(legs, start=1)
         if leg["estimated_error_mm"] is not None
     ]  # fmt: skip
+    parts = [leg.get("figures", {}) for leg in legs]
+    gains = [next((p[name] for name in GAINS if name in p), None) for p in parts]
+    # A frame that is kept gains nothing by being kept: what counts is that nothing beats it.
+    known = [
+        gain for gain, leg in zip(gains, legs, strict=True)
+        if gain is not None and _pair(leg) != "same frame"
+    ]  # fmt: skip
+    if None not in gains and known:
+        basis = "smallest gain of shared or mutual information of the parts that were moved or bent"
+        figures.append(QualityFigure("smallest_gain", min(known), "1", basis, None))
+    for name in ("inverse_consistency", "start_spread"):
+        values = [part[name] for part in parts if name in part]
+        if len(values) == len(parts):
+            total = float(np.sqrt(np.sum(np.square(values))))
+            basis = "root of summed squares of the chain's parts"
+            figures.append(QualityFigure(name, total, "mm", basis, None))
+    if all("overlap" in part for part in parts):
+        least = min(part["overlap"] for part in parts)
+        figures.append(QualityFigure("overlap", least, "1", "smallest of the chain's parts", None))
+    figures += _volume_ratios(legs, parts, matrix)
     return tuple(figures)
+
+
+def _volume_ratios(
+    legs: list[dict[str, Any]], parts: list[dict[str, float]], matrix: Matrix
+) -> list[QualityFigure]:
+    """Volume in the moving series of one unit of the reference: of the matrix, times what a field
+    says (only one leg can have one)."""
+    straight = float(1.0 / np.linalg.det(np.array(matrix)[:3, :3]))
+    bent = [part for leg, part in zip(legs, parts, strict=True) if leg["model"] == "deformable"]
+    if not bent:
+        basis = "volume in the moving series of one unit of the reference, the same everywhere"
+        return [QualityFigure("jacobian", straight, "1", basis, None)]
+    basis = "volume ratio in the body, of the part that is bent times that of the matrix"
+    names = ("jacobian_min", "jacobian_max")
+    return [
+        QualityFigure(name, bent[0][name] * straight, "1", basis, None)
+        for name in names
+        if name in bent[0]
+    ]

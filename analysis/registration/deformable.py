@@ -15,8 +15,9 @@ from scipy import ndimage
 
 from analysis.contracts import Matrix, RegistrationRecord, Verdict
 from analysis.deformation import Deformation
-from analysis.geometry import Grid, Volume, isotropic_grid
+from analysis.geometry import FloatArray, Grid, Volume, isotropic_grid
 from analysis.progress import Progress, silent
+from analysis.registration.answers import answered
 from analysis.registration.crew import Job, Tick, run_jobs
 from analysis.registration.deformable_quality import Figures, as_quality, judge, measure
 from analysis.registration.descriptors import Float32Array, descriptors
@@ -29,10 +30,11 @@ from analysis.registration.velocity import (
     Stage,
     Velocity,
     descend,
+    nodes_of,
 )
 from analysis.resampling import resample
 
-DEFORMABLE_VERSION = "1.0"
+DEFORMABLE_VERSION = "1.1"
 """Version of this method, stored with each record. Raise it when results can change."""
 
 METHOD = "deformable, stationary velocity field, self-similarity descriptors (MIND-SSC)"
@@ -47,6 +49,10 @@ STAGES = (
     (2.0, 5.0, 50, 0.42),
     (1.0, 3.5, 50, 0.3),
 )
+PERTURBED_STARTS = 2
+PERTURB_MM = 5.0
+PERTURB_NODE_MM = 60.0
+"""The coarsest stage once more from fields that are off by this: does it come back?"""
 MARGIN_MM = 8.0
 """The body's edge counts as image content: it is widened by this."""
 CT_WINDOW = (-1000.0, 600.0)
@@ -90,12 +96,13 @@ def deform_series(
     """
     if record.verdict == "refused" or record.state == "not_registered":
         reason = "the alignment it would start from was refused"
-        return _refused(record, (*record.reasons, reason), (), {}), _unbent(reference, record)
+        refused = _refused(record, (*record.reasons, reason), (), {})
+        return answered(refused, f"not bent: {reason}"), _unbent(reference, record)
     progress(0.0, "Preparing the images")
     finest = _finest_mm(reference.grid)
     scene = _Scene(moving, reference, record.matrix, moving_mask, reference_mask)
     with _single_threaded_torch():
-        there, back = _solve(scene, finest, seed, device, threads, progress)
+        there, back, spread = _solve(scene, finest, seed, device, threads, progress)
     progress(0.93, "Judging the deformation")
     velocity = there.halfway(back)
     field = Deformation(velocity.displacement(), velocity.lattice, record.matrix)
@@ -104,7 +111,7 @@ def deform_series(
     bodies = scene.at(min(2.0 * finest, _coarsest(scene.reference.grid)))
     figures = measure(
         bodies.fixed, bodies.mobile, bodies.body, bodies.seen, bodies.grid, field,
-        forth=forth, back=returned, start=record,
+        forth=forth, back=returned, start=record, spread_mm=spread,
         voxel_mm=max(*reference.grid.spacing, *moving.grid.spacing),
     )
     parameters: dict[str, Any] = {
@@ -124,6 +131,9 @@ def deform_series(
             "version": record.version,
             "verdict": record.verdict,
             "estimated_error_mm": figures.start_error_mm,
+            "start_spread_mm": next(
+                (q.value for q in record.quality if q.name == "start_spread"), None
+            ),
         },
     }
     progress(1.0, "Deformable registration done")
@@ -190,12 +200,15 @@ class _Scene:
 
 def _solve(
     scene: _Scene, finest: float, seed: int, device: str, threads: int, progress: Progress
-) -> tuple[Velocity, Velocity]:
-    """(reference to moving, moving to reference): two independent descents, side by side.
+) -> tuple[Velocity, Velocity, float]:
+    """(reference to moving, moving to reference): two independent descents, side by side; and how
+    far apart (mm, largest mean over the body) the first ends on the coarsest level when it starts
+    from random smooth bends of about ``PERTURB_MM``.
 
     Each is single-threaded, so that the number of threads does not change the result.
     """
     found: list[Velocity | None] = [None, None]
+    spread = 0.0
     cost = [steps / voxel for voxel, _, steps, _ in STAGES]
     begin = 0.03
     for number, (voxel, node, steps, pace) in enumerate(STAGES):
@@ -208,15 +221,47 @@ def _solve(
             _descent(*pair, grid, stage, start, seed + way, device)
             for way, (pair, start) in enumerate(zip((sides, sides[::-1]), found, strict=True))
         ]
+        if not number:
+            jobs += [
+                _descent(*sides, grid, stage, _bend(grid, seed + n), seed + n, device)
+                for n in range(2, 2 + PERTURBED_STARTS)
+            ]
 
         def show(share: float, begin: float = begin, span: float = span, text: str = text) -> None:
             progress(begin + span * (0.2 + 0.8 * share), text)
 
-        found = list(run_jobs(jobs, threads=threads, ticks=2 * steps, progress=show))
+        own, back_, *others = run_jobs(
+            jobs, threads=threads, ticks=len(jobs) * steps, progress=show
+        )
+        found = [own, back_]
+        if others:
+            spread = _apart(own, others, grid, sides[0].region)
         begin += span
     there, back = found
     assert there is not None and back is not None
-    return there, back
+    return there, back, spread
+
+
+def _bend(grid: Grid, seed: int) -> Velocity:
+    """A random smooth velocity of ``PERTURB_MM`` (root mean square), nodes 60 mm apart."""
+    shape = nodes_of(grid, PERTURB_NODE_MM)
+    values = np.random.default_rng(seed).normal(size=(1, 3, *shape)).astype(np.float32)
+    return Velocity(torch.from_numpy(values * np.float32(PERTURB_MM / np.sqrt(3))), grid)
+
+
+def _apart(own: Velocity, others: list[Velocity], grid: Grid, region: Mask) -> float:
+    """Largest mean distance in mm over ``region`` between the results of two descents."""
+    flat = np.flatnonzero(region)
+    k, j, i = np.unravel_index(flat[:: max(1, len(flat) // 2_000)], region.shape)
+    points = grid.to_lps(np.stack([i, j, k], axis=1))
+
+    def mapped(velocity: Velocity) -> FloatArray:
+        return Deformation(velocity.displacement(), velocity.lattice).to_moving(points)
+
+    here = mapped(own)
+    return max(
+        float(np.nanmean(np.linalg.norm(mapped(other) - here, axis=1))) for other in others
+    )
 
 
 def _sides(scene: _Scene, voxel_mm: float) -> tuple[Grid, tuple[Side, Side]]:

@@ -31,6 +31,7 @@ from analysis.geometry import Volume
 from analysis.grids import FloatArray, Grid, apply, as_matrix
 from analysis.progress import Progress, silent
 from analysis.registration import thresholds as t
+from analysis.registration.answers import answered
 from analysis.registration.claims import Claim, DeliveredRegistrations
 from analysis.registration.preparation import build_pyramid
 from analysis.registration.series import register_series
@@ -156,10 +157,12 @@ def judge_claim(
         "check": f"{VERSION}; {checked}",
         "seed": seed,
     }
+    if field is not None:
+        quality = (*(q for q in quality if q.name != "jacobian"), *_volume_ratios(field, probes))
     refused = verdict == "refused"
     if refused:
         parameters["rejected_matrix"] = [list(row) for row in claim.matrix]
-    return RegistrationRecord(
+    found = RegistrationRecord(
         series_instance_uid=moving_uid,
         reference_series_uid=reference_uid,
         state="not_registered" if refused else "registered",
@@ -173,6 +176,10 @@ def judge_claim(
         model="rigid" if refused else claim.model,
         deformation=None if refused or field is None else store(field),
     )
+    return answered(
+        found, "the images were not asked about it" if not checked else "the check has no such "
+        "figure: the images could not be compared",
+    )  # fmt: skip
 
 
 def split(field: Deformation, matrix: FloatArray) -> Deformation:
@@ -208,6 +215,22 @@ def _fit(
         ),
     )  # fmt: skip
     return ("refused" if reasons else "usable"), tuple(reasons), figures
+
+
+def _volume_ratios(field: Deformation, probes: FloatArray) -> tuple[QualityFigure, ...]:
+    """Smallest and largest volume in the moving series of one unit of the reference's body."""
+    index = np.rint(field.grid.to_index(probes)).astype(np.int64)
+    inside = np.all((index >= 0) & (index < field.grid.shape[::-1]), axis=1)
+    if not inside.any():
+        return ()
+    i, j, k = index[inside].T
+    straight = 1.0 / float(np.linalg.det(np.array(field.matrix)[:3, :3]))
+    ratios = field.jacobian()[k, j, i] * straight
+    basis = "volume in the moving series of one unit of the reference, {} in the body, at the nodes"
+    return (
+        QualityFigure("jacobian_min", float(ratios.min()), "1", basis.format("smallest"), None),
+        QualityFigure("jacobian_max", float(ratios.max()), "1", basis.format("largest"), None),
+    )
 
 
 def _rigid_part(field: Deformation, points: FloatArray) -> FloatArray:

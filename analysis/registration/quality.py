@@ -31,10 +31,10 @@ from analysis.registration.rigid import (
 )
 from analysis.registration.similarity import Comparison
 from analysis.registration.solving import Solution
+from analysis.registration.verdicts import worst
 
 POINTS = 12_000
-MIRROR_POINTS = 6_000
-PROBES = 2_000
+MIRROR_POINTS, PROBES = 6_000, 2_000
 SHARPNESS_SHIFT_MM = 10.0
 
 
@@ -63,6 +63,7 @@ class Figures:
     smallest_scale: float = 1.0
     largest_scale: float = 1.0
     shear: float = 0.0
+    jacobian: float = 1.0
 
     @property
     def disagreement(self) -> float:
@@ -100,8 +101,8 @@ def agreement(reference: Level, moving: Level, pull: FloatArray) -> float:
 
 
 def sharpness(comparison: Comparison, pull: FloatArray, here: float) -> float:
-    """Relative loss of shared information when the moving image is shifted by 10 mm (mean over
-    six directions): near 0 when the images share nothing that depends on position."""
+    """Relative loss of shared information for shifts of 10 mm (mean over six directions): near 0
+    when the images share nothing that depends on position."""
     if here <= 0:
         return 0.0
     away = []
@@ -148,7 +149,7 @@ def mirror_gain(
 def measure(
     reference: Pyramid, moving: Pyramid, solution: Solution, *, seed: int, threads: int
 ) -> Figures:
-    """All figures of a solution. What is independent runs side by side."""
+    """All figures of a solution."""
     level, other = reference.middle, moving.middle
     pull = solution.pull
     whole = Comparison(level, other, points=POINTS, seed=seed)
@@ -191,6 +192,7 @@ def measure(
         smallest_scale=float(scales.min()),
         largest_scale=float(scales.max()),
         shear=float(np.abs(stretched - np.diag(np.diag(stretched))).max()),
+        jacobian=1.0 if is_rigid(pull) else float(np.linalg.det(pull[:3, :3])),
     )
 
 
@@ -290,9 +292,13 @@ def judge(figures: Figures) -> tuple[Verdict, tuple[str, ...]]:
     """The worst verdict of all rules, and the reasons of every rule that is not met."""
     failed = [rule for rule in _rules(figures).values() if rule.verdict != "usable"]
     reasons = tuple(rule.reason for rule in failed)
-    if any(rule.verdict == "refused" for rule in failed):
-        return "refused", reasons
-    return ("doubtful", reasons) if failed else ("usable", ())
+    return worst("usable", *(rule.verdict for rule in failed)), reasons
+
+
+def doubts(figures: Figures, names: tuple[str, ...]) -> tuple[str, ...]:
+    """The reasons of those of the named rules that are not met."""
+    rules = (_rules(figures)[name] for name in names)
+    return tuple(rule.reason for rule in rules if rule.verdict != "usable")
 
 
 def as_quality(f: Figures) -> tuple[QualityFigure, ...]:
@@ -372,6 +378,11 @@ def as_quality(f: Figures) -> tuple[QualityFigure, ...]:
             "shear", f.shear, "1",
             "largest off-diagonal element of the stretch along x, y, z; 0 for a rigid model",
             ok("shear"),
+        ),
+        QualityFigure(
+            "jacobian", f.jacobian, "1",
+            "volume in the moving series of one unit of the reference, the same everywhere; 1 for "
+            "a rigid model", None,
         ),
         QualityFigure("rotation", f.turned_degrees, "deg", "angle of the transform", None),
         QualityFigure(

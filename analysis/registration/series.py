@@ -18,6 +18,7 @@ from analysis.contracts import (
 from analysis.geometry import FloatArray, Volume, as_matrix
 from analysis.progress import Progress, silent
 from analysis.registration import thresholds as t
+from analysis.registration.answers import answered
 from analysis.registration.crew import side_by_side
 from analysis.registration.preparation import NothingToCompare, Pyramid, build_pyramid
 from analysis.registration.quality import as_quality, judge, measure
@@ -75,8 +76,10 @@ def register_series(
         figures: tuple[QualityFigure, ...] = (),
         parameters: dict[str, Any] | None = None,
         matrix: FloatArray | None = None,
+        *,
+        unmeasured: str = "the images were not compared",
     ) -> RegistrationRecord:
-        return RegistrationRecord(
+        found = RegistrationRecord(
             series_instance_uid=moving_uid,
             reference_series_uid=reference_uid,
             state=state,
@@ -89,6 +92,9 @@ def register_series(
             parameters=parameters or {},
             model="rigid" if same_frame else model,
         )
+        if same_frame and figures:
+            return answered(found, unmeasured, jacobian="nothing is moved or bent")
+        return answered(found, unmeasured)
 
     try:
         fixed, mobile = side_by_side(
@@ -103,10 +109,14 @@ def register_series(
         return record("not_registered", "refused", (str(error),))
     parameters: dict[str, Any] = {"seed": seed}
     if same_frame:
-        verdict, reasons, figures = verify(fixed, mobile, seed=seed)
+        progress(0.3, "Checking the shared frame of reference")
+        verdict, reasons, figures = verify(fixed, mobile, seed=seed, threads=threads)
         progress(1.0, "Same frame of reference checked")
         state: FusionState = "not_registered" if verdict == "refused" else "same_frame"
-        return record(state, verdict, reasons, figures, parameters)
+        return record(
+            state, verdict, reasons, figures, parameters,
+            unmeasured="the images have too little in common for a place near by to be looked for",
+        )  # fmt: skip
     unfit = _unfit(fixed, mobile)
     if unfit:
         return record("not_registered", "refused", unfit)

@@ -82,16 +82,12 @@ def solve(
     best, forth = _finished(fixed, mobile, best, seed, affine=affine, threads=threads)
     rng = np.random.default_rng(seed)
 
-    def nudged(share: float, centre: FloatArray) -> FloatArray:
-        turn = Rotation.from_rotvec(np.radians(share * PERTURB_DEGREES) * _unit(rng))
-        return rigid(turn, share * PERTURB_MM * _unit(rng), centre)
-
     def again(first: Pyramid, second: Pyramid, begin: FloatArray, number: int) -> FloatArray:
         near = _climb(first, second, begin, 1, seed + number, affine=affine, share=CHECK_SHARE)
         return _climb(first, second, near, 2, seed + number, affine=affine, share=CHECK_SHARE)
 
-    nudges = [nudged(1.0, fixed.middle.centroid) for _ in range(PERTURBED_STARTS)]
-    reverse = invert(best) @ nudged(0.5, mobile.middle.centroid)
+    nudges = [nudge(rng, fixed.middle.centroid) for _ in range(PERTURBED_STARTS)]
+    reverse = invert(best) @ nudge(rng, mobile.middle.centroid, 0.5)
     jobs = [
         partial(again, fixed, mobile, best @ nudge, n + 1) for n, nudge in enumerate(nudges)
     ]
@@ -101,6 +97,13 @@ def solve(
         progress=lambda share: progress(0.65 + 0.2 * share, "Checking from other starts"),
     )
     return Solution(best, forth, tuple(others), back)
+
+
+def nudge(rng: np.random.Generator, centre: FloatArray, share: float = 1.0) -> FloatArray:
+    """A turn about ``centre`` and a shift, ``share`` times as large as ``PERTURB_*``, along random
+    axes."""
+    turn = Rotation.from_rotvec(np.radians(share * PERTURB_DEGREES) * _unit(rng))
+    return rigid(turn, share * PERTURB_MM * _unit(rng), centre)
 
 
 def _starts(

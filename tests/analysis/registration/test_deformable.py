@@ -15,6 +15,7 @@ from analysis.contracts import IDENTITY, Matrix, QualityFigure, RegistrationReco
 from analysis.deformation import Deformation
 from analysis.geometry import FloatArray, Grid, Volume, as_matrix
 from analysis.registration import deformable as d
+from analysis.registration.answers import ASPECTS
 from analysis.registration.deformable import deform_series, stored
 from analysis.registration.deformable_quality import Figures, judge
 from analysis.resampling import resample
@@ -125,6 +126,8 @@ def test_a_known_bend_is_found(bent: tuple[RegistrationRecord, Deformation]) -> 
     assert figures["shared_information_gain"].passed
     assert figures["jacobian_min"].value > 0.33
     assert figures["estimated_error"].value < 2.0
+    assert all(not figures.keys().isdisjoint(names) for names in ASPECTS.values())
+    assert 0 < figures["start_spread"].value < 2.0
 
 
 def test_there_and_back_is_one_deformation(bent: tuple[RegistrationRecord, Deformation]) -> None:
@@ -265,7 +268,7 @@ GOOD = Figures(
     shared_before=0.2, shared_after=0.4, mismatch_before=0.05, mismatch_after=0.02,
     consistency_mean_mm=0.5, consistency_p95_mm=1.0, jacobian_min=0.7, jacobian_p1=0.8,
     jacobian_p99=1.2, jacobian_max=1.4, folded=0.0, moved_mean_mm=3.0, moved_max_mm=12.0,
-    covered=0.9, voxel_mm=2.0, start_error_mm=0.5,
+    covered=0.9, voxel_mm=2.0, start_error_mm=0.5, spread_mm=0.5,
 )  # fmt: skip
 
 
@@ -280,6 +283,8 @@ GOOD = Figures(
         ({"consistency_p95_mm": 3.5, "voxel_mm": 4.0}, "usable"),
         ({"consistency_mean_mm": 6.0, "consistency_p95_mm": 9.0}, "refused"),
         ({"moved_max_mm": 60.0}, "doubtful"),
+        ({"spread_mm": 3.5}, "doubtful"),
+        ({"spread_mm": float("nan")}, "refused"),
         ({"shared_after": 0.05}, "doubtful"),
         ({"shared_after": 0.02}, "refused"),
         ({"covered": 0.2}, "doubtful"),

@@ -11,8 +11,10 @@ from scipy.spatial.transform import Rotation
 
 from analysis.contracts import IDENTITY, RegistrationRecord
 from analysis.geometry import FloatArray, Grid, Volume, grid_of
+from analysis.phantoms.head import make_head
 from analysis.phantoms.model import Phantom
 from analysis.registration import register_series, series
+from analysis.registration.preparation import build_pyramid
 from analysis.registration.rigid import apply, distances, invert, is_rigid, rigid
 from analysis.resampling import resample
 from tests.analysis.registration.conftest import placed, translation
@@ -156,6 +158,23 @@ def test_a_patient_who_moved_within_one_frame_is_doubted_not_moved(head: Phantom
     assert (record.state, record.verdict, record.matrix) == ("same_frame", "doubtful", IDENTITY)
     assert any("moved" in reason for reason in record.reasons)
     assert abs(figure(record, "better_match_distance") - np.hypot(14, 8)) < 3.0
+
+
+def test_left_right_exchanged_or_another_patient_within_one_frame_is_doubted(
+    head: Phantom,
+) -> None:
+    """Also where nothing matches better near by: the distance alone would let them pass."""
+    reference = head.reference.volume
+    series = in_reference(head, "T2")
+    wrong = register(series.with_array(series.array[:, :, ::-1].copy()), reference, same_frame=True)
+    assert wrong.verdict == "doubtful"
+    assert any("laterality" in reason for reason in wrong.reasons)
+    other = make_head(6, spacing_mm=(3.0, 3.0, 3.0), positive=True).reference.volume
+    levels = [build_pyramid(volume).middle for volume in (reference, other)]
+    moved = placed(other, translation(*(levels[0].centroid - levels[1].centroid)))
+    record = register(moved, reference, same_frame=True)
+    assert record.verdict == "doubtful"
+    assert any("different patients" in reason for reason in record.reasons)
 
 
 def test_shared_frame_without_common_region_is_refused(head: Phantom) -> None:
