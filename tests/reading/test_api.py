@@ -33,7 +33,8 @@ VIEW = {
     "run": {"id", "number", "state", "steps"},
     "reference": None,
     "layers": {
-        "id", "key", "series", "volume", "kind", "label", "role", "series_role", "modality",
+        "id", "key", "series", "volume", "kind", "label", "role", "series_role", "prior",
+        "study_date", "modality",
         "unit", "shape", "affine", "dtype", "codec", "slope", "intercept", "levels",
         "value_range", "window", "synthetic", "lossy", "model", "matrix", "registration_id",
         "deformed", "fusion", "notices",

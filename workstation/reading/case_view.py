@@ -168,6 +168,8 @@ def _layer(
         "label": layer.label,
         "role": layer.role,
         "series_role": _series_role(layer.series),
+        "prior": bool(record.get("prior", False)),
+        "study_date": record.get("study_date", ""),
         "modality": record["modality"],
         "unit": layer.unit,
         "shape": record["levels"][0]["shape"],
@@ -215,6 +217,7 @@ def _series_role(series: Series | None) -> dict[str, Any] | None:
     if series is None or not series.role:
         return None
     return {
+        "code": series.role,
         "label": role_label(series),
         "reason": series.role_reason,
         "by_hand": series.role_source == RoleSource.MANUAL,

@@ -119,6 +119,15 @@ export class Commands {
     this.store.patchLayer(layer.id, { opacity: Math.round(Math.min(Math.max(opacity, 0), 1) * 100) / 100 });
   }
 
+  setInterpolation(layer: Layer, nearest: boolean): void {
+    this.store.patchLayer(layer.id, { nearest });
+  }
+
+  /** In the layer's unit; null: drawn from the bottom of its window. */
+  setThreshold(layer: Layer, threshold: number | null): void {
+    this.store.patchLayer(layer.id, { threshold: threshold !== null && Number.isFinite(threshold) ? threshold : null });
+  }
+
   /** Chosen again, a comparison goes back to the blend. */
   setCompare(mode: CompareMode): void {
     const layout = this.state.layout === 'beside' ? 'mpr' : this.state.layout;

@@ -3,6 +3,7 @@ import { badgeButton } from './badge';
 import { COLORMAP_LABELS } from './colormaps';
 import type { Commands } from './commands';
 import { button, h } from './dom';
+import { LayerLook } from './layer-look';
 import type { Loaded } from './loaded';
 import { settingText } from './siblings';
 import type { Layer } from './types';
@@ -17,6 +18,7 @@ interface Row {
   visible: HTMLInputElement;
   opacity: HTMLInputElement | null;
   amount: HTMLElement | null;
+  look: LayerLook | null;
   detail: HTMLElement;
 }
 
@@ -54,6 +56,7 @@ export class LayersPanel {
       if (row.opacity && document.activeElement !== row.opacity) row.opacity.value = String(Math.round(settings.opacity * 100));
       if (row.amount) row.amount.textContent = `${Math.round(settings.opacity * 100)} %`;
       row.element.classList.toggle('is-active', id === state.active);
+      row.look?.update(settings);
       row.detail.textContent = this.detail(layer);
     }
   }
@@ -125,8 +128,10 @@ export class LayersPanel {
       lines.unshift(badgeButton(layer, () => this.actions.openFusion(layer), this.scene.trying(layer)));
       lines.push(h('div', { class: 'layer-opacity' }, opacity, amount));
     }
+    const look = layer.kind === 'segmentation' ? null : new LayerLook(this.commands, layer, isReference);
+    if (look) lines.push(look.element);
     const element = h('div', { class: 'layer-row', data: { layer: String(layer.id) } }, visible, h('div', { class: 'grow' }, name, this.selector(layer), ...lines));
-    this.rows.set(layer.id, { element, visible, opacity, amount, detail });
+    this.rows.set(layer.id, { element, visible, opacity, amount, look, detail });
     return element;
   }
 

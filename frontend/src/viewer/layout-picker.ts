@@ -38,7 +38,7 @@ export class LayoutPicker {
       cell.style.gridArea = spec.id;
       return cell;
     }));
-    picture.style.gridTemplate = protocol.template;
+    picture.style.gridTemplate = protocol.template.replaceAll(/minmax\(236px, (\d+%)\)/g, '$1');
     const card = h('button', { class: 'layout-card', attrs: { type: 'button', 'aria-pressed': String(isOn) }, data: { protocol: protocol.id } },
       picture,
       h('span', { class: 'layout-name', text: protocol.name() }),

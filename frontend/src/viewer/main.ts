@@ -2,9 +2,11 @@
 import '../styles/viewer.css';
 import '../styles/marks.css';
 import type { Vec3 } from '../affine';
+import { t } from '../i18n';
 import type { LiveNotice } from '../pages/live';
 import { Api, ApiError } from './api';
 import { button, h } from './dom';
+import { mismatch, openedFor } from './identity';
 import { hasWebGL2, type PaneName, type Point2 } from './stage';
 import { stepName } from './status';
 import type { View } from './types';
@@ -78,12 +80,17 @@ function mount(root: HTMLElement): void {
       message(root, 'The images could not be opened', error.message, button('Try again', () => void load(), { class: 'btn' }));
       return;
     }
+    const wrong = mismatch(openedFor(root), view);
+    if (wrong) {
+      message(root, t('Images of another patient or case'), wrong);
+      return;
+    }
     if (view.reference === null) {
       showWaiting(root, view);
       poll = window.setTimeout(() => void load(), POLL_MS);
       return;
     }
-    viewer = new Viewer(root, api, view);
+    viewer = new Viewer(root, api, view, openedFor(root));
   };
 
   /** A burst of notices becomes one refresh. */

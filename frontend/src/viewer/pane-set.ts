@@ -12,6 +12,11 @@ import type { Layer } from './types';
 
 const FITTED: Framing = { scale: 1, anchorWorld: null, anchorCanvas: [0.5, 0.5] };
 
+/** Drawn black on white. */
+export function isLight(settings: LayerSettings | undefined): boolean {
+  return settings?.colormap === 'grey' && settings.invert;
+}
+
 export class PaneSet {
   protocol: Protocol = PLAIN;
   plans: readonly PanePlan[] = [];
@@ -229,6 +234,8 @@ export class PaneSet {
   styleAll(): void {
     for (const plan of this.planar) {
       if (!this.scene.stage.has(plan.spec.id)) continue;
+      const base = this.settings(plan.spec.id, plan.base);
+      this.scene.stage.background(plan.spec.id, isLight(base));
       for (const layer of this.mounted(plan)) {
         const look = this.look(plan, layer);
         if (look) this.scene.stage.style(plan.spec.id, layer.id, look);

@@ -83,7 +83,9 @@ export class Pane {
   private readonly badges = h('div', { class: 'pane-badges' });
   private readonly cursor = h('div', { class: 'pane-cursor num' });
   private readonly windows = h('div', { class: 'pane-windows num' });
-  private readonly place = h('div', { class: 'pane-place num' });
+  private readonly where = h('span', {});
+  private readonly detail = h('span', { class: 'pane-detail' });
+  private readonly place = h('div', { class: 'pane-place num' }, this.where, this.detail);
   private readonly scale = h('div', { class: 'pane-scale' });
   private readonly scaleText = h('span', { class: 'num' });
   private readonly bars = h('div', { class: 'pane-bars' });
@@ -135,7 +137,8 @@ export class Pane {
     this.updateBadges(text);
     this.updateWindows(text);
     const millimetres = text.point[AXIS[text.plane]].toFixed(1).replace('-', '−');
-    setText(this.place, `${text.position} / ${text.axes.count}   ${AXIS_NAMES[text.plane]} ${millimetres} mm\n${text.axes.step.toFixed(1)} mm slices   ×${text.zoom.toFixed(2)}`);
+    setText(this.where, `${text.position} / ${text.axes.count}   ${AXIS_NAMES[text.plane]} ${millimetres} mm`);
+    setText(this.detail, `\n${text.axes.step.toFixed(1)} mm slices   ×${text.zoom.toFixed(2)}`);
     this.showScale(scaleBar(text.mmPerPixel, this.element.clientWidth));
     this.showBars([...(isPet(text.base) ? [{ layer: text.base, settings: text.baseSettings }] : []), ...text.overlays]);
   }
@@ -148,7 +151,7 @@ export class Pane {
     this.showFlags(text.flags);
     this.showBadges([{ layer: text.base, trying: text.trying }], text.onBadge, null);
     setText(this.windows, windowLine(text.base, text.settings, true));
-    setText(this.place, text.place);
+    setText(this.where, text.place);
     this.showScale(text.bar);
     this.showBars([{ layer: text.base, settings: text.settings }]);
   }

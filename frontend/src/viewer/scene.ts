@@ -1,4 +1,5 @@
 /** Puts the view JSON and the reader's settings on the stage: which volumes, where, and how drawn. */
+import { preference } from '../preferences';
 import { Grid, IDENTITY, type Mat4, type Vec3 } from '../affine';
 import type { CompareMode } from './comparison';
 import { bytesOf, seriesKey, shown, siblings, toForget, withoutStranded } from './siblings';
@@ -51,8 +52,9 @@ export class Scene {
   private fresh(layer: Layer): LayerSettings {
     const isBase = layer.id === this.reference.id || layer.id === this.store.state.alone;
     const [width, centre] = firstWindow(layer, this.view.case.pathway);
+    const hidesMaps = preference<{ heatmapFirst?: unknown }>('viewer.display')?.heatmapFirst === false;
     const hasPet = this.layers.some((other) => isPet(other) && other.fusion.fused);
-    const shownAtFirst = isBase || (isPet(layer) && layer.fusion.fused) || (layer.kind === 'deformed' && layer.fusion.fused) || layer.kind === 'segmentation' || (layer.kind === 'heatmap' && !hasPet);
+    const shownAtFirst = isBase || (isPet(layer) && layer.fusion.fused) || (layer.kind === 'deformed' && layer.fusion.fused) || layer.kind === 'segmentation' || (layer.kind === 'heatmap' && !hasPet && !hidesMaps);
     return {
       width,
       centre,

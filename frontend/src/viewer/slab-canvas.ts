@@ -4,6 +4,7 @@ import type { Loaded } from './loaded';
 import type { Pane } from './panes';
 import { opacityCurve, withThreshold } from './presets';
 import { rasterOf } from './sampling';
+import { isLight } from './pane-set';
 import type { Scene } from './scene';
 import { type Projection, sampleSlab } from './slab';
 import type { LayerSettings } from './state';
@@ -77,7 +78,9 @@ export class SlabCanvas {
     if (key === this.drawn) return;
     this.drawn = key;
     const rgba = new Uint8ClampedArray(raster.width * raster.height * 4);
-    for (let n = 3; n < rgba.length; n += 4) rgba[n] = 255;
+    const base = scene.panes.settings(pane.name, plan.base);
+    if (isLight(base)) rgba.fill(255);
+    else for (let n = 3; n < rgba.length; n += 4) rgba[n] = 255;
     for (const { layer, settings, pixels } of parts) {
       const at = place(layer);
       let kept = this.sampled.get(layer.id);

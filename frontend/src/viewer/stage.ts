@@ -267,6 +267,13 @@ export class Stage {
     });
   }
 
+  /** What is seen where a pane shows no volume: black, or white about a picture drawn black on white. */
+  background(pane: PaneName, isLight: boolean): void {
+    const shade = isLight ? 1 : 0;
+    const renderer = this.engine.getRenderer(this.of(pane).id) as unknown as { setBackground(r: number, g: number, b: number): void } | undefined;
+    renderer?.setBackground(shade, shade, shade);
+  }
+
   /** Turns a pane: normal points from the image to the eye, up to the top of the screen. */
   orient(pane: PaneName, normal: Vec3, up: Vec3): void {
     const slot = this.of(pane);

@@ -234,7 +234,7 @@ export interface View {
     held_by_me: boolean;
     can: { review: boolean; measure: boolean; decide_registration: boolean; report: boolean; sign: boolean };
   };
-  patient: { name: string; patient_id: string; synthetic: boolean };
+  patient: { name: string; patient_id: string; issuer?: string; synthetic: boolean };
   run: { id: number | null; number: number; state: 'running' | 'done' | 'failed' | 'none'; steps: Step[] };
   reference: number | null;
   layers: Layer[];

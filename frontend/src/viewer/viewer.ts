@@ -6,6 +6,7 @@ import { takePreferences } from '../preferences';
 import { Acts } from './acts';
 import { BesidePane } from './beside';
 import type { Api } from './api';
+import { mismatch, type Opened } from './identity';
 import { Commands } from './commands';
 import { Drawing } from './drawing';
 import { FindingsPanel } from './findings-panel';
@@ -77,6 +78,7 @@ export class Viewer {
     private readonly root: HTMLElement,
     private readonly api: Api,
     view: View,
+    private readonly opened: Opened,
   ) {
     takePreferences(view.preferences ?? {});
     this.store = new Store(window.localStorage, `radfuse.view:${view.case.id}`);
@@ -400,6 +402,11 @@ export class Viewer {
   async refresh(): Promise<void> {
     const view = await this.acts.attempt(() => this.api.view());
     if (!view || view.reference === null) return;
+    const wrong = mismatch(this.opened, view);
+    if (wrong) {
+      toast(wrong, 'bad');
+      return;
+    }
     const before = this.scene.wanted.map((layer) => layer.id).join();
     this.scene.adopt(view);
     await this.scene.mount();
