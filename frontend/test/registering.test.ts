@@ -37,7 +37,7 @@ function made() {
   const trials = new Map<number, { matrix: Mat4; words: string }>();
   const scene = {
     layers: [reference, a, b], reference, beside: null as Layer | null, compared: a, looked: null as unknown,
-    view: { case: { can: { decide_registration: true } }, layers: [reference, a, b] },
+    view: { case: { can: { decide_registration: true } }, layers: [reference, a, b], notices: [] },
     store: { state: { tool: 'window', step: 1 }, patch: vi.fn(), patchLayer: vi.fn() },
     layer: (id: number) => scene.layers.find((one) => one.id === id),
     grid: () => grid,

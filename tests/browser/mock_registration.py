@@ -57,6 +57,8 @@ class Tools:
         self.refinements: list[dict[str, Any]] = []
         self.verdict = "usable"
         self.asked: list[tuple[str, Any]] = []
+        self.problem = ""
+        self.notices: list[dict[str, str]] = []
 
     # ---- what is on record -------------------------------------------------------------------
 
@@ -128,7 +130,8 @@ class Tools:
             },
             "matrix": self.matrix.tolist(), "fusion": self.fusion(),
             "deformed_layer": self.accepted["result"]["layer"] if self.accepted else None,
-            "landmarks": self.landmarks(), "refinements": copy.deepcopy(self.refinements),
+            "problem": self.problem, "landmarks": self.landmarks(),
+            "refinements": copy.deepcopy(self.refinements),
             "decisions": self.decisions,
         }  # fmt: skip
 

@@ -322,6 +322,26 @@ def test_what_is_decided_is_said_as_it_stands(working: Any, served: tuple[str, C
     assert [row["reason"] for row in case.tools.decisions] == ["", "Wrong patient"]
 
 
+def test_what_a_decision_will_not_do_is_said_above_it(
+    working: Any, served: tuple[str, Case]
+) -> None:
+    page, case = working, served[1]
+    case.tools.problem = "The stored deformation is gone; register again."
+    case.tools.notices = [
+        {"code": "report_keeps_run", "message": "The report was begun with analysis 1.",
+         "severity": "warning", "subject": ""},
+    ]  # fmt: skip
+    page.evaluate("window.dispatchEvent(new CustomEvent('radfuse:reviewed'))")
+    page.click("[data-tab=registration]")
+    page.click("[data-registration='3'] >> text=Open")
+    page.wait_for_selector(".fusion-panel [data-problem] >> text=deformation is gone")
+    page.wait_for_selector(".fusion-panel [data-warning] >> text=begun with analysis 1")
+    page.wait_for_selector("[data-decision=accepted]")
+    page.click(".fusion-panel [data-close]")
+    page.click("[data-tab=notices]")
+    page.wait_for_selector(".notices-panel >> text=begun with analysis 1")
+
+
 def test_a_counterpart_that_the_server_does_not_tell_is_said(
     working: Any, served: tuple[str, Case]
 ) -> None:

@@ -159,13 +159,12 @@ def decision_notices(run: Run, labels: dict[str, str]) -> list[dict[str, str]]:
     found = [
         {
             "code": LOST,
-            "message": _(
-                "{series}: the decision “{badge}” (analysis {run}) was not carried over, because "
-                "{why}. Look at the alignment and decide again."
-            ).format(
-                series=labels.get(row["series"], row["label"]), badge=row["badge"],
-                run=row["run"], why=why[row["why"]],
-            ),
+            # The viewer puts the series before it, where it has a layer of it.
+            "message": ("" if row["series"] in labels else f"{row['label']}: ")
+            + _(
+                "The decision “{badge}” (analysis {run}) was not carried over, because {why}. "
+                "Look at the alignment and decide again."
+            ).format(badge=row["badge"], run=row["run"], why=why[row["why"]]),
             "severity": "warning",
             "subject": row["series"],
         }

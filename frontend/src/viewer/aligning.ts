@@ -5,7 +5,7 @@ import type { Scene } from './scene';
 import type { PaneName, Point2 } from './stage';
 import type { Layer } from './types';
 
-export interface Session {
+interface Session {
   layer: Layer;
   registration: number;
   alignment: Alignment;

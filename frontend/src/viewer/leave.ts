@@ -1,7 +1,7 @@
 /** Asks before an alignment that was not saved is given up. */
 import { button, h } from './dom';
 
-export type Answer = 'save' | 'discard' | 'stay';
+type Answer = 'save' | 'discard' | 'stay';
 
 export class LeaveDialog {
   readonly element = h('dialog', { class: 'dialog', attrs: { 'aria-labelledby': 'leave-title' }, data: { leave: '' } });

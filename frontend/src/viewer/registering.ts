@@ -164,7 +164,12 @@ export class Registering {
     }
     const bodies: Partial<Record<Section, HTMLElement>> = { align: this.alignPanel.element };
     if (tools) Object.assign(bodies, { landmarks: this.landmarksPanel.element, refine: this.refinePanel.element });
-    this.panel.update({ layer, section: this.section, tools, mayDecide: this.mayDecide, trying, isBeside: this.scene.beside !== null, body: bodies[this.section] ?? null });
+    this.panel.update({ layer, section: this.section, tools, mayDecide: this.mayDecide, trying, isBeside: this.scene.beside !== null, warning: this.warning, body: bodies[this.section] ?? null });
+  }
+
+  /** A report that was begun with another analysis does not take what is decided here. */
+  private get warning(): string {
+    return this.scene.view.notices.find((notice) => notice.code === 'report_keeps_run')?.message ?? '';
   }
 
   /** A new analysis replaced the open layer: what was under way on the old one ends. */

@@ -16,7 +16,7 @@ export interface PanelActions {
   close(): void;
 }
 
-export interface PanelState {
+interface PanelState {
   layer: Layer;
   section: Section;
   tools: ToolsState | null;
@@ -24,6 +24,8 @@ export interface PanelState {
   /** What is on screen and not on record, for the badge. */
   trying: string | null;
   isBeside: boolean;
+  /** What holds for every decision made here now; empty if nothing does. */
+  warning: string;
   body: HTMLElement | null;
 }
 
@@ -82,7 +84,7 @@ export class RegistrationPanel {
       if (this.body.firstElementChild !== own || this.body.childElementCount !== 1) this.body.replaceChildren(own);
       return;
     }
-    const key = JSON.stringify([layer.id, layer.fusion, state.section, state.tools?.decisions, state.tools?.computed, state.mayDecide]);
+    const key = JSON.stringify([layer.id, layer.fusion, state.section, state.tools?.decisions, state.tools?.computed, state.tools?.problem, layer.notices, state.warning, state.mayDecide]);
     if (key === this.key) return;
     this.key = key;
     if (state.section === 'history') this.body.replaceChildren(this.history(state));
@@ -100,14 +102,15 @@ export class RegistrationPanel {
     );
   }
 
-  private summary({ layer, tools, mayDecide }: PanelState): Node[] {
+  private summary({ layer, tools, mayDecide, warning }: PanelState): Node[] {
     const { fusion } = layer;
     const decides = layer.registration_id !== null && fusion.state !== 'reference';
-    const nodes: (Node | null)[] = [fusionFacts(fusion)];
+    const nodes: (Node | null)[] = [tools?.problem ? h('div', { class: 'notice notice--bad', data: { problem: '' } }, h('span', { text: tools.problem })) : null, fusionFacts(fusion)];
     if (fusion.decision) {
       const { by, at, reason } = fusion.decision;
       nodes.push(facts([['Decision', `${fusion.decision.decision} by ${by}, ${when(at)}`], ['Reason', reason]]));
     }
+    if (decides && warning) nodes.push(h('div', { class: 'notice notice--warn', data: { warning: '' } }, h('span', { text: warning })));
     if (decides && mayDecide) nodes.push(...this.decisions(layer, tools));
     if (decides && !mayDecide) nodes.push(h('p', { class: 'muted small', text: 'Claim the case to accept, align or reject this registration.' }));
     nodes.push(reasonsList(fusion.reasons), qualityTable(fusion.quality));

@@ -33,7 +33,7 @@ export interface LandmarkFit {
   pairs: { id: number; residual_mm: number }[];
 }
 
-export interface RefinementResult {
+interface RefinementResult {
   matrix: Mat4;
   model: TransformModel;
   method: string;
@@ -94,6 +94,8 @@ export interface ToolsState {
   matrix: Mat4;
   fusion: Fusion;
   deformed_layer: number | null;
+  /** Why the deformation on record cannot be read; empty if it can, or there is none. */
+  problem: string;
   landmarks: LandmarkSet | null;
   refinements: Refinement[];
   decisions: DecisionRow[];
