@@ -13,7 +13,13 @@ from django.utils import timezone
 
 from analysis.deformation import Deformation
 from tests.analyzing.results import FIELD_SHIFT
-from tests.factories import InstanceFactory, RunFactory, SeriesFactory, UserFactory
+from tests.factories import (
+    InstanceFactory,
+    RegistrationFactory,
+    RunFactory,
+    SeriesFactory,
+    UserFactory,
+)
 from tests.reading.acts import ok, place, post, refine, refused, view_of
 from tests.reading.house import INSIDE, SHIFT, House
 from workstation.accounts.models import AuditRecord
@@ -22,7 +28,7 @@ from workstation.analyzing.fixing import DECIDED
 from workstation.analyzing.models import Layer, LayerKind, Refinement, Registration, Run
 from workstation.analyzing.requests import run_folder, step_request
 from workstation.analyzing.services import start_run
-from workstation.reading.kept_decisions import decisions_for_next_run
+from workstation.reading.kept_decisions import decisions_for_next_run, lost_decisions
 from workstation.reading.models import LandmarkPair, RegistrationDecision
 from workstation.receiving.models import Study
 from workstation.reporting.content import registrations_of
@@ -352,6 +358,25 @@ def test_a_decision_about_another_reference_is_told(
     [notice] = [n for n in view_of(api, house)["notices"] if n["code"].startswith("decision")]
     assert notice["code"] == "decisions_kept"
     assert f"PET (Aligned by hand, {house.reader.display_name})" in notice["message"]
+
+
+def test_a_decision_made_while_the_next_run_was_under_way_is_told(
+    api: Client, path: str, house: House
+) -> None:
+    ok(post(api, f"{path}decision/", {"decision": "nudged", "matrix": NUDGE}))
+    begun = RunFactory(case=house.case)
+    assert lost_decisions(begun) == [], "it began with that one"
+    moved = RegistrationFactory(
+        run=begun, series=house.pet.series, reference=house.ct.series, matrix=SHIFT
+    )
+    ok(post(api, f"{path}decision/", {"decision": "rejected", "reason": "wrong"}))
+    [row] = lost_decisions(begun)
+    assert (row["series"], row["why"]) == (house.pet.key, "late")
+    assert row["badge"].startswith("Rejected by") and row["run"] == house.run.number
+    [notice] = [n for n in view_of(api, house)["notices"] if n["code"] == "decision_not_carried"]
+    assert "while this analysis was under way" in notice["message"]
+    RegistrationDecision.objects.create(registration=moved, decision="accepted", by=house.reader)
+    assert lost_decisions(begun) == []
 
 
 def test_a_report_that_keeps_another_run_is_told_beside_the_images(

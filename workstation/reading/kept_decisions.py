@@ -15,7 +15,12 @@ from workstation.analyzing.fixing import DECIDED, fixed_registration
 from workstation.analyzing.models import Registration, Run
 from workstation.analyzing.run_inputs import inputs_of
 from workstation.reading.alignment_changes import of_series
-from workstation.reading.fusion_state import FusionStatus, in_force, latest_decision
+from workstation.reading.fusion_state import (
+    FusionStatus,
+    in_force,
+    latest_decision,
+    status_of,
+)
 from workstation.reading.models import (
     DecisionMethod,
     RegistrationDecision,
@@ -126,7 +131,8 @@ def _fixed(
 
 def lost_decisions(run: Run) -> list[dict[str, Any]]:
     """Decisions that the run could not keep and that nobody has made again: those known when it
-    began, and those that it found to be about another reference."""
+    began, those that it found to be about another reference, and those made while it was under way.
+    """
     rows = list(run.registrations.select_related("series", "reference"))
     if not rows:
         return list(run.not_carried)  # not registered yet
@@ -141,10 +147,29 @@ def lost_decisions(run: Run) -> list[dict[str, Any]]:
             "series": uid, "label": row.series.modality if row else "",
             "badge": str(decided["badge"]), "run": decided.get("run", 0), "why": "reference",
         }  # fmt: skip
+    lost |= _made_meanwhile(run)
     return [
         row for uid, row in lost.items()
         if uid not in by_series or latest_decision(by_series[uid]) is None
     ]  # fmt: skip
+
+
+def _made_meanwhile(run: Run) -> dict[str, dict[str, Any]]:
+    """Decisions on earlier runs, made after this one had begun with what was decided by then."""
+    rows = RegistrationDecision.objects.filter(
+        registration__run__case=run.case_id, registration__run__number__lt=run.number,
+        at__gt=run.created_at,
+    ).select_related("by", "refinement", "registration__run", "registration__series")  # fmt: skip
+    latest = {row.registration.series.series_instance_uid: row for row in rows.order_by("pk")}
+    return {
+        uid: {
+            "series": uid, "label": row.registration.series.modality,
+            "badge": status_of(row.registration, row).badge,
+            "run": row.registration.run.number, "why": "late",
+        }
+        for uid, row in latest.items()
+        if in_force(row) is not None
+    }  # fmt: skip
 
 
 def decision_notices(run: Run, labels: dict[str, str]) -> list[dict[str, str]]:
@@ -154,6 +179,7 @@ def decision_notices(run: Run, labels: dict[str, str]) -> list[dict[str, str]]:
         "images": _("images of this series were added or changed"),
         "reference_images": _("images of the reference series were added or changed"),
         "reference": _("another series is the reference now"),
+        "late": _("it was made while this analysis was under way"),
         "unknown": _("it is not recorded which images it was made on"),
     }
     found = [
