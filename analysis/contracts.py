@@ -279,6 +279,8 @@ class RefineRequest:
     device: str = "cpu"
     threads: int = 2
     task: Literal["refine"] = "refine"
+    cache_dir: str = ""
+    """As that of a :class:`StepRequest`."""
 
 
 @dataclass(frozen=True)

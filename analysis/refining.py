@@ -17,6 +17,7 @@ from analysis.files import whole_file
 from analysis.geometry import Volume
 from analysis.progress import Progress
 from analysis.registration import register_series
+from analysis.registration.cache import CachedDeform, CachedRegister, Contents
 from analysis.registration.deformable import (
     DEFORMABLE_VERSION,
     METHOD,
@@ -45,12 +46,14 @@ def refine(request: RefineRequest, progress: Progress) -> RefineResult:
     shutil.rmtree(folder, ignore_errors=True)
     folder.mkdir(parents=True)
     progress(0.0, "Reading the volumes")
-    moving = read_volume(run_dir, request.moving)
-    reference = read_volume(run_dir, request.reference)
+    cache, contents = Path(request.cache_dir) if request.cache_dir else None, Contents()
+    moving = contents.know(read_volume(run_dir, request.moving), request.moving)
+    reference = contents.know(read_volume(run_dir, request.reference), request.reference)
     if request.model == "deformable":
-        result = _deform(request, moving, reference, folder, progress)
+        deform = CachedDeform(cache, deform_series, DEFORMABLE_VERSION, contents)
+        result = _deform(request, deform, moving, reference, folder, progress)
     else:
-        record = register_series(
+        record = CachedRegister(cache, register_series, contents)(
             moving,
             reference,
             moving_uid=request.moving.series_instance_uid,
@@ -70,10 +73,15 @@ def refine(request: RefineRequest, progress: Progress) -> RefineResult:
 
 
 def _deform(
-    request: RefineRequest, moving: Volume, reference: Volume, folder: Path, progress: Progress
+    request: RefineRequest,
+    deform: CachedDeform,
+    moving: Volume,
+    reference: Volume,
+    folder: Path,
+    progress: Progress,
 ) -> RefineResult:
     try:
-        record, deformation = deform_series(
+        record, deformation = deform(
             moving,
             reference,
             request.start,

@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from pathlib import Path
 
 from analysis.contracts import RegistrationRecord
 from analysis.deformation import Deformation
 from analysis.errors import InputRefused
 from analysis.geometry import Volume
-from analysis.registration.deformable import deform_series
+from analysis.progress import Progress
+from analysis.registration.cache import CachedDeform, Contents
+from analysis.registration.deformable import DEFORMABLE_VERSION, deform_series
 from analysis.registration.preparation import NothingToCompare
 
 
@@ -21,12 +23,15 @@ def bend(
     threads: int,
     device: str,
     masks: dict[str, Volume | None],
-    progress: Callable[[float, str], None],
+    cache: Path | None,
+    contents: Contents,
+    progress: Progress,
 ) -> tuple[RegistrationRecord, Deformation]:
-    """As ``deform_series``. Raises ``InputRefused``: ``mask_leaves_nothing``, or, where no mask was
-    given, ``nothing_to_compare``."""
+    """As ``deform_series``, from ``cache`` if it was done before. Raises ``InputRefused``:
+    ``mask_leaves_nothing``, or, where no mask was given, ``nothing_to_compare``."""
+    deform = CachedDeform(cache, deform_series, DEFORMABLE_VERSION, contents)
     try:
-        return deform_series(
+        return deform(
             moving, reference, record, seed=seed, threads=threads, progress=progress,
             device=device, **masks,
         )  # fmt: skip

@@ -30,6 +30,7 @@ from analysis.images import MODALITIES, read_image
 from analysis.provenance import versions
 from analysis.registration import register_series
 from analysis.registration.answers import NOT_MEASURED
+from analysis.registration.cache import CachedRegister, Contents
 from analysis.resampling import fill_of, resample
 
 MAPS = "point of FIXED -> point of MOVING, DICOM patient coordinates (LPS), mm"
@@ -77,6 +78,11 @@ Not for diagnostic use."""
         "--out", type=Path, metavar="DIR",
         help="write result.json, the transform for ITK and 3D Slicer, MOVING on FIXED's voxels and "
         "its field of view there",
+    )  # fmt: skip
+    parser.add_argument(
+        "--cache", type=Path, metavar="DIR",
+        help="keep results here, and take them from here: equal images with equal options are not "
+        "registered twice",
     )  # fmt: skip
     for name in ("fixed", "moving"):
         parser.add_argument(
@@ -136,7 +142,8 @@ def perform(arguments: argparse.Namespace) -> dict[str, Any]:
     }
     reading = effort.figures()["seconds_wall"]
     part = 0.4 if arguments.deformable else 1.0
-    record = register_series(
+    contents = Contents()
+    record = CachedRegister(arguments.cache, register_series, contents)(
         moving.volume,
         fixed.volume,
         moving_uid=moving.uid,
@@ -155,7 +162,7 @@ def perform(arguments: argparse.Namespace) -> dict[str, Any]:
         bend = import_module("analysis.commands.bending").bend
         record, field = bend(
             moving.volume, fixed.volume, record, seed=arguments.seed, threads=arguments.threads,
-            device=arguments.device, masks=masks,
+            device=arguments.device, masks=masks, cache=arguments.cache, contents=contents,
             progress=lambda share, text: progress(part + (1 - part) * share, text),
         )  # fmt: skip
     result = _result(record, fixed, moving, shared) | effort.figures()

@@ -31,8 +31,8 @@ JACOBIAN_LOW, JACOBIAN_HIGH = 0.33, 3.0
 CONSISTENCY_DOUBTFUL_MM, CONSISTENCY_REFUSED_MM = 3.0, 5.0
 """Of the way forth and back: the 95th percentile is doubted above the first (AAPM TG-132: the
 largest voxel, 2-3 mm; the larger of this and the largest voxel is used), the mean is refused above
-the second. Even tissue that looks the same a centimetre on raises the percentile alone. The mean
-spread of starts has the limit of the percentile (measured: 0.3 to 1.4 mm where the field was true)."""
+the second. Even tissue that looks the same a centimetre on raises the percentile alone. The
+mean spread of starts has the limit of the percentile (measured: 0.3-1.4 mm for true fields)."""
 ERROR_DOUBTFUL_MM, ERROR_REFUSED_MM = 4.0, 10.0
 """As for rigid registration."""
 REACH_DOUBTFUL_MM = 45.0

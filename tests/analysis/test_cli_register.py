@@ -288,6 +288,45 @@ def test_options_reach_the_registration(
     assert refused(capfd, *pair, "--start", mask)["code"] == "bad_start"
 
 
+def test_with_a_cache_no_call_does_work_twice(
+    pair: tuple[Path, Path],
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    capfd: pytest.CaptureFixture[str],
+) -> None:
+    done: list[str] = []
+    field = Deformation(np.ones((3, 3, 3, 3), np.float32), Grid((3, 3, 3), np.diag([5.0, 5, 5, 1])))
+
+    def rigid(*_: Any, **options: Any) -> RegistrationRecord:
+        done.append("rigid")
+        return replace(_record(model=options["model"]), quality=())
+
+    def bent(*_: Any, **__: Any) -> tuple[RegistrationRecord, Deformation]:
+        done.append("bent")
+        return replace(_record(model="deformable"), quality=()), field
+
+    monkeypatch.setattr("analysis.commands.register.register_series", rigid)
+    monkeypatch.setattr("analysis.commands.bending.deform_series", bent)
+
+    def call(*options: str) -> dict[str, Any]:
+        arguments = [*map(str, pair), "--cache", str(tmp_path / "kept"), *options]
+        assert main(["register", *arguments]) == 0
+        return dict(json.loads(capfd.readouterr().out))
+
+    first, again = call(), call("--threads", "1")
+    assert done == ["rigid"]
+    assert again["matrix"] == first["matrix"] and again["seconds_wall"] > 0
+    call("--deformable")
+    out = tmp_path / "out"
+    found = call("--deformable", "--out", str(out))
+    assert done == ["rigid", "bent"]
+    assert (out / "displacement.mha").is_file() and found["model"] == "deformable"
+    pair[1].rename(pair[1].with_name("moved.mha"))
+    sitk.WriteImage(sitk.ReadImage(str(pair[1].with_name("moved.mha"))) + 1, str(pair[1]))
+    call()
+    assert done == ["rigid", "bent", "rigid"]
+
+
 def test_a_bent_result_is_written_for_others(
     pair: tuple[Path, Path],
     tmp_path: Path,

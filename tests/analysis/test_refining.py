@@ -135,6 +135,38 @@ def test_what_cannot_be_compared_is_refused_with_words(tmp_path: Path, head: Vol
     assert not (tmp_path / "refine/7/result.json").exists()
 
 
+@pytest.mark.parametrize("model", ["rigid", "deformable"])
+def test_what_was_refined_before_is_not_refined_again(
+    model: str, tmp_path: Path, head: Volume, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    calls: list[str] = []
+    field = field_on(head.grid, np.eye(4), 3.0)
+
+    def rigid(*_: object, **__: object) -> RegistrationRecord:
+        calls.append("rigid")
+        return started(IDENTITY, "usable")
+
+    def bent(*_: object, **__: object) -> tuple[RegistrationRecord, Deformation]:
+        calls.append("deformable")
+        return replace(started(IDENTITY), model="deformable"), field
+
+    monkeypatch.setattr(refining, "register_series", rigid)
+    monkeypatch.setattr(refining, "deform_series", bent)
+    asked = request(tmp_path, head, head, model, np.eye(4))
+    asked = replace(asked, cache_dir=str(tmp_path / "registrations"))
+    first = refine(asked, silent)
+    again = refine(replace(asked, folder="refine/8", threads=1), silent)
+    assert calls == [model]
+    assert again.registration.quality == first.registration.quality
+    if model == "deformable":
+        stored = again.registration.deformation
+        assert stored is not None and stored.path == "refine/8/field.npz"
+        assert Deformation.read(tmp_path / stored.path, sha256=stored.sha256)
+        assert again.deformed is not None and again.deformed.path.startswith("refine/8/")
+    refine(replace(asked, seed=9), silent)
+    assert calls == [model, model]
+
+
 def test_a_defect_is_not_called_a_refusal(
     tmp_path: Path, head: Volume, monkeypatch: pytest.MonkeyPatch
 ) -> None:

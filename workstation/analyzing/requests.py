@@ -186,4 +186,5 @@ def refine_request(refinement: Refinement) -> RefineRequest:
         seed=run.seed,
         device=settings.ANALYSIS_DEVICE if refinement_queue(refinement) == GPU_QUEUE else "cpu",
         threads=settings.ANALYSIS_THREADS,
+        cache_dir=str(run_folder(run).parent / "registrations"),
     )

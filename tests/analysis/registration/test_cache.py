@@ -16,9 +16,10 @@ import numpy as np
 import pytest
 
 from analysis.contracts import IDENTITY, RegistrationRecord
+from analysis.deformation import Deformation
 from analysis.geometry import Grid, Volume
 from analysis.registration import cache as cache_module
-from analysis.registration.cache import CachedRegister
+from analysis.registration.cache import CachedDeform, CachedRegister
 
 
 class Spy:
@@ -42,6 +43,86 @@ def volume(value: float = 1.0, shift: float = 0.0) -> Volume:
     affine[0, 3] = shift
     array = np.full((3, 4, 5), value, np.float32)
     return Volume(array, Grid((3, 4, 5), affine), "1", "MR")
+
+
+class Bends:
+    """Stands for ``deform_series``; counts, and its field tells the calls apart."""
+
+    def __init__(self) -> None:
+        self.calls = 0
+
+    def __call__(
+        self, moving: Volume, reference: Volume, record: RegistrationRecord, **_: Any
+    ) -> tuple[RegistrationRecord, Deformation]:
+        self.calls += 1
+        vectors = np.full((3, 4, 5, 3), self.calls, np.float32)
+        field = Deformation(vectors, reference.grid, record.matrix)
+        return replace(record, model="deformable", parameters={"call": self.calls}), field
+
+
+START = RegistrationRecord("m", "r", "registered", IDENTITY, "rigid", "1", "usable")
+
+
+def bend(
+    folder: Path, spy: Bends, start: RegistrationRecord = START, version: str = "1", **more: Any
+) -> tuple[RegistrationRecord, Deformation]:
+    options: dict[str, Any] = {"seed": 1, "threads": 2, "device": "cpu"} | more
+    deform = CachedDeform(folder, spy, version)
+    return deform(volume(), volume(2.0), start, **options)
+
+
+def test_a_field_is_found_again_with_its_record(tmp_path: Path) -> None:
+    spy = Bends()
+    record, field = bend(tmp_path, spy)
+    again, found = bend(tmp_path, spy, replace(START, series_instance_uid="n"), threads=1)
+    assert spy.calls == 1
+    assert again == replace(record, series_instance_uid="n")
+    assert np.array_equal(found.displacement, field.displacement)
+    assert np.array_equal(found.grid.affine, field.grid.affine)
+    assert found.matrix == field.matrix
+    shifted = ((1.0, 0, 0, 5.0), *IDENTITY[1:])
+    for number, changed in enumerate(
+        [
+            {"seed": 2}, {"device": "cuda"}, {"version": "2"}, {"moving_mask": volume()},
+            {"start": replace(START, matrix=shifted)},
+            {"start": replace(START, verdict="doubtful")},
+        ],
+        start=2,
+    ):  # fmt: skip
+        bend(tmp_path, spy, **changed)  # type: ignore[arg-type]
+        assert spy.calls == number, changed
+
+
+@pytest.mark.parametrize("damage", ["gone", "cut", "another"])
+def test_a_field_that_is_not_what_was_stored_is_computed_anew(damage: str, tmp_path: Path) -> None:
+    spy = Bends()
+    bend(tmp_path, spy)
+    (file,) = tmp_path.glob("*.npz")
+    if damage == "gone":
+        file.unlink()
+    elif damage == "cut":
+        file.write_bytes(file.read_bytes()[:-20])
+    else:
+        Deformation(np.ones((2, 2, 2, 3), np.float32), Grid((2, 2, 2), np.eye(4))).write(file)
+    for _ in range(2):
+        assert bend(tmp_path, spy)[1].displacement[0, 0, 0, 0] == 2
+    assert spy.calls == 2
+
+
+def test_the_fields_that_were_used_last_are_kept(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(cache_module, "MAX_FIELDS", 2)
+    spy = Bends()
+    for seed in range(3):
+        bend(tmp_path, spy, seed=seed)
+        for number, file in enumerate(sorted(tmp_path.glob("*.npz"), key=os.path.getmtime)):
+            os.utime(file, (1000 + number, 1000 + number))
+    assert len(list(tmp_path.glob("*.npz"))) == 2
+    bend(tmp_path, spy, seed=2)
+    assert spy.calls == 3
+    bend(tmp_path, spy, seed=0)
+    assert spy.calls == 4
 
 
 def ask(register: CachedRegister, moving: Volume, reference: Volume, **more: Any) -> Any:
