@@ -10,6 +10,7 @@ from dataclasses import dataclass
 from django.http import HttpRequest, HttpResponse
 from django.shortcuts import render
 from django.urls import reverse
+from django.utils.translation import gettext_lazy
 from django.views.decorators.http import require_GET
 
 from workstation.accounts.permissions import allowed, requires
@@ -30,20 +31,26 @@ class Entry:
 
 
 ENTRIES = (
-    Entry("node.view", "receiving:nodes", "Nodes",
-          "Scanners and PACS: who may send, whom we ask, who was refused at the door."),
-    Entry("prior_rule.manage", "receiving:prior-rules", "Priors",
-          "Which earlier or missing studies are fetched by themselves, and from where."),
-    Entry("assembly.manage", "worklist:rules", "Case rules",
-          "Which studies of a patient are read together as one case."),
-    Entry("privacy.manage", "receiving:privacy", "De-identification",
-          "What is removed from images on their way in or out; the vault that leads back."),
-    Entry("retention.manage", "auditing:retention", "Retention",
-          "How long images are kept. Every rule shows first what it would delete."),
-    Entry("token.manage", "accounts:tokens", "Access tokens",
-          "For programs that use DICOMweb: one site, one scope, an end."),
-    Entry("audit.view", "auditing:trail", "Audit trail",
-          "Who did what, when and from where. Nothing in it can be changed."),
+    Entry("node.view", "receiving:nodes", gettext_lazy("Nodes"),
+          gettext_lazy(
+              "Scanners and PACS: who may send, whom we ask, who was refused at the door."
+          )),
+    Entry("prior_rule.manage", "receiving:prior-rules", gettext_lazy("Priors"),
+          gettext_lazy(
+              "Which earlier or missing studies are fetched by themselves, and from where."
+          )),
+    Entry("assembly.manage", "worklist:rules", gettext_lazy("Case rules"),
+          gettext_lazy("Which studies of a patient are read together as one case.")),
+    Entry("privacy.manage", "receiving:privacy", gettext_lazy("De-identification"),
+          gettext_lazy(
+              "What is removed from images on their way in or out; the vault that leads back."
+          )),
+    Entry("retention.manage", "auditing:retention", gettext_lazy("Retention"),
+          gettext_lazy("How long images are kept. Every rule shows first what it would delete.")),
+    Entry("token.manage", "accounts:tokens", gettext_lazy("Access tokens"),
+          gettext_lazy("For programs that use DICOMweb: one site, one scope, an end.")),
+    Entry("audit.view", "auditing:trail", gettext_lazy("Audit trail"),
+          gettext_lazy("Who did what, when and from where. Nothing in it can be changed.")),
 )  # fmt: skip
 
 

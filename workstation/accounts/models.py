@@ -6,6 +6,7 @@ from typing import Any, ClassVar, Self
 
 from django.contrib.auth.models import AbstractUser
 from django.db import models
+from django.utils.translation import gettext_lazy
 
 
 class SiteQuerySet(models.QuerySet[Any]):
@@ -43,9 +44,9 @@ class Site(models.Model):
 
 
 class Role(models.TextChoices):
-    RADIOLOGIST = "radiologist", "Radiologist"
-    LEAD = "lead", "Department lead"
-    ADMINISTRATOR = "administrator", "Administrator"
+    RADIOLOGIST = "radiologist", gettext_lazy("Radiologist")
+    LEAD = "lead", gettext_lazy("Department lead")
+    ADMINISTRATOR = "administrator", gettext_lazy("Administrator")
 
 
 class User(AbstractUser):
@@ -63,9 +64,9 @@ class User(AbstractUser):
 
 
 class TokenScope(models.TextChoices):
-    READ = "read", "Search and retrieve"
-    WRITE = "write", "Store"
-    BOTH = "both", "Search, retrieve and store"
+    READ = "read", gettext_lazy("Search and retrieve")
+    WRITE = "write", gettext_lazy("Store")
+    BOTH = "both", gettext_lazy("Search, retrieve and store")
 
     @property
     def permissions(self) -> frozenset[str]:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
+from django.utils.translation import gettext
 from drf_spectacular.utils import OpenApiTypes, extend_schema
 from rest_framework import serializers, status
 from rest_framework.exceptions import NotFound, ValidationError
@@ -44,7 +45,7 @@ class PreferenceView(APIView):
     @extend_schema(request=PreferenceInput, responses={204: None})
     def put(self, request: Request, key: str) -> Response:
         if key not in KEYS:
-            raise NotFound("There is no such setting.")
+            raise NotFound(gettext("There is no such setting."))
         given = PreferenceInput(data=request.data)
         given.is_valid(raise_exception=True)
         value = given.validated_data["value"]

@@ -12,6 +12,7 @@ from typing import Any
 
 from django.conf import settings
 from django.db import transaction
+from django.utils.translation import gettext
 
 from workstation.accounts.models import Preference, User
 
@@ -36,42 +37,54 @@ def _depth(value: Any) -> int:
 def _object(value: Any) -> None:
     """Settings of the viewer: their inside is checked by the viewer, which alone reads them."""
     if not isinstance(value, dict):
-        raise PreferenceRefused("This setting must be an object.")
+        raise PreferenceRefused(gettext("This setting must be an object."))
 
 
 def _columns(value: Any) -> None:
     """The columns on screen, in their order, by name."""
     if not isinstance(value, list) or not 1 <= len(value) <= MOST_COLUMNS:
-        raise PreferenceRefused("Columns are a list of names.")
+        raise PreferenceRefused(gettext("Columns are a list of names."))
     if not all(isinstance(name, str) and len(name) <= LONGEST_NAME for name in value):
-        raise PreferenceRefused("Columns are a list of names.")
+        raise PreferenceRefused(gettext("Columns are a list of names."))
     if len(set(value)) != len(value):
-        raise PreferenceRefused("A column is shown once.")
+        raise PreferenceRefused(gettext("A column is shown once."))
 
 
 def _filters(value: Any) -> None:
     """Saved filters of the list: ``{"name", "query", "default"}``, at most one the default."""
     if not isinstance(value, list) or len(value) > MOST_FILTERS:
-        raise PreferenceRefused(f"At most {MOST_FILTERS} filters can be kept.")
+        raise PreferenceRefused(
+            gettext("At most {most_filters} filters can be kept.").format(most_filters=MOST_FILTERS)
+        )
     for one in value:
         if not isinstance(one, dict) or set(one) != {"name", "query", "default"}:
-            raise PreferenceRefused("A filter has a name, a query and whether it is the default.")
+            raise PreferenceRefused(
+                gettext("A filter has a name, a query and whether it is the default.")
+            )
         name, query, default = one["name"], one["query"], one["default"]
         if not isinstance(name, str) or not 1 <= len(name.strip()) <= LONGEST_NAME:
-            raise PreferenceRefused(f"A filter's name has 1 to {LONGEST_NAME} characters.")
+            raise PreferenceRefused(
+                gettext("A filter's name has 1 to {longest_name} characters.").format(
+                    longest_name=LONGEST_NAME
+                )
+            )
         if not isinstance(query, str) or len(query) > LONGEST_QUERY:
-            raise PreferenceRefused(f"A filter's query has at most {LONGEST_QUERY} characters.")
+            raise PreferenceRefused(
+                gettext("A filter's query has at most {longest_query} characters.").format(
+                    longest_query=LONGEST_QUERY
+                )
+            )
         if not isinstance(default, bool):
-            raise PreferenceRefused("A filter is the default or not.")
+            raise PreferenceRefused(gettext("A filter is the default or not."))
     if len({one["name"] for one in value}) != len(value):
-        raise PreferenceRefused("A filter of this name is kept already.")
+        raise PreferenceRefused(gettext("A filter of this name is kept already."))
     if sum(one["default"] for one in value) > 1:
-        raise PreferenceRefused("Only one filter can be the default.")
+        raise PreferenceRefused(gettext("Only one filter can be the default."))
 
 
 def _language(value: Any) -> None:
     if not isinstance(value, str) or value not in dict(settings.LANGUAGES):
-        raise PreferenceRefused("This language is not one of the interface.")
+        raise PreferenceRefused(gettext("This language is not one of the interface."))
 
 
 KEYS: dict[str, Callable[[Any], None]] = {
@@ -90,7 +103,7 @@ def check(key: str, value: Any) -> None:
     """Raises KeyError for an unknown key, :class:`PreferenceRefused` for an unfit value."""
     test = KEYS[key]
     if _depth(value) > DEEPEST or len(json.dumps(value).encode()) > LARGEST:
-        raise PreferenceRefused("This setting is too large to be kept.")
+        raise PreferenceRefused(gettext("This setting is too large to be kept."))
     test(value)
 
 

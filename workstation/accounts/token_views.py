@@ -9,6 +9,7 @@ from django.contrib import messages
 from django.http import HttpRequest, HttpResponse
 from django.shortcuts import get_object_or_404, redirect, render
 from django.utils import timezone
+from django.utils.translation import gettext, gettext_lazy
 from django.views.decorators.cache import never_cache
 from django.views.decorators.http import require_http_methods, require_POST
 
@@ -23,11 +24,13 @@ SHOWN = 200
 class TokenForm(forms.Form):
     """A new token of one of the administrator's sites."""
 
-    name = forms.CharField(max_length=100, help_text="Which program uses it, e.g. OHIF viewer.")
+    name = forms.CharField(
+        max_length=100, help_text=gettext_lazy("Which program uses it, e.g. OHIF viewer.")
+    )
     site = forms.ModelChoiceField(Site.objects.none(), empty_label=None)
-    scope = forms.ChoiceField(choices=TokenScope.choices, label="It may")
+    scope = forms.ChoiceField(choices=TokenScope.choices, label=gettext_lazy("It may"))
     days = forms.IntegerField(
-        min_value=1, max_value=LONGEST_DAYS, initial=365, label="Valid for (days)"
+        min_value=1, max_value=LONGEST_DAYS, initial=365, label=gettext_lazy("Valid for (days)")
     )
 
     def __init__(self, user: User, data: Any = None) -> None:
@@ -75,5 +78,7 @@ def token_revoke(request: HttpRequest, token_id: int) -> HttpResponse:
     token = get_object_or_404(AccessToken.objects.for_user(request.user), pk=token_id)
     assert isinstance(request.user, User)
     revoke_token(token, request.user, address=address_of(request))
-    messages.success(request, "The token is revoked. Programs that use it are refused from now.")
+    messages.success(
+        request, gettext("The token is revoked. Programs that use it are refused from now.")
+    )
     return redirect("accounts:tokens")

@@ -10,6 +10,7 @@ from typing import Self
 
 from django.db import models
 from django.db.models import Count, OuterRef, Q, Subquery
+from django.utils.translation import gettext_lazy
 from django.utils.translation import gettext_lazy as _
 
 from workstation.accounts.models import SiteQuerySet, SiteRow, User
@@ -32,12 +33,12 @@ __all__ = [
 
 
 class StepState(models.TextChoices):
-    WAITING = "waiting", "Waiting for the step before"
-    QUEUED = "queued", "Queued"
-    RUNNING = "running", "Running"
-    DONE = "done", "Done"
-    FAILED = "failed", "Failed"
-    CANCELLED = "cancelled", "Cancelled"
+    WAITING = "waiting", gettext_lazy("Waiting for the step before")
+    QUEUED = "queued", gettext_lazy("Queued")
+    RUNNING = "running", gettext_lazy("Running")
+    DONE = "done", gettext_lazy("Done")
+    FAILED = "failed", gettext_lazy("Failed")
+    CANCELLED = "cancelled", gettext_lazy("Cancelled")
 
 
 class StepTitle(models.TextChoices):
@@ -53,11 +54,11 @@ class StepTitle(models.TextChoices):
 class RunState(models.TextChoices):
     """Computed from the steps, stored nowhere."""
 
-    WAITING = "waiting", "Waiting"
-    RUNNING = "running", "Running"
-    DONE = "done", "Done"
-    FAILED = "failed", "Failed"
-    CANCELLED = "cancelled", "Cancelled"
+    WAITING = "waiting", gettext_lazy("Waiting")
+    RUNNING = "running", gettext_lazy("Running")
+    DONE = "done", gettext_lazy("Done")
+    FAILED = "failed", gettext_lazy("Failed")
+    CANCELLED = "cancelled", gettext_lazy("Cancelled")
 
 
 ENDED = frozenset({RunState.DONE, RunState.FAILED, RunState.CANCELLED})
@@ -216,10 +217,10 @@ class StepEvent(SiteRow):
 
 
 class LayerKind(models.TextChoices):
-    SERIES = "series", "Image series"
-    HEATMAP = "heatmap", "Probability map"
-    SEGMENTATION = "segmentation", "Segmentation"
-    DEFORMED = "deformed", "Deformed image series"
+    SERIES = "series", gettext_lazy("Image series")
+    HEATMAP = "heatmap", gettext_lazy("Probability map")
+    SEGMENTATION = "segmentation", gettext_lazy("Segmentation")
+    DEFORMED = "deformed", gettext_lazy("Deformed image series")
 
 
 class Layer(SiteRow):

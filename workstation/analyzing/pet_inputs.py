@@ -15,6 +15,7 @@ from functools import partial
 from typing import Any
 
 from django.db import transaction
+from django.utils.translation import gettext
 
 from analysis.entries import ENTRY_LIMITS, EnteredValue
 from workstation.accounts.models import User
@@ -113,9 +114,9 @@ def enter_value(
     """Keep a value for a PET of the case. Raises :class:`EntryRefused`."""
     locked = _locked(case, user)
     if series.modality != "PT" or not series.study.cases.filter(pk=case.pk).exists():
-        raise EntryRefused("Values for SUV are entered for a PET of this case.")
+        raise EntryRefused(gettext("Values for SUV are entered for a PET of this case."))
     if quantity not in PetQuantity.values:
-        raise EntryRefused("Choose what you enter: weight, dose, height or sex.")
+        raise EntryRefused(gettext("Choose what you enter: weight, dose, height or sex."))
     number, sex = _checked(PetQuantity(quantity), value)
     return _append(
         locked, series, user, address,
@@ -128,7 +129,9 @@ def withdraw_value(entry: PetEntry, user: User, *, address: str = "") -> PetEntr
     """Take an entry back, by a row of its own. Raises :class:`EntryRefused`."""
     locked = _locked(entry.case, user)
     if entry.pk not in {e.pk for e in entries_in_force(locked)}:
-        raise EntryRefused("This value does not count any more; there is nothing to take back.")
+        raise EntryRefused(
+            gettext("This value does not count any more; there is nothing to take back.")
+        )
     return _append(
         locked, entry.series, user, address,
         quantity=entry.quantity, withdrawn=True, reason="Taken back.",
@@ -138,9 +141,11 @@ def withdraw_value(entry: PetEntry, user: User, *, address: str = "") -> PetEntr
 def _locked(case: Case, user: User) -> Case:
     locked = Case.objects.select_for_update().get(pk=case.pk)
     if locked.state in (CaseState.SIGNED, CaseState.ADDENDED):
-        raise EntryRefused("The report is signed; the values it stands on are not changed.")
+        raise EntryRefused(
+            gettext("The report is signed; the values it stands on are not changed.")
+        )
     if not holds(locked, user) or locked.state not in WRITABLE:
-        raise EntryRefused("You do not hold this case. Claim it first.")
+        raise EntryRefused(gettext("You do not hold this case. Claim it first."))
     return locked
 
 
@@ -163,18 +168,22 @@ def _checked(quantity: PetQuantity, text: str) -> tuple[float | None, str]:
     text = text.strip()
     if quantity == PetQuantity.SEX:
         if text.upper() not in ("M", "F"):
-            raise EntryRefused("The formulas know M and F.")
+            raise EntryRefused(gettext("The formulas know M and F."))
         return None, text.upper()
     low, high = ENTRY_LIMITS[quantity]
     name, unit = quantity.label.rstrip(")").split(" (")
     try:
         number = float(text.replace(",", "."))
     except ValueError:
-        raise EntryRefused(f"{name}: enter a number in {unit}.") from None
+        raise EntryRefused(
+            gettext("{name}: enter a number in {unit}.").format(name=name, unit=unit)
+        ) from None
     if not math.isfinite(number) or not low <= number <= high:
         raise EntryRefused(
-            f"{name}: {text[:20]} {unit} is not plausible ({low:g} to {high:g} {unit}). "
-            "Check the unit."
+            gettext(
+                "{name}: {text_20} {unit} is not plausible ({low:g} to {high:g} {unit}). Check the "
+                "unit."
+            ).format(name=name, text_20=text[:20], unit=unit, low=low, high=high)
         )
     return number, ""
 
@@ -182,9 +191,13 @@ def _checked(quantity: PetQuantity, text: str) -> tuple[float | None, str]:
 def _reason(text: str) -> str:
     reason = " ".join(text.split())
     if not reason:
-        raise EntryRefused("Say in a few words where the value comes from.")
+        raise EntryRefused(gettext("Say in a few words where the value comes from."))
     if len(reason) > REASON_LENGTH:
-        raise EntryRefused(f"The reason is longer than {REASON_LENGTH} characters.")
+        raise EntryRefused(
+            gettext("The reason is longer than {reason_length} characters.").format(
+                reason_length=REASON_LENGTH
+            )
+        )
     return reason
 
 
@@ -234,9 +247,7 @@ class PetValues:
 def pet_values(case: Case, run: Run | None) -> list[PetValues]:
     """Every PET series of the case's complete studies, as ``run`` found it."""
     rows = (
-        Series.objects.filter(
-            study__cases=case, study__completed_at__isnull=False, modality="PT"
-        )
+        Series.objects.filter(study__cases=case, study__completed_at__isnull=False, modality="PT")
         .select_related("study")
         .order_by("study__study_date", "series_number", "pk")
     )

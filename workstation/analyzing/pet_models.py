@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from django.db import models
 from django.db.models import Q
+from django.utils.translation import gettext_lazy
 
 from workstation.accounts.models import SiteRow, User
 from workstation.receiving.models import Series
@@ -13,10 +14,10 @@ from workstation.worklist.models import Case
 class PetQuantity(models.TextChoices):
     """Named as in ``analysis.entries.EnteredName``; a test compares the two."""
 
-    WEIGHT = "weight_kg", "Weight (kg)"
-    DOSE = "dose_mbq", "Injected dose (MBq)"
-    HEIGHT = "height_m", "Height (m)"
-    SEX = "sex", "Sex"
+    WEIGHT = "weight_kg", gettext_lazy("Weight (kg)")
+    DOSE = "dose_mbq", gettext_lazy("Injected dose (MBq)")
+    HEIGHT = "height_m", gettext_lazy("Height (m)")
+    SEX = "sex", gettext_lazy("Sex")
 
 
 class PetEntry(SiteRow):

@@ -19,6 +19,7 @@ from django.conf import settings
 from django.db import transaction
 from django.db.models import Q
 from django.utils import timezone
+from django.utils.translation import gettext
 
 from analysis.contracts import RefineResult
 from workstation.accounts.models import User
@@ -59,10 +60,10 @@ def start_refinement(
     registration is under way.
     """
     if model not in RefinementModel.values:
-        raise RefinementRefused("A refinement is rigid, affine or deformable.")
+        raise RefinementRefused(gettext("A refinement is rigid, affine or deformable."))
     _check_free(registration.pk)
     if not _main_layer(registration).exists():
-        raise RefinementRefused("The images of this registration are not stored any more.")
+        raise RefinementRefused(gettext("The images of this registration are not stored any more."))
     row = Refinement.objects.create(
         registration=registration, model=model, start_matrix=start, start_method=start_method,
         by=by, due_at=timezone.now(),
@@ -77,7 +78,9 @@ def start_refinement(
 
 def _check_free(registration_id: int) -> None:
     if Refinement.objects.filter(registration=registration_id, state__in=UNDER_WAY).exists():
-        raise RefinementRefused("A refinement of this series is under way. Wait, or cancel it.")
+        raise RefinementRefused(
+            gettext("A refinement of this series is under way. Wait, or cancel it.")
+        )
 
 
 def _main_layer(registration: Registration) -> Any:
@@ -94,7 +97,9 @@ def cancel_refinement(refinement: Refinement, by: User) -> Refinement:
     try:
         return move(refinement.pk, "cancel", by=by, finished_at=timezone.now())
     except InvalidMove as error:
-        raise RefinementRefused(f"This refinement is {error.state} already.") from None
+        raise RefinementRefused(
+            gettext("This refinement is {state} already.").format(state=error.state)
+        ) from None
 
 
 @transaction.atomic
@@ -108,7 +113,7 @@ def retry_refinement(refinement: Refinement, by: User) -> Refinement:
         )  # fmt: skip
     except InvalidMove:
         raise RefinementRefused(
-            "This refinement did not fail; there is nothing to try again."
+            gettext("This refinement did not fail; there is nothing to try again.")
         ) from None
     _send(row)
     return row
@@ -120,7 +125,7 @@ def discard_refinement(refinement: Refinement, by: User) -> Refinement:
     try:
         row = move(refinement.pk, "discard", by=by)
     except InvalidMove:
-        raise RefinementRefused("Only a finished refinement can be discarded.") from None
+        raise RefinementRefused(gettext("Only a finished refinement can be discarded.")) from None
     Layer.objects.filter(refinement=row).delete()
     folder = run_folder(row.registration.run) / refinement_folder(row)
     transaction.on_commit(partial(shutil.rmtree, folder, ignore_errors=True))

@@ -17,6 +17,7 @@ from django.conf import settings
 from django.db import transaction
 from django.db.models import Max, Q, QuerySet
 from django.utils import timezone
+from django.utils.translation import gettext
 
 from analysis.contracts import STEPS, StepResult
 from workstation.accounts.models import User
@@ -120,10 +121,10 @@ def retry_run(run: Run, by: User, *, address: str = "") -> None:
     case = Case.objects.select_for_update().get(pk=run.case_id)
     newest = latest_run(case)
     if newest is None or newest.pk != run.pk:
-        raise RetryRefused("A newer analysis of this case exists; look at that one.")
+        raise RetryRefused(gettext("A newer analysis of this case exists; look at that one."))
     failed = run.steps.select_for_update().filter(state=StepState.FAILED).first()
     if failed is None:
-        raise RetryRefused("This analysis did not fail; there is nothing to try again.")
+        raise RetryRefused(gettext("This analysis did not fail; there is nothing to try again."))
     Run.objects.filter(pk=run.pk).update(finished_at=None)
     _queue(failed.pk, "retry", by=by, attempts=0, error="", error_code="", finished_at=None)
     analysis_retried(case.pk, by)

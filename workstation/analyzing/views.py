@@ -6,6 +6,7 @@ from django.contrib import messages
 from django.core.paginator import Paginator
 from django.http import HttpRequest, HttpResponse
 from django.shortcuts import get_object_or_404, redirect, render
+from django.utils.translation import gettext
 from django.views.decorators.http import require_GET, require_POST
 
 from workstation.accounts.permissions import requires
@@ -83,7 +84,7 @@ def retry(request: HttpRequest, run_id: int) -> HttpResponse:
     found = get_object_or_404(Run.objects.for_user(request.user), pk=run_id)
     try:
         retry_run(found, request.user, address=address_of(request))
-        messages.success(request, "The analysis goes on where it stopped.")
+        messages.success(request, gettext("The analysis goes on where it stopped."))
     except RetryRefused as refusal:
         messages.warning(request, str(refusal))
     return redirect("analyzing:run", run_id=found.pk)

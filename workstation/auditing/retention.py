@@ -11,6 +11,7 @@ from datetime import datetime, timedelta
 
 from django.db import transaction
 from django.db.models import Count, Exists, OuterRef, QuerySet, Sum
+from django.utils.translation import gettext
 
 from workstation.accounts.models import User
 from workstation.analyzing.services import remove_volumes
@@ -108,8 +109,10 @@ def delete_study(
     cases = list(study.cases.select_for_update())
     if held := next((case for case in cases if case.state in OPEN_STATES), None):
         raise CannotDelete(
-            f"Case {held.pk} with these images is not signed yet. Sign it first, or take the study "
-            "out of the case."
+            gettext(
+                "Case {pk} with these images is not signed yet. Sign it first, or take the study "
+                "out of the case."
+            ).format(pk=held.pk)
         )
     deletion = delete_images(study, reason=reason, by=by, rule=rule, address=address)
     for case in cases:

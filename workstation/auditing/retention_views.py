@@ -9,6 +9,7 @@ from django.contrib import messages
 from django.http import HttpRequest, HttpResponse
 from django.shortcuts import get_object_or_404, redirect, render
 from django.utils import timezone
+from django.utils.translation import gettext
 from django.views.decorators.http import require_GET, require_http_methods, require_POST
 
 from workstation.accounts.models import Site, User
@@ -49,7 +50,7 @@ class RuleForm(forms.ModelForm):  # type: ignore[type-arg]
     def clean_days(self) -> int:
         days = int(self.cleaned_data["days"])
         if days < 1:
-            raise forms.ValidationError("At least one day.")
+            raise forms.ValidationError(gettext("At least one day."))
         return days
 
     def clean_modalities(self) -> str:
@@ -91,7 +92,9 @@ def edit_rule(request: HttpRequest, rule_id: int | None = None) -> HttpResponse:
     form = RuleForm(request.user, request.POST or None, instance=found)
     if request.method == "POST" and form.is_valid():
         rule = save_rule(form.instance, request.user, address=address_of(request))
-        messages.success(request, f"Saved. This is what {rule.name} would delete now.")
+        messages.success(
+            request, gettext("Saved. This is what {name} would delete now.").format(name=rule.name)
+        )
         return redirect("auditing:retention-plan", rule_id=rule.pk)
     return render(request, "auditing/retention_rule.html", {"form": form, "found": found})
 
@@ -118,10 +121,10 @@ def run_rule(request: HttpRequest, rule_id: int) -> HttpResponse:
     rule = _rule(request, rule_id)
     if not rule.active or not request.POST.get("sure"):
         why = "Tick the box first" if rule.active else "The rule is not active"
-        messages.error(request, f"{why}; nothing was deleted.")
+        messages.error(request, gettext("{why}; nothing was deleted.").format(why=why))
         return redirect("auditing:retention-plan", rule_id=rule.pk)
     done = apply_rule(rule, timezone.now(), limit=BY_HAND)
-    messages.success(request, f"Deleted the images of {len(done)} studies.")
+    messages.success(request, gettext("Deleted the images of {n} studies.").format(n=len(done)))
     return redirect("auditing:retention")
 
 
@@ -132,7 +135,9 @@ def delete_one(request: HttpRequest, study_id: int) -> HttpResponse:
     study = get_object_or_404(Study.objects.for_user(request.user), pk=study_id)
     form = DeleteForm(request.POST)
     if not form.is_valid():
-        messages.error(request, "Say why these images may be deleted (at most 255 characters).")
+        messages.error(
+            request, gettext("Say why these images may be deleted (at most 255 characters).")
+        )
         return redirect("receiving:study", study.pk)
     try:
         deletion = delete_study(
@@ -142,5 +147,10 @@ def delete_one(request: HttpRequest, study_id: int) -> HttpResponse:
     except CannotDelete as error:
         messages.error(request, str(error))
     else:
-        messages.success(request, f"Deleted {deletion.instances} images. The entry stays.")
+        messages.success(
+            request,
+            gettext("Deleted {instances} images. The entry stays.").format(
+                instances=deletion.instances
+            ),
+        )
     return redirect("receiving:study", study.pk)

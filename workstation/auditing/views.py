@@ -8,6 +8,7 @@ from django.core.paginator import Paginator
 from django.db.models import Q, QuerySet
 from django.http import HttpRequest, HttpResponse
 from django.shortcuts import render
+from django.utils.translation import gettext_lazy
 from django.views.decorators.http import require_GET
 
 from workstation.accounts.models import AuditRecord, User
@@ -23,21 +24,22 @@ class TrailFilter(django_filters.FilterSet):
 
     username = django_filters.CharFilter(
         lookup_expr="icontains",
-        label="Person",
+        label=gettext_lazy("Person"),
         widget=forms.TextInput(attrs={**_INPUT, "type": "search", "placeholder": "Person"}),
     )
     action = django_filters.ChoiceFilter(
         choices=[(a, a.replace("_", " ").capitalize()) for a in ACTIONS],
-        label="Action",
-        empty_label="Any action",
+        label=gettext_lazy("Action"),
+        empty_label=gettext_lazy("Any action"),
     )
     case_id = django_filters.NumberFilter(
-        label="Case", widget=forms.NumberInput(attrs={**_INPUT, "placeholder": "Case no."})
+        label=gettext_lazy("Case"),
+        widget=forms.NumberInput(attrs={**_INPUT, "placeholder": "Case no."}),
     )
     day = django_filters.DateFilter(
         field_name="at",
         lookup_expr="date",
-        label="Day",
+        label=gettext_lazy("Day"),
         widget=forms.DateInput(attrs={**_INPUT, "type": "date"}),
     )
 
@@ -63,9 +65,7 @@ def trail(request: HttpRequest) -> HttpResponse:
     )
     page = Paginator(filtered.qs, PAGE_SIZE).get_page(request.GET.get("page"))
     # Who watched the watchers: reading the trail is a row of it too.
-    record(
-        "view", user=request.user, remote_address=address_of(request), detail={"what": "audit"}
-    )
+    record("view", user=request.user, remote_address=address_of(request), detail={"what": "audit"})
     return render(
         request,
         "auditing/trail.html",

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from django.db import models
+from django.utils.translation import gettext_lazy
 
 from workstation.accounts.models import Site, SiteRow
 from workstation.receiving.models import DeidentificationProfile
@@ -31,10 +32,10 @@ class Destination(SiteRow):
 
 
 class ExportState(models.TextChoices):
-    WAITING = "waiting", "Waiting"
-    WRITING = "writing", "Writing"
-    WRITTEN = "written", "Written"
-    FAILED = "failed", "Failed"
+    WAITING = "waiting", gettext_lazy("Waiting")
+    WRITING = "writing", gettext_lazy("Writing")
+    WRITTEN = "written", gettext_lazy("Written")
+    FAILED = "failed", gettext_lazy("Failed")
 
 
 class Export(SiteRow):
@@ -54,10 +55,10 @@ class Export(SiteRow):
 
 
 class ObjectKind(models.TextChoices):
-    SR = "sr", "Structured report (TID 1500)"
-    SEG = "seg", "Segmentation"
-    REG = "reg", "Spatial registration"
-    PDF = "pdf", "Report (encapsulated PDF)"
+    SR = "sr", gettext_lazy("Structured report (TID 1500)")
+    SEG = "seg", gettext_lazy("Segmentation")
+    REG = "reg", gettext_lazy("Spatial registration")
+    PDF = "pdf", gettext_lazy("Report (encapsulated PDF)")
 
 
 class ExportObject(SiteRow):
@@ -78,10 +79,10 @@ class ExportObject(SiteRow):
 
 
 class DeliveryState(models.TextChoices):
-    WAITING = "waiting", "Waiting"
-    SENDING = "sending", "Sending"
-    SENT = "sent", "Sent"
-    FAILED = "failed", "Failed"
+    WAITING = "waiting", gettext_lazy("Waiting")
+    SENDING = "sending", gettext_lazy("Sending")
+    SENT = "sent", gettext_lazy("Sent")
+    FAILED = "failed", gettext_lazy("Failed")
 
 
 class Delivery(SiteRow):

@@ -8,6 +8,7 @@ from django.contrib import messages
 from django.core.paginator import Paginator
 from django.http import FileResponse, Http404, HttpRequest, HttpResponse, HttpResponseBase
 from django.shortcuts import get_object_or_404, redirect, render
+from django.utils.translation import gettext, gettext_lazy
 from django.views.decorators.http import require_GET, require_http_methods, require_POST
 
 from workstation.accounts.permissions import requires
@@ -27,7 +28,7 @@ class DestinationForm(forms.ModelForm):  # type: ignore[type-arg]
 
     ae_title = forms.RegexField(
         r"^(?=.*[^ ])[ -\[\]-~]{1,16}$",
-        label="AE title",
+        label=gettext_lazy("AE title"),
         error_messages={"invalid": "1 to 16 plain letters, digits or signs, no backslash."},
     )
     port = forms.IntegerField(min_value=1, max_value=65535)
@@ -53,7 +54,7 @@ class DestinationForm(forms.ModelForm):  # type: ignore[type-arg]
         cleaned = super().clean() or {}
         profile = cleaned.get("deidentification")
         if profile is not None and profile.site != cleaned.get("site"):
-            self.add_error("deidentification", "This profile belongs to another site.")
+            self.add_error("deidentification", gettext("This profile belongs to another site."))
         return cleaned
 
 
@@ -90,7 +91,7 @@ def resend(request: HttpRequest, delivery_id: int) -> HttpResponse:
     try:
         resend_delivery(delivery, request.user, address=address_of(request))
     except InvalidMove:
-        messages.info(request, "This object is already on its way.")
+        messages.info(request, gettext("This object is already on its way."))
     return redirect("exporting:deliveries")
 
 
@@ -102,7 +103,7 @@ def rewrite(request: HttpRequest, export_id: int) -> HttpResponse:
     try:
         rewrite_export(export, request.user, address=address_of(request))
     except InvalidMove:
-        messages.info(request, "This export is already under way.")
+        messages.info(request, gettext("This export is already under way."))
     return redirect("exporting:deliveries")
 
 
@@ -143,7 +144,7 @@ def destination(request: HttpRequest, destination_id: int | None = None) -> Http
     form = DestinationForm(request.POST or None, instance=found, user=request.user)
     if request.method == "POST" and form.is_valid():
         save_destination(form.save(commit=False), request.user, address=address_of(request))
-        messages.success(request, "The destination is saved. New results go there too.")
+        messages.success(request, gettext("The destination is saved. New results go there too."))
         return redirect("exporting:deliveries")
     status = 422 if form.errors else 200
     return render(

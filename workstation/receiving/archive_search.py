@@ -8,6 +8,7 @@ from typing import Any
 
 from django import forms
 from django.db.models import Count, Exists, OuterRef, Q, QuerySet
+from django.utils.translation import gettext_lazy
 
 from workstation.accounts.models import Site, User
 from workstation.receiving.models import Patient, Series, Study
@@ -34,32 +35,36 @@ class ArchiveForm(forms.Form):
     """The search of the archive page."""
 
     patient = forms.CharField(
-        required=False, max_length=100, label="Patient name or ID",
+        required=False, max_length=100, label=gettext_lazy("Patient name or ID"),
         widget=forms.TextInput(attrs={**SEARCH, "placeholder": "Patient name or ID"}),
     )  # fmt: skip
     accession = forms.CharField(
-        required=False, max_length=64, label="Accession number",
+        required=False, max_length=64, label=gettext_lazy("Accession number"),
         widget=forms.TextInput(attrs={**SEARCH, "placeholder": "Accession", "size": "10"}),
     )  # fmt: skip
     description = forms.CharField(
-        required=False, max_length=64, label="Description",
+        required=False, max_length=64, label=gettext_lazy("Description"),
         widget=forms.TextInput(attrs={**SEARCH, "placeholder": "Description", "size": "12"}),
     )  # fmt: skip
     date_from = forms.DateField(
-        required=False, label="From", widget=forms.DateInput(attrs=DATE, format="%Y-%m-%d")
+        required=False,
+        label=gettext_lazy("From"),
+        widget=forms.DateInput(attrs=DATE, format="%Y-%m-%d"),
     )
     date_to = forms.DateField(
-        required=False, label="To", widget=forms.DateInput(attrs=DATE, format="%Y-%m-%d")
+        required=False,
+        label=gettext_lazy("To"),
+        widget=forms.DateInput(attrs=DATE, format="%Y-%m-%d"),
     )
     modality = forms.ChoiceField(
         required=False, choices=[("", "Any modality"), *((m, m) for m in MODALITIES)],
         widget=forms.Select(attrs={"class": "input"}),
     )  # fmt: skip
     site = forms.ModelChoiceField(
-        Site.objects.none(), required=False, empty_label="All my sites",
+        Site.objects.none(), required=False, empty_label=gettext_lazy("All my sites"),
         widget=forms.Select(attrs={"class": "input"}),
     )  # fmt: skip
-    conflicts = forms.BooleanField(required=False, label="Conflicts only")
+    conflicts = forms.BooleanField(required=False, label=gettext_lazy("Conflicts only"))
 
     def __init__(self, user: User, *args: Any, **kwargs: Any) -> None:
         super().__init__(*args, **kwargs)

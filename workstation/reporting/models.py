@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from django.db import models
+from django.utils.translation import gettext_lazy
 
 from workstation.accounts.models import SiteRow, User
 from workstation.analyzing.models import Finding, Run
@@ -10,11 +11,11 @@ from workstation.worklist.models import Case
 
 
 class ReportSection(models.TextChoices):
-    INDICATION = "indication", "Clinical information"
-    TECHNIQUE = "technique", "Technique"
-    COMPARISON = "comparison", "Comparison"
-    FINDINGS = "findings", "Findings"
-    IMPRESSION = "impression", "Impression"
+    INDICATION = "indication", gettext_lazy("Clinical information")
+    TECHNIQUE = "technique", gettext_lazy("Technique")
+    COMPARISON = "comparison", gettext_lazy("Comparison")
+    FINDINGS = "findings", gettext_lazy("Findings")
+    IMPRESSION = "impression", gettext_lazy("Impression")
 
 
 class Report(SiteRow):
@@ -31,9 +32,9 @@ class Report(SiteRow):
 
 
 class Origin(models.TextChoices):
-    AI = "ai", "AI draft"
-    EDITED = "edited", "AI draft, edited by the reader"
-    READER = "reader", "Reader"
+    AI = "ai", gettext_lazy("AI draft")
+    EDITED = "edited", gettext_lazy("AI draft, edited by the reader")
+    READER = "reader", gettext_lazy("Reader")
 
 
 class Sentence(SiteRow):
@@ -55,8 +56,8 @@ class Sentence(SiteRow):
 
 
 class VersionKind(models.TextChoices):
-    FINAL = "final", "Final"
-    ADDENDUM = "addendum", "Addendum"
+    FINAL = "final", gettext_lazy("Final")
+    ADDENDUM = "addendum", gettext_lazy("Addendum")
 
 
 class Version(SiteRow):

@@ -10,6 +10,7 @@ from django.core.validators import ProhibitNullCharactersValidator
 from django.db import transaction
 from django.http import HttpRequest
 from django.utils import timezone
+from django.utils.translation import gettext
 from django.utils.translation import gettext as _
 
 from workstation.accounts.models import User
@@ -77,9 +78,7 @@ def prepare_report(run: Run) -> Report:
     departed = _is_of_departed_images(report) and not report.versions.exists()
     if departed and shows_strangers(run):
         return report  # the new analysis is still to come
-    if not created and not departed and (
-        not untouched or laid_out or run.state == RunState.FAILED
-    ):
+    if not created and not departed and (not untouched or laid_out or run.state == RunState.FAILED):
         return report
     report.run = run
     if departed and not untouched:
@@ -124,9 +123,7 @@ def notice_of_kept_run(case: Case, run: Run) -> list[dict[str, str]]:
         "({reason}): what you judge or align here belongs to analysis {new} and does not go into "
         "that report. Say in the report what is new."
     ).format(old=report.run.number, new=run.number, reason=run.reason)
-    return [
-        {"code": "report_keeps_run", "message": message, "severity": "warning", "subject": ""}
-    ]
+    return [{"code": "report_keeps_run", "message": message, "severity": "warning", "subject": ""}]
 
 
 @transaction.atomic
@@ -142,8 +139,10 @@ def save_draft(
     if revision != locked.revision:
         who = locked.saved_by.display_name if locked.saved_by else "another page"
         raise StaleRevision(
-            f"This draft was changed elsewhere ({who}). Reload the page to see that text; "
-            "yours stays in this browser until then."
+            gettext(
+                "This draft was changed elsewhere ({who}). Reload the page to see that text; yours "
+                "stays in this browser until then."
+            ).format(who=who)
         )
     changed = []
     for sentence in locked.sentences.select_for_update():
@@ -260,7 +259,7 @@ def sign_report(
     Raises :class:`WrongPassword`, or :class:`ReportRefused` naming what is missing.
     """
     if meaning not in MEANINGS:
-        raise ReportRefused("Choose what your signature means.")
+        raise ReportRefused(gettext("Choose what your signature means."))
     _verify(request, user, password)
     return _sign(report, user, meaning, seen, address_of(request))
 
@@ -273,7 +272,7 @@ def _sign(report: Report, user: User, meaning: str, seen: str, address: str) -> 
         raise ReportRefused(" ".join(missing))
     if seen != seal(locked):
         raise StaleRevision(
-            "The report changed while this dialog was open. Read it again here, then sign."
+            gettext("The report changed while this dialog was open. Read it again here, then sign.")
         )
     sections = sections_to_sign(locked)
     version = _write_version(locked, user, VersionKind.FINAL, meaning, sections)
@@ -292,9 +291,9 @@ def addend_report(
 ) -> Version:
     """Add a signed addendum. The signed text before it is never touched."""
     if not text.strip():
-        raise ReportRefused("The addendum is empty.")
+        raise ReportRefused(gettext("The addendum is empty."))
     if meaning not in MEANINGS:
-        raise ReportRefused("Choose what your signature means.")
+        raise ReportRefused(gettext("Choose what your signature means."))
     _storable(text)
     _verify(request, user, password)
     return _addend(report, user, text, meaning, address_of(request))
@@ -304,7 +303,7 @@ def addend_report(
 def _addend(report: Report, user: User, text: str, meaning: str, address: str) -> Version:
     locked = _locked(report)
     if locked.case.state not in (CaseState.SIGNED, CaseState.ADDENDED):
-        raise ReportRefused("Only a signed report takes an addendum.")
+        raise ReportRefused(gettext("Only a signed report takes an addendum."))
     sections = {"addendum": [text.strip()]}
     version = _write_version(locked, user, VersionKind.ADDENDUM, meaning, sections)
     note_addended(locked.case_id, user)
@@ -323,8 +322,11 @@ def _storable(text: str) -> str:
         ProhibitNullCharactersValidator()(text)
     except ValidationError:
         raise ReportRefused(
-            "The text holds an invisible character (NUL) that cannot be kept. Type the last words "
-            "again, or paste them as plain text."
+            gettext(
+                "The text holds an invisible character (NUL) that cannot be kept. Type the last "
+                "words "
+                "again, or paste them as plain text."
+            )
         ) from None
     return text
 
@@ -340,9 +342,13 @@ def _lock_for_writing(report: Report, user: User) -> Report:
     locked = _locked(report)
     case: Case = locked.case
     if case.state in (CaseState.SIGNED, CaseState.ADDENDED):
-        raise ReportRefused("This report is signed. It can only be amended by an addendum.")
+        raise ReportRefused(
+            gettext("This report is signed. It can only be amended by an addendum.")
+        )
     if not holds(case, user):
-        raise ReportRefused("You do not hold this case. Claim it from the worklist to write.")
+        raise ReportRefused(
+            gettext("You do not hold this case. Claim it from the worklist to write.")
+        )
     return locked
 
 

@@ -285,9 +285,7 @@ def addend(request: HttpRequest, case_id: int) -> HttpResponse:
             meaning=request.POST.get("meaning", ""),
         )
     except ReportRefused as refusal:
-        return _panel(
-            request, case, error=str(refusal), addendum_text=request.POST.get("text", "")
-        )
+        return _panel(request, case, error=str(refusal), addendum_text=request.POST.get("text", ""))
     return _panel(request, _case(request, case_id))
 
 
@@ -300,7 +298,9 @@ def pdf(request: HttpRequest, case_id: int) -> HttpResponse:
     report = _report(case)
     newest = report.versions.order_by("number").last()
     if newest is None:
-        return HttpResponse("The report is not signed yet; there is no document.", status=409)
+        return HttpResponse(
+            gettext("The report is not signed yet; there is no document."), status=409
+        )
     data = render_pdf(newest)
     record(
         "download", user=request.user, site=case.site, obj=report, case_id=case.pk,

@@ -10,6 +10,7 @@ from django.contrib import messages
 from django.db.models import Max
 from django.http import HttpRequest, HttpResponse
 from django.shortcuts import get_object_or_404, redirect, render
+from django.utils.translation import gettext
 from django.views.decorators.http import require_GET, require_http_methods, require_POST
 
 from workstation.accounts.models import Site
@@ -56,7 +57,9 @@ class RuleForm(forms.ModelForm):  # type: ignore[type-arg]
     def clean_within_days(self) -> int:
         days: int = self.cleaned_data["within_days"]
         if days > LONGEST_DAYS:
-            raise forms.ValidationError(f"At most {LONGEST_DAYS} days.")
+            raise forms.ValidationError(
+                gettext("At most {longest_days} days.").format(longest_days=LONGEST_DAYS)
+            )
         return days
 
     def clean_anchor(self) -> str:
@@ -69,7 +72,7 @@ class RuleForm(forms.ModelForm):  # type: ignore[type-arg]
         name: str = self.cleaned_data["name"].strip()
         same = AssemblyRule.objects.filter(site=self.instance.site, name=name)
         if same.exclude(pk=self.instance.pk).exists():
-            raise forms.ValidationError("This site has a rule of this name already.")
+            raise forms.ValidationError(gettext("This site has a rule of this name already."))
         return name
 
     def _terms(self, field: str) -> str:
@@ -77,7 +80,9 @@ class RuleForm(forms.ModelForm):  # type: ignore[type-arg]
         wrong = [term for term in terms if not TERM.fullmatch(term)]
         if wrong:
             raise forms.ValidationError(
-                f"“{wrong[0]}” is no role or modality. Write e.g. PET, CT, CTA, MR_LGE."
+                gettext(
+                    "“{wrong_0}” is no role or modality. Write e.g. PET, CT, CTA, MR_LGE."
+                ).format(wrong_0=wrong[0])
             )
         return " ".join(terms)
 
@@ -120,7 +125,9 @@ def _edit(request: HttpRequest, row: AssemblyRule) -> HttpResponse:
         changed: AssemblyRule = form.save(commit=False)
         if "preview" not in request.POST:
             save_rule(changed, request.user, address=address_of(request))
-            messages.success(request, "Saved. Cases that nobody reads follow within seconds.")
+            messages.success(
+                request, gettext("Saved. Cases that nobody reads follow within seconds.")
+            )
             return redirect("worklist:rules")
         changes = preview(changed.site, _with(changed))
         record(
@@ -173,7 +180,7 @@ def put(request: HttpRequest, case_id: int) -> HttpResponse:
     except CannotPlace as refusal:
         messages.error(request, str(refusal))
     else:
-        messages.success(request, "The study is in the case now; the analysis follows.")
+        messages.success(request, gettext("The study is in the case now; the analysis follows."))
     return redirect("worklist:assembly", case_id=case.pk)
 
 
@@ -189,7 +196,7 @@ def take(request: HttpRequest, case_id: int) -> HttpResponse:
     except CannotPlace as refusal:
         messages.error(request, str(refusal))
     else:
-        messages.success(request, "The study is read in a case of its own now.")
+        messages.success(request, gettext("The study is read in a case of its own now."))
     return redirect("worklist:assembly", case_id=case.pk)
 
 

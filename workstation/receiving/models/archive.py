@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from django.db import models
+from django.utils.translation import gettext_lazy
 
 from workstation.accounts.models import Site, SiteRow, User
 
@@ -93,8 +94,8 @@ class Study(SiteRow):
 
 
 class RoleSource(models.TextChoices):
-    RULE = "rule", "Rule"
-    MANUAL = "manual", "Set by hand"
+    RULE = "rule", gettext_lazy("Rule")
+    MANUAL = "manual", gettext_lazy("Set by hand")
 
 
 class Series(SiteRow):
@@ -152,8 +153,8 @@ class Instance(SiteRow):
 
 
 class NoticeLevel(models.TextChoices):
-    INFO = "info", "Information"
-    WARN = "warn", "Warning"
+    INFO = "info", gettext_lazy("Information")
+    WARN = "warn", gettext_lazy("Warning")
 
 
 class StudyNotice(SiteRow):

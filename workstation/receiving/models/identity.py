@@ -3,14 +3,15 @@
 from __future__ import annotations
 
 from django.db import models
+from django.utils.translation import gettext_lazy
 
 from workstation.accounts.models import Site, SiteRow, User
 from workstation.receiving.models.archive import Patient, Study
 
 
 class ChangeKind(models.TextChoices):
-    MERGE = "merge", "Two patients merged"
-    MOVE = "move", "Study moved to another patient"
+    MERGE = "merge", gettext_lazy("Two patients merged")
+    MOVE = "move", gettext_lazy("Study moved to another patient")
 
 
 class IdentityChange(SiteRow):

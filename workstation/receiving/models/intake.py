@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from django.db import models
+from django.utils.translation import gettext_lazy
 
 from workstation.accounts.models import Site, SiteRow, User
 
@@ -30,10 +31,10 @@ class Upload(SiteRow):
 
 
 class UploadedFileState(models.TextChoices):
-    RECEIVING = "receiving", "Receiving"
-    WAITING = "waiting", "Waiting to be opened"
-    OPENING = "opening", "Being opened"
-    DONE = "done", "Taken in"
+    RECEIVING = "receiving", gettext_lazy("Receiving")
+    WAITING = "waiting", gettext_lazy("Waiting to be opened")
+    OPENING = "opening", gettext_lazy("Being opened")
+    DONE = "done", gettext_lazy("Taken in")
 
 
 class UploadedFile(SiteRow):
@@ -86,10 +87,10 @@ class Disc(SiteRow):
 
 
 class QuarantineState(models.TextChoices):
-    HELD = "held", "Held"
-    RELEASED = "released", "Released"
-    CORRECTED = "corrected", "Accepted after correction"
-    DISCARDED = "discarded", "Discarded"
+    HELD = "held", gettext_lazy("Held")
+    RELEASED = "released", gettext_lazy("Released")
+    CORRECTED = "corrected", gettext_lazy("Accepted after correction")
+    DISCARDED = "discarded", gettext_lazy("Discarded")
 
 
 class Quarantined(SiteRow):
@@ -98,17 +99,13 @@ class Quarantined(SiteRow):
     site = models.ForeignKey(Site, on_delete=models.PROTECT)
     received_at = models.DateTimeField(auto_now_add=True, db_index=True)
     source = models.CharField(max_length=80)
-    upload = models.ForeignKey(
-        Upload, on_delete=models.PROTECT, null=True, related_name="refusals"
-    )
+    upload = models.ForeignKey(Upload, on_delete=models.PROTECT, null=True, related_name="refusals")
     filename = models.CharField(max_length=255, blank=True)
     code = models.CharField(max_length=60)
     reason = models.TextField()
     size = models.PositiveBigIntegerField()
     sha256 = models.CharField(max_length=64)
-    state = models.CharField(
-        max_length=12, choices=QuarantineState, default=QuarantineState.HELD
-    )
+    state = models.CharField(max_length=12, choices=QuarantineState, default=QuarantineState.HELD)
     handled_by = models.ForeignKey(User, on_delete=models.PROTECT, null=True)
     handled_at = models.DateTimeField(null=True)
     handled_reason = models.CharField(max_length=255, blank=True)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from django.db import models
+from django.utils.translation import gettext_lazy
 
 from workstation.accounts.models import Site, SiteRow, User
 from workstation.receiving.models.archive import Study
@@ -111,11 +112,11 @@ class PriorRule(SiteRow):
 
 
 class RetrievalState(models.TextChoices):
-    WAITING = "waiting", "Waiting"
-    RUNNING = "running", "Running"
-    DONE = "done", "Done"
-    FAILED = "failed", "Failed"
-    CANCELLED = "cancelled", "Cancelled"
+    WAITING = "waiting", gettext_lazy("Waiting")
+    RUNNING = "running", gettext_lazy("Running")
+    DONE = "done", gettext_lazy("Done")
+    FAILED = "failed", gettext_lazy("Failed")
+    CANCELLED = "cancelled", gettext_lazy("Cancelled")
 
 
 class Retrieval(SiteRow):
@@ -160,15 +161,15 @@ class Retrieval(SiteRow):
 
 
 class InquiryPurpose(models.TextChoices):
-    COUNT = "count", "How many images a study has"
-    PRIORS = "priors", "Earlier or missing studies"
+    COUNT = "count", gettext_lazy("How many images a study has")
+    PRIORS = "priors", gettext_lazy("Earlier or missing studies")
 
 
 class InquiryState(models.TextChoices):
-    WAITING = "waiting", "Waiting"
-    ASKING = "asking", "Asking"
-    ANSWERED = "answered", "Answered"
-    FAILED = "failed", "Failed"
+    WAITING = "waiting", gettext_lazy("Waiting")
+    ASKING = "asking", gettext_lazy("Asking")
+    ANSWERED = "answered", gettext_lazy("Answered")
+    FAILED = "failed", gettext_lazy("Failed")
 
 
 class Inquiry(SiteRow):
@@ -208,10 +209,10 @@ class Inquiry(SiteRow):
 
 
 class CommitmentState(models.TextChoices):
-    WAITING = "waiting", "Waiting"
-    SENDING = "sending", "Sending"
-    SENT = "sent", "Sent"
-    FAILED = "failed", "Failed"
+    WAITING = "waiting", gettext_lazy("Waiting")
+    SENDING = "sending", gettext_lazy("Sending")
+    SENT = "sent", gettext_lazy("Sent")
+    FAILED = "failed", gettext_lazy("Failed")
 
 
 class Commitment(SiteRow):
@@ -243,8 +244,8 @@ class Commitment(SiteRow):
 
 
 class StepKind(models.TextChoices):
-    MPPS = "mpps", "Modality performed procedure step"
-    IAN = "ian", "Instance availability notification"
+    MPPS = "mpps", gettext_lazy("Modality performed procedure step")
+    IAN = "ian", gettext_lazy("Instance availability notification")
 
 
 class PerformedStep(SiteRow):

@@ -3,14 +3,15 @@
 from __future__ import annotations
 
 from django.db import models
+from django.utils.translation import gettext_lazy
 
 from workstation.accounts.models import Site, SiteRow, User
 
 
 class Dates(models.TextChoices):
-    REMOVE = "remove", "Removed"
-    SHIFT = "shift", "Shifted by a constant number of days"
-    KEEP = "keep", "Kept"
+    REMOVE = "remove", gettext_lazy("Removed")
+    SHIFT = "shift", gettext_lazy("Shifted by a constant number of days")
+    KEEP = "keep", gettext_lazy("Kept")
 
 
 class DeidentificationProfile(SiteRow):
@@ -54,8 +55,8 @@ class DeidentificationProfile(SiteRow):
 
 
 class VaultKind(models.TextChoices):
-    PATIENT = "patient", "Patient"
-    STUDY = "study", "Study"
+    PATIENT = "patient", gettext_lazy("Patient")
+    STUDY = "study", gettext_lazy("Study")
 
 
 class VaultEntry(SiteRow):

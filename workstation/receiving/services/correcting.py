@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from django.db import transaction
 from django.utils import timezone
+from django.utils.translation import gettext
 
 from workstation.accounts.models import User
 from workstation.accounts.services import record
@@ -118,20 +119,18 @@ def accept_corrected(
     Raises :class:`CannotHandle`, :class:`corrections.CannotCorrect`, :class:`StillRefused`.
     """
     if not reason.strip():
-        raise CannotHandle("Say why this correction is right.")
+        raise CannotHandle(gettext("Say why this correction is right."))
     if not is_correctable(held):
-        raise CannotHandle("This entry cannot be accepted by a correction.")
+        raise CannotHandle(gettext("This entry cannot be accepted by a correction."))
     with transaction.atomic():
         locked_held(held)
     with opened_bytes(held) as file:
         before = corrections.read(file).values
         changes = {key: value for key, value in changes.items() if value != before[key]}
         if not changes:
-            raise corrections.CannotCorrect("Nothing was changed.")
+            raise corrections.CannotCorrect(gettext("Nothing was changed."))
         file.seek(0)
-        written = corrections.write(
-            file, changes, source=held.source, now=timezone.localtime()
-        )
+        written = corrections.write(file, changes, source=held.source, now=timezone.localtime())
     with storage.staged([written]) as staged:
         try:
             outcome = take_again(held, staged)

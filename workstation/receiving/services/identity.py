@@ -13,6 +13,7 @@ from functools import partial
 from django.db import transaction
 from django.db.models import Q
 from django.utils import timezone
+from django.utils.translation import gettext
 
 from workstation.accounts.models import Site, User
 from workstation.accounts.permissions import allowed
@@ -69,7 +70,9 @@ def merge_patients(
     _same_site(source, target)
     for patient in (source, target):
         if patient.merged_into_id:
-            raise CannotChange("One of these IDs was merged already: use the one it belongs to.")
+            raise CannotChange(
+                gettext("One of these IDs was merged already: use the one it belongs to.")
+            )
     studies = list(Study.objects.select_for_update().filter(patient=source))
     _refuse_signed(studies)
     source.merged_into = target
@@ -101,7 +104,7 @@ def undo_change(change: IdentityChange, user: User, *, address: str = "") -> Non
     """
     row = IdentityChange.objects.select_for_update().get(pk=change.pk)
     if row.undone_at is not None:
-        raise CannotChange("This was taken back already.")
+        raise CannotChange(gettext("This was taken back already."))
     source, target = _locked(row.from_patient, row.to_patient)
     changed = list(row.studies.select_for_update())
     later = "Something later builds on this. Take the later change back first."
@@ -163,9 +166,9 @@ def link_patients(
     one, other = _locked(resolve(one), resolve(other))
     _administers(user, one.site, other.site)
     if one.pk == other.pk:
-        raise CannotChange("This is one patient already.")
+        raise CannotChange(gettext("This is one patient already."))
     if PatientLink.objects.filter(patient=one, other=other, undone_at=None).exists():
-        raise CannotChange("These patients are linked already.")
+        raise CannotChange(gettext("These patients are linked already."))
     rows = [
         PatientLink.objects.create(
             site=patient.site, patient=patient, other=person, reason=reason, by=user
@@ -192,7 +195,7 @@ def undo_link(link: PatientLink, user: User, *, address: str = "") -> None:
         )
     )
     if not rows:
-        raise CannotChange("This link was taken back already.")
+        raise CannotChange(gettext("This link was taken back already."))
     for row in rows:
         row.undone_by, row.undone_at = user, timezone.now()
         row.save(update_fields=["undone_by", "undone_at"])
@@ -241,24 +244,27 @@ def _locked(one: Patient, other: Patient) -> tuple[Patient, Patient]:
 
 def _reason(reason: str) -> str:
     if not reason.strip():
-        raise CannotChange("Say why; the reason stays in the history.")
+        raise CannotChange(gettext("Say why; the reason stays in the history."))
     return reason.strip()[:255]
 
 
 def _same_site(source: Patient, target: Patient) -> None:
     if source.pk == target.pk:
-        raise CannotChange("This is the same patient.")
+        raise CannotChange(gettext("This is the same patient."))
     if source.site_id != target.site_id:
         raise CannotChange(
-            "These patients belong to two sites, and an ID means something only at its own site. "
-            "An administrator of both sites can link them."
+            gettext(
+                "These patients belong to two sites, and an ID means something only at its own "
+                "site. "
+                "An administrator of both sites can link them."
+            )
         )
 
 
 def _administers(user: User, *sites: Site) -> None:
     own = set(user.sites.values_list("pk", flat=True))
     if not allowed(user, "patient.link") or not {site.pk for site in sites} <= own:
-        raise CannotChange("Only an administrator of both sites can link their patients.")
+        raise CannotChange(gettext("Only an administrator of both sites can link their patients."))
 
 
 def _refuse_signed(studies: Iterable[Study]) -> None:
@@ -268,8 +274,10 @@ def _refuse_signed(studies: Iterable[Study]) -> None:
     if cases:
         numbers = ", ".join(str(number) for number in cases)
         raise CannotChange(
-            f"A report on these images is signed (case {numbers}). A radiologist has to sign an "
-            "addendum there that says whose images they are; then this can be done."
+            gettext(
+                "A report on these images is signed (case {numbers}). A radiologist has to sign an "
+                "addendum there that says whose images they are; then this can be done."
+            ).format(numbers=numbers)
         )
 
 

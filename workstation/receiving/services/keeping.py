@@ -12,6 +12,7 @@ from datetime import datetime, timedelta
 
 from django.db import transaction
 from django.utils import timezone
+from django.utils.translation import gettext
 
 from workstation.accounts.models import User
 from workstation.accounts.services import record
@@ -45,19 +46,19 @@ def delete_images(
 ) -> Deletion:
     """Delete every instance row of the study; their bytes follow (:func:`remove_unreferenced`)."""
     if not reason.strip():
-        raise CannotDelete("Say why these images may be deleted.")
+        raise CannotDelete(gettext("Say why these images may be deleted."))
     locked = Study.objects.select_for_update().get(pk=study.pk)
     if locked.completed_at is None:
-        raise CannotDelete("Images of this study are still arriving. Wait until it is complete.")
+        raise CannotDelete(
+            gettext("Images of this study are still arriving. Wait until it is complete.")
+        )
     instances = Instance.objects.filter(series__study=locked)
     rows = list(instances.values_list("sha256", "size"))
     if not rows:
-        raise CannotDelete("The images of this study were deleted before.")
+        raise CannotDelete(gettext("The images of this study were deleted before."))
     instances.delete()
     hashes = {sha256 for sha256, _ in rows}
-    still_named = set(
-        Instance.objects.filter(sha256__in=hashes).values_list("sha256", flat=True)
-    )
+    still_named = set(Instance.objects.filter(sha256__in=hashes).values_list("sha256", flat=True))
     gone = sorted(hashes - still_named)
     UnreferencedBytes.objects.bulk_create(
         [UnreferencedBytes(sha256=sha256) for sha256 in gone], ignore_conflicts=True

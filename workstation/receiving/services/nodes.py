@@ -7,6 +7,7 @@ from datetime import datetime, timedelta
 from django.db import IntegrityError, transaction
 from django.db.models import F
 from django.utils import timezone
+from django.utils.translation import gettext
 
 from workstation.accounts.models import Site, User
 from workstation.accounts.services import record
@@ -79,13 +80,9 @@ def note_seen(node_id: int, now: datetime) -> None:
 def note_unknown_caller(ae_title: str, address: str, reason: str) -> None:
     """Somebody was refused at the door; administrators see who, from where and why."""
     key = {"ae_title": ae_title[:16], "address": address[:64], "reason": reason[:100]}
-    row, is_new = UnknownCaller.objects.get_or_create(
-        **key, defaults={"last_at": timezone.now()}
-    )
+    row, is_new = UnknownCaller.objects.get_or_create(**key, defaults={"last_at": timezone.now()})
     if not is_new:
-        UnknownCaller.objects.filter(pk=row.pk).update(
-            count=F("count") + 1, last_at=timezone.now()
-        )
+        UnknownCaller.objects.filter(pk=row.pk).update(count=F("count") + 1, last_at=timezone.now())
     else:
         # Whoever tries every title must not fill the table.
         newest = UnknownCaller.objects.order_by("-last_at", "-pk").values_list("pk", flat=True)
@@ -93,9 +90,7 @@ def note_unknown_caller(ae_title: str, address: str, reason: str) -> None:
 
 
 @transaction.atomic
-def allow_caller(
-    caller: UnknownCaller, site: Site, user: User, *, address: str = ""
-) -> RemoteNode:
+def allow_caller(caller: UnknownCaller, site: Site, user: User, *, address: str = "") -> RemoteNode:
     """Make a refused caller a node of a site. Raises :class:`CannotSave`."""
     node = save_node(
         RemoteNode(
@@ -117,9 +112,7 @@ def _free_name(site: Site, wanted: str) -> str:
 @transaction.atomic
 def forget_caller(caller: UnknownCaller, user: User, *, address: str = "") -> None:
     """Take a refused caller off the list; it comes back if it calls again."""
-    record(
-        "manage", user=user, remote_address=address, detail={"forgot_caller": caller.pk}
-    )
+    record("manage", user=user, remote_address=address, detail={"forgot_caller": caller.pk})
     caller.delete()
 
 
@@ -127,12 +120,12 @@ def forget_caller(caller: UnknownCaller, user: User, *, address: str = "") -> No
 def save_rule(rule: PriorRule, user: User, *, address: str = "") -> PriorRule:
     """Add or change a rule for priors. Raises :class:`CannotSave`."""
     if rule.node.site_id != rule.site_id:
-        raise CannotSave("The node belongs to another site.")
+        raise CannotSave(gettext("The node belongs to another site."))
     try:
         with transaction.atomic():
             rule.save()
     except IntegrityError:
-        raise CannotSave("Another rule of this site has this name.") from None
+        raise CannotSave(gettext("Another rule of this site has this name.")) from None
     record(
         "manage", user=user, site=rule.site, obj=rule, remote_address=address,
         detail={"active": rule.active},

@@ -17,6 +17,7 @@ from typing import Any
 from cryptography.fernet import Fernet, InvalidToken
 from django.conf import settings
 from django.db import transaction
+from django.utils.translation import gettext
 
 from workstation.accounts.models import Site, User
 from workstation.accounts.services import record
@@ -116,13 +117,16 @@ def open_vault(
     :class:`VaultLocked`.
     """
     if len(reason.strip()) < 10:
-        raise CannotOpen("Say why you need to know, in at least ten characters.")
+        raise CannotOpen(gettext("Say why you need to know, in at least ten characters."))
     rows = VaultEntry.objects.for_user(user).filter(site=site).order_by("pk")
     if search.strip():
         rows = rows.filter(pseudonym__iexact=search.strip())
     if not as_file and rows.count() > SHOWN:
         raise CannotOpen(
-            f"There are more than {SHOWN} entries. Search for one pseudonym, or download the list."
+            gettext(
+                "There are more than {shown} entries. Search for one pseudonym, or download the "
+                "list."
+            ).format(shown=SHOWN)
         )
     sealer = _sealer()
     found = [Opened(row, _unsealed(sealer, row)) for row in rows]

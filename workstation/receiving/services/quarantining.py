@@ -7,6 +7,7 @@ from typing import BinaryIO
 
 from django.db import transaction
 from django.utils import timezone
+from django.utils.translation import gettext
 
 from workstation.accounts.models import User
 from workstation.accounts.services import record
@@ -50,7 +51,7 @@ def opened_bytes(held: Quarantined) -> BinaryIO:
         return storage.quarantine_opened(held.sha256)
     except storage.BytesMissing:
         raise CannotHandle(
-            "The bytes are no longer there. Discard the entry with this reason."
+            gettext("The bytes are no longer there. Discard the entry with this reason.")
         ) from None
 
 
@@ -89,7 +90,7 @@ def _write_handled(held: Quarantined, user: User, outcome: Outcome, address: str
 def discard(held: Quarantined, user: User, reason: str, *, address: str = "") -> None:
     """Delete quarantined bytes for good; the row stays, with who, when and why."""
     if not reason.strip():
-        raise CannotHandle("Say why these bytes may be deleted.")
+        raise CannotHandle(gettext("Say why these bytes may be deleted."))
     row = locked_held(held)
     finish_held(row, QuarantineState.DISCARDED, user, reason.strip())
     record(
@@ -103,7 +104,7 @@ def locked_held(held: Quarantined) -> Quarantined:
     """The row, locked. Raises :class:`CannotHandle` when it is not held any more."""
     row = Quarantined.objects.select_for_update().get(pk=held.pk)
     if row.state != QuarantineState.HELD:
-        raise CannotHandle("Somebody else has handled this a moment ago.")
+        raise CannotHandle(gettext("Somebody else has handled this a moment ago."))
     return row
 
 

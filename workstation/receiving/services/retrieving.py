@@ -14,6 +14,7 @@ from django.conf import settings
 from django.db import transaction
 from django.db.models import Exists, OuterRef, Q
 from django.utils import timezone
+from django.utils.translation import gettext
 
 from workstation.accounts.models import User
 from workstation.accounts.services import record
@@ -75,7 +76,7 @@ def request_retrieval(
     Raises :class:`CannotRetrieve`.
     """
     if not (node.active and node.may_be_queried):
-        raise CannotRetrieve("This node is switched off, or may not be queried.")
+        raise CannotRetrieve(gettext("This node is switched off, or may not be queried."))
     # One at a time asks for studies of this node, so that none is asked for twice.
     RemoteNode.objects.select_for_update().get(pk=node.pk)
     series = sorted(wanted.series_instance_uids)
@@ -127,9 +128,9 @@ def here_of(row: Retrieval) -> frozenset[str]:
     """The instance UIDs of the study that are stored here, as the archive knows them."""
     study = archived_uid_of(row)(row.study_instance_uid)
     return frozenset(
-        Instance.objects.filter(
-            site=row.site, series__study__study_instance_uid=study
-        ).values_list("sop_instance_uid", flat=True)
+        Instance.objects.filter(site=row.site, series__study__study_instance_uid=study).values_list(
+            "sop_instance_uid", flat=True
+        )
     )
 
 
@@ -145,9 +146,7 @@ def note_progress(
     counts = {"completed": completed, "failed": failed, "refused": refused}
     if expected is not None:
         counts["expected"] = expected
-    mine = Retrieval.objects.filter(
-        pk=row.pk, state=RetrievalState.RUNNING, attempts=row.attempts
-    )
+    mine = Retrieval.objects.filter(pk=row.pk, state=RetrievalState.RUNNING, attempts=row.attempts)
     with transaction.atomic():
         alive = mine.update(heartbeat_at=timezone.now(), **counts)
         publish(row.site_id, "retrieval")
@@ -241,9 +240,7 @@ def retry_retrieval(row: Retrieval, user: User, *, address: str = "") -> None:
 def send_due_retrievals(now: datetime) -> None:
     """The sweep: rows whose worker died, whose message was lost, or whose time has come."""
     silent = now - timedelta(seconds=settings.ORPHAN_SECONDS)
-    for row in Retrieval.objects.filter(
-        state=RetrievalState.RUNNING, heartbeat_at__lt=silent
-    ):
+    for row in Retrieval.objects.filter(state=RetrievalState.RUNNING, heartbeat_at__lt=silent):
         try:
             if row.cancel_asked:
                 note_cancelled(row)

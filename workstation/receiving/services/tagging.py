@@ -13,6 +13,7 @@ from django.conf import settings
 from django.db import transaction
 from django.db.models import Exists, F, OuterRef, Q, QuerySet
 from django.utils import timezone
+from django.utils.translation import gettext
 from pydicom import dcmread
 from pydicom.dataset import Dataset
 from pydicom.errors import InvalidDicomError
@@ -44,9 +45,7 @@ class CannotTag(Exception):
 
 def untagged_studies() -> QuerySet[Study]:
     """Studies with a series that no rule has looked at, or that grew since."""
-    newer = Instance.objects.filter(
-        series=OuterRef("pk"), received_at__gt=OuterRef("role_set_at")
-    )
+    newer = Instance.objects.filter(series=OuterRef("pk"), received_at__gt=OuterRef("role_set_at"))
     due = (
         Series.objects.filter(study=OuterRef("pk"))
         .exclude(role_source=RoleSource.MANUAL)
@@ -152,9 +151,7 @@ def role_label(series: Series) -> str:
 def role_choices(series: Series) -> list[tuple[str, str]]:
     """(code, label) of the roles that a series of this modality can have."""
     return [
-        (role.code, role.label)
-        for role in ROLES.values()
-        if role.modality in ("", series.modality)
+        (role.code, role.label) for role in ROLES.values() if role.modality in ("", series.modality)
     ]
 
 
@@ -167,9 +164,9 @@ def set_role(series: Series, user: User, code: str, reason: str, *, address: str
     """
     reason = " ".join(reason.split())
     if code not in dict(role_choices(series)):
-        raise CannotTag("Choose one of the roles offered for images of this modality.")
+        raise CannotTag(gettext("Choose one of the roles offered for images of this modality."))
     if not reason:
-        raise CannotTag("Say in a few words why the role is another one.")
+        raise CannotTag(gettext("Say in a few words why the role is another one."))
     row = Series.objects.select_for_update().select_related("study").get(pk=series.pk)
     before, source = row.role, row.role_source
     row.role, row.role_reason, row.role_details = code, reason[:300], {"by": "person"}
@@ -183,7 +180,7 @@ def set_role(series: Series, user: User, code: str, reason: str, *, address: str
 def _forget_manual(series: Series, user: User, address: str) -> Series:
     row = Series.objects.select_for_update().select_related("study").get(pk=series.pk)
     if row.role_source != RoleSource.MANUAL:
-        raise CannotTag("The role of this series was not set by hand.")
+        raise CannotTag(gettext("The role of this series was not set by hand."))
     before = row.role
     row.role, row.role_reason, row.role_details = "", "", {}
     row.role_source, row.role_set_by, row.role_set_at = "", None, None
@@ -202,9 +199,7 @@ def clear_role(series: Series, user: User, *, address: str = "") -> Series:
 
 def _told(row: Series, user: User, address: str, detail: dict[str, str]) -> None:
     study = row.study
-    record(
-        "set_role", user=user, site=study.site, obj=row, remote_address=address, detail=detail
-    )
+    record("set_role", user=user, site=study.site, obj=row, remote_address=address, detail=detail)
     for case_id in study.cases.values_list("pk", flat=True):
         publish(study.site_id, "case", case_id)
         transaction.on_commit(partial(nudge, case_id))

@@ -8,6 +8,7 @@ from django import forms
 from django.contrib import messages
 from django.http import HttpRequest, HttpResponse
 from django.shortcuts import get_object_or_404, redirect, render
+from django.utils.translation import gettext, gettext_lazy
 from django.views.decorators.http import require_http_methods, require_POST
 
 from workstation.accounts.models import Site
@@ -33,8 +34,10 @@ class OtherPatientForm(forms.Form):
 
     site = forms.ModelChoiceField(Site.objects.none(), empty_label=None,
                                   widget=forms.Select(attrs={"class": "input"}))  # fmt: skip
-    patient_id = forms.CharField(max_length=64, label="Patient ID", widget=TEXT)
-    issuer = forms.CharField(max_length=64, required=False, label="Issuer of the ID", widget=TEXT)
+    patient_id = forms.CharField(max_length=64, label=gettext_lazy("Patient ID"), widget=TEXT)
+    issuer = forms.CharField(
+        max_length=64, required=False, label=gettext_lazy("Issuer of the ID"), widget=TEXT
+    )
 
     def __init__(self, sites: Any, *args: Any, **kwargs: Any) -> None:
         super().__init__(*args, **kwargs)
@@ -63,7 +66,7 @@ def merge(request: HttpRequest, patient_id: int) -> HttpResponse:
                            address=address_of(request))  # fmt: skip
         except CannotChange as refusal:
             return _compare(request, "merge", source, sites, refusal=refusal)
-        messages.success(request, "Merged. What still arrives under the old ID follows.")
+        messages.success(request, gettext("Merged. What still arrives under the old ID follows."))
         return redirect("receiving:patient", patient_id=other.pk)
     return _compare(request, "merge", source, sites)
 
@@ -82,7 +85,7 @@ def move(request: HttpRequest, study_id: int) -> HttpResponse:
                        address=address_of(request))  # fmt: skip
         except CannotChange as refusal:
             return _compare(request, "move", study.patient, sites, study, refusal)
-        messages.success(request, "Moved. More images of this study follow it.")
+        messages.success(request, gettext("Moved. More images of this study follow it."))
         return redirect("receiving:study", study_id=study.pk)
     return _compare(request, "move", study.patient, sites, study)
 
@@ -100,7 +103,7 @@ def link(request: HttpRequest, patient_id: int) -> HttpResponse:
                           address=address_of(request))  # fmt: skip
         except CannotChange as refusal:
             return _compare(request, "link", one, sites, refusal=refusal)
-        messages.success(request, "Linked. Each site keeps its ID and its studies.")
+        messages.success(request, gettext("Linked. Each site keeps its ID and its studies."))
         return redirect("receiving:patient", patient_id=one.pk)
     return _compare(request, "link", one, sites)
 
@@ -115,7 +118,7 @@ def undo(request: HttpRequest, change_id: int) -> HttpResponse:
     except CannotChange as refusal:
         messages.error(request, str(refusal))
     else:
-        messages.success(request, "Taken back. Everything is where it was.")
+        messages.success(request, gettext("Taken back. Everything is where it was."))
     return redirect("receiving:patient", patient_id=change.from_patient_id)
 
 
@@ -129,7 +132,7 @@ def unlink(request: HttpRequest, link_id: int) -> HttpResponse:
     except CannotChange as refusal:
         messages.error(request, str(refusal))
     else:
-        messages.success(request, "The link is taken back.")
+        messages.success(request, gettext("The link is taken back."))
     return redirect("receiving:patient", patient_id=found.patient_id)
 
 

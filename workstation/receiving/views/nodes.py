@@ -6,6 +6,7 @@ from django import forms
 from django.contrib import messages
 from django.http import HttpRequest, HttpResponse
 from django.shortcuts import get_object_or_404, redirect, render
+from django.utils.translation import gettext, gettext_lazy
 from django.views.decorators.http import require_GET, require_http_methods, require_POST
 
 from workstation.accounts.permissions import allowed, requires
@@ -30,7 +31,7 @@ class NodeForm(forms.ModelForm):  # type: ignore[type-arg]
 
     ae_title = forms.RegexField(
         r"^(?=.*[^ ])[ -\[\]-~]{1,16}$",
-        label="AE title",
+        label=gettext_lazy("AE title"),
         error_messages={"invalid": "1 to 16 plain letters, digits or signs, no backslash."},
     )
     port = forms.IntegerField(min_value=1, max_value=65535, required=False)
@@ -68,12 +69,12 @@ class NodeForm(forms.ModelForm):  # type: ignore[type-arg]
         cleaned: dict[str, object] = super().clean() or {}
         profile = cleaned.get("deidentification")
         if profile is not None and profile.site != cleaned.get("site"):  # type: ignore[attr-defined]
-            self.add_error("deidentification", "This profile belongs to another site.")
+            self.add_error("deidentification", gettext("This profile belongs to another site."))
         has_address = cleaned.get("host") and cleaned.get("port")
         if (cleaned.get("may_be_queried") or cleaned.get("tells_counts")) and not has_address:
-            self.add_error("host", "To query a node, its host and port are needed.")
+            self.add_error("host", gettext("To query a node, its host and port are needed."))
         if cleaned.get("only_from_host") and not cleaned.get("host"):
-            self.add_error("host", "Enter the address it calls from.")
+            self.add_error("host", gettext("Enter the address it calls from."))
         return cleaned
 
 
@@ -106,7 +107,9 @@ def node(request: HttpRequest, node_id: int | None = None) -> HttpResponse:
         except CannotSave as reason:
             form.add_error(None, str(reason))
         else:
-            messages.success(request, "The node is saved. Press Echo to see whether it answers.")
+            messages.success(
+                request, gettext("The node is saved. Press Echo to see whether it answers.")
+            )
             return redirect("receiving:nodes")
     return render(
         request, "receiving/node.html", {"form": form, "found": found},
@@ -126,7 +129,7 @@ def node_echo(request: HttpRequest, node_id: int) -> HttpResponse:
         messages.error(request, f"{found.name}: {error}")
     else:
         error = ""
-        messages.success(request, f"{found.name} answers.")
+        messages.success(request, gettext("{name} answers.").format(name=found.name))
     note_echo(found, error, request.user, address=address_of(request))
     return redirect("receiving:nodes")
 
@@ -137,9 +140,7 @@ def node_switch(request: HttpRequest, node_id: int) -> HttpResponse:
     """Off or on."""
     found = get_object_or_404(RemoteNode.objects.for_user(request.user), pk=node_id)
     try:
-        switch_node(
-            found, request.user, active=not found.active, address=address_of(request)
-        )
+        switch_node(found, request.user, active=not found.active, address=address_of(request))
     except CannotSave as reason:
         messages.error(request, str(reason))
     return redirect("receiving:nodes")
@@ -161,5 +162,10 @@ def caller(request: HttpRequest) -> HttpResponse:
     except CannotSave as reason:
         messages.error(request, str(reason))
         return redirect("receiving:nodes")
-    messages.success(request, f"{made.ae_title} may send to {site.name} now.")
+    messages.success(
+        request,
+        gettext("{ae_title} may send to {name} now.").format(
+            ae_title=made.ae_title, name=site.name
+        ),
+    )
     return redirect("receiving:node", made.pk)

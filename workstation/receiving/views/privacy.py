@@ -11,6 +11,7 @@ from django.http import HttpRequest, HttpResponse
 from django.shortcuts import get_object_or_404, redirect, render
 from django.utils import timezone
 from django.utils.cache import add_never_cache_headers
+from django.utils.translation import gettext, gettext_lazy
 from django.views.decorators.debug import sensitive_variables
 from django.views.decorators.http import require_GET, require_http_methods
 
@@ -69,10 +70,12 @@ class ProfileForm(forms.ModelForm):  # type: ignore[type-arg]
     senders = forms.ModelMultipleChoiceField(
         RemoteNode.objects.none(),
         required=False,
-        label="Senders",
+        label=gettext_lazy("Senders"),
         widget=forms.CheckboxSelectMultiple,
-        help_text="What these nodes send, or is fetched from them, is de-identified before it is "
-        "archived. Their originals are not kept here, and storage commitment is not given.",
+        help_text=gettext_lazy(
+            "What these nodes send, or is fetched from them, is de-identified before it is "
+            "archived. Their originals are not kept here, and storage commitment is not given."
+        ),
     )
 
     class Meta:
@@ -94,16 +97,14 @@ class ProfileForm(forms.ModelForm):  # type: ignore[type-arg]
         # What was de-identified for one site must not become readable to another.
         self.fields["site"].disabled = self.instance.pk is not None
         for field in self.fields.values():
-            if not isinstance(
-                field.widget, (forms.CheckboxInput, forms.CheckboxSelectMultiple)
-            ):
+            if not isinstance(field.widget, (forms.CheckboxInput, forms.CheckboxSelectMultiple)):
                 field.widget.attrs["class"] = "input"
 
     def clean(self) -> dict[str, object] | None:
         cleaned = super().clean() or {}
         site = cleaned.get("site")
         if site and any(node.site_id != site.pk for node in cleaned.get("senders", [])):
-            self.add_error("senders", "A sender must belong to the profile's site.")
+            self.add_error("senders", gettext("A sender must belong to the profile's site."))
         if site and cleaned.get("active") and cleaned.get("applies_to_site"):
             others = DeidentificationProfile.objects.filter(
                 site=site, active=True, applies_to_site=True
@@ -111,7 +112,9 @@ class ProfileForm(forms.ModelForm):  # type: ignore[type-arg]
             if others.exists():
                 self.add_error(
                     "applies_to_site",
-                    f"“{others[0].name}” applies to the whole site already. Change that one first.",
+                    gettext(
+                        "“{name}” applies to the whole site already. Change that one first."
+                    ).format(name=others[0].name),
                 )
         return cleaned
 
@@ -127,13 +130,15 @@ class VaultForm(forms.Form):
     site = forms.ModelChoiceField(Site.objects.none(), empty_label=None)
     reason = forms.CharField(
         max_length=255, min_length=10, strip=True,
-        help_text="It is kept with your name and shown to the other administrators.",
+        help_text=gettext_lazy("It is kept with your name and shown to the other administrators."),
     )  # fmt: skip
     pseudonym = forms.CharField(
         max_length=64, required=False, strip=True,
-        help_text="Patient ID or study UID as in the de-identified image; empty: everybody.",
+        help_text=gettext_lazy(
+            "Patient ID or study UID as in the de-identified image; empty: everybody."
+        ),
     )  # fmt: skip
-    as_file = forms.BooleanField(required=False, label="Download as CSV")
+    as_file = forms.BooleanField(required=False, label=gettext_lazy("Download as CSV"))
 
     def __init__(self, *args: object, user: User, **kwargs: object) -> None:
         super().__init__(*args, **kwargs)
@@ -169,7 +174,9 @@ def profile(request: HttpRequest, profile_id: int | None = None) -> HttpResponse
             form.save(commit=False), request.user, senders=form.cleaned_data["senders"],
             address=address_of(request),
         )  # fmt: skip
-        messages.success(request, "The profile is saved. It counts for what comes from now on.")
+        messages.success(
+            request, gettext("The profile is saved. It counts for what comes from now on.")
+        )
         return redirect("receiving:privacy")
     status = 422 if form.errors else 200
     return render(

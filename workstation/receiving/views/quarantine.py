@@ -14,6 +14,7 @@ from django.http import FileResponse, HttpRequest, HttpResponse
 from django.shortcuts import get_object_or_404, redirect, render
 from django.urls import reverse
 from django.utils import timezone
+from django.utils.translation import gettext, gettext_lazy
 from django.views.decorators.http import require_GET, require_http_methods, require_POST
 
 from workstation.accounts.permissions import requires
@@ -81,15 +82,13 @@ class CorrectionForm(forms.Form):
     """New values for the attributes that made an object be refused."""
 
     reason = forms.CharField(
-        max_length=255, strip=True, label="Why this is right",
-        help_text="Kept with the entry, e.g. who confirmed it.",
+        max_length=255, strip=True, label=gettext_lazy("Why this is right"),
+        help_text=gettext_lazy("Kept with the entry, e.g. who confirmed it."),
     )  # fmt: skip
 
     likewise = forms.BooleanField(required=False)
 
-    def __init__(
-        self, held: Quarantined, values: dict[str, str], others: int, *args: Any
-    ) -> None:
+    def __init__(self, held: Quarantined, values: dict[str, str], others: int, *args: Any) -> None:
         super().__init__(*args)
         self.before = values
         if others:
@@ -102,13 +101,13 @@ class CorrectionForm(forms.Form):
             self.fields[keyword] = forms.CharField(
                 required=keyword not in ("IssuerOfPatientID", "Modality"), max_length=64,
                 label=label, initial=values[keyword],
-                help_text="At fault." if keyword == cause else "",
+                help_text=gettext_lazy("At fault.") if keyword == cause else "",
             )  # fmt: skip
         if cause.endswith("InstanceUID") and held.code != "other_study":
             self.fields[cause].initial = corrections.new_uid()
-            self.fields[cause].help_text = (
-                "At fault. This is a new one; replace it if you know the right one."
-            )
+            self.fields[
+                cause
+            ].help_text = "At fault. This is a new one; replace it if you know the right one."
         # The reason is asked last.
         self.order_fields([*corrections.FIELDS, "likewise", "reason"])
 
@@ -189,11 +188,11 @@ def quarantine_release(request: HttpRequest, pk: int) -> HttpResponse:
 
 def _tell(request: HttpRequest, outcome: Outcome) -> None:
     if outcome.result is Result.QUARANTINED:
-        messages.warning(request, f"Still refused: {outcome.reason}")
+        messages.warning(request, gettext("Still refused: {reason}").format(reason=outcome.reason))
     elif outcome.result is Result.REPEATED:
-        messages.success(request, "These images were in the archive already.")
+        messages.success(request, gettext("These images were in the archive already."))
     else:
-        messages.success(request, "Accepted. The images are with their study now.")
+        messages.success(request, gettext("Accepted. The images are with their study now."))
 
 
 @require_POST
@@ -203,14 +202,16 @@ def quarantine_discard(request: HttpRequest, pk: int) -> HttpResponse:
     held = _held(request, pk)
     form = DiscardForm(request.POST)
     if not form.is_valid():
-        messages.error(request, "Say why these bytes may be deleted (at most 255 characters).")
+        messages.error(
+            request, gettext("Say why these bytes may be deleted (at most 255 characters).")
+        )
         return _back(request)
     try:
         discard(held, request.user, form.cleaned_data["reason"], address=address_of(request))
     except CannotHandle as error:
         messages.error(request, str(error))
     else:
-        messages.success(request, "Deleted. The entry stays, with your reason.")
+        messages.success(request, gettext("Deleted. The entry stays, with your reason."))
     return _back(request)
 
 
@@ -227,12 +228,14 @@ def quarantine_many(request: HttpRequest) -> HttpResponse:
         rows = rows.filter(pk__in=ticked)
     found = rows.count()
     if not found:
-        messages.error(request, "Tick the entries first, or choose all that match.")
+        messages.error(request, gettext("Tick the entries first, or choose all that match."))
         return _back(request)
     form = DiscardForm(request.POST)
     if request.POST.get("do") == "discard":
         if not form.is_valid():
-            messages.error(request, "Say why these bytes may be deleted (at most 255 characters).")
+            messages.error(
+                request, gettext("Say why these bytes may be deleted (at most 255 characters).")
+            )
             return _back(request)
         reason = form.cleaned_data["reason"]
         done = _each(request, rows, lambda row, **who: _discarded(row, reason, **who))
@@ -294,7 +297,7 @@ def quarantine_correct(request: HttpRequest, pk: int) -> HttpResponse:
     """Accept an object after its identifying attributes were corrected by a person."""
     held = _held(request, pk)
     if not is_correctable(held):
-        messages.error(request, "This entry cannot be accepted by a correction.")
+        messages.error(request, gettext("This entry cannot be accepted by a correction."))
         return _back(request)
     address = address_of(request)
     try:
@@ -319,7 +322,12 @@ def quarantine_correct(request: HttpRequest, pk: int) -> HttpResponse:
                     others, request.user, form.changes, form.cleaned_data["reason"],
                     address=address,
                 )  # fmt: skip
-                messages.info(request, f"Of the others {accepted} were accepted, {left} stay.")
+                messages.info(
+                    request,
+                    gettext("Of the others {accepted} were accepted, {left} stay.").format(
+                        accepted=accepted, left=left
+                    ),
+                )
             return _back(request)
     context = {
         "held": held,

@@ -12,6 +12,7 @@ from django.core.paginator import Paginator
 from django.db.models import Count
 from django.http import HttpRequest, HttpResponse
 from django.shortcuts import get_object_or_404, redirect, render
+from django.utils.translation import gettext, gettext_lazy
 from django.views.decorators.http import require_GET, require_http_methods, require_POST
 
 from workstation.accounts.permissions import requires
@@ -55,16 +56,20 @@ PICK_SECONDS = 8 * 3600
 class QueryForm(forms.Form):
     """What to ask which node."""
 
-    node = forms.ModelChoiceField(RemoteNode.objects.none(), label="Where", empty_label=None)
-    patient_name = forms.CharField(required=False, max_length=64, help_text="Family, Given")
-    patient_id = forms.CharField(required=False, max_length=64, label="Patient ID")
+    node = forms.ModelChoiceField(
+        RemoteNode.objects.none(), label=gettext_lazy("Where"), empty_label=None
+    )
+    patient_name = forms.CharField(
+        required=False, max_length=64, help_text=gettext_lazy("Family, Given")
+    )
+    patient_id = forms.CharField(required=False, max_length=64, label=gettext_lazy("Patient ID"))
     birth_date = forms.DateField(required=False)
     accession_number = forms.CharField(required=False, max_length=16)
     modality = forms.RegexField(
-        r"^[A-Za-z]{2,16}$", required=False, label="Modality",
+        r"^[A-Za-z]{2,16}$", required=False, label=gettext_lazy("Modality"),
         error_messages={"invalid": "One modality, like CT."},
     )  # fmt: skip
-    since = forms.DateField(required=False, label="Study date from")
+    since = forms.DateField(required=False, label=gettext_lazy("Study date from"))
     until = forms.DateField(required=False, label="to")
 
     def __init__(self, *args: Any, user: Any, **kwargs: Any) -> None:
@@ -82,7 +87,9 @@ class QueryForm(forms.Form):
     def clean(self) -> dict[str, Any]:
         cleaned: dict[str, Any] = super().clean() or {}
         if not self.errors and self.question().is_empty:
-            raise forms.ValidationError("Say whom or what to look for, in one field at least.")
+            raise forms.ValidationError(
+                gettext("Say whom or what to look for, in one field at least.")
+            )
         return cleaned
 
     def question(self) -> Question:
@@ -101,8 +108,12 @@ class QueryForm(forms.Form):
 class RuleForm(forms.ModelForm):  # type: ignore[type-arg]
     """A rule for earlier or missing studies, of one of the user's sites."""
 
-    at_most = forms.IntegerField(min_value=1, max_value=50, label="Studies at most, newest first")
-    years = forms.IntegerField(min_value=1, max_value=50, label="Not older than (years)")
+    at_most = forms.IntegerField(
+        min_value=1, max_value=50, label=gettext_lazy("Studies at most, newest first")
+    )
+    years = forms.IntegerField(
+        min_value=1, max_value=50, label=gettext_lazy("Not older than (years)")
+    )
 
     class Meta:
         model = PriorRule
@@ -205,7 +216,7 @@ def fetch(request: HttpRequest) -> HttpResponse:
     """Fetch what was picked in the answer of a query."""
     picks = request.POST.getlist("pick")[:AT_ONCE]
     if not picks:
-        messages.info(request, "Nothing was chosen. Mark the studies to fetch.")
+        messages.info(request, gettext("Nothing was chosen. Mark the studies to fetch."))
         return redirect("receiving:query")
     nodes = {row.pk: row for row in RemoteNode.objects.for_user(request.user)}
     asked = 0
@@ -213,11 +224,9 @@ def fetch(request: HttpRequest) -> HttpResponse:
         try:
             told = signing.loads(pick, salt=PICK, max_age=PICK_SECONDS)
             node = nodes[told["node"]]
-            request_retrieval(
-                node, _unpacked(told), user=request.user, address=address_of(request)
-            )
+            request_retrieval(node, _unpacked(told), user=request.user, address=address_of(request))
         except (signing.BadSignature, KeyError):
-            messages.error(request, "The answer is too old. Ask again.")
+            messages.error(request, gettext("The answer is too old. Ask again."))
             return redirect("receiving:query")
         except CannotRetrieve as reason:
             messages.error(request, str(reason))
@@ -225,7 +234,9 @@ def fetch(request: HttpRequest) -> HttpResponse:
             asked += 1
     if asked:
         plural = "study is" if asked == 1 else "studies are"
-        messages.success(request, f"{asked} {plural} being fetched.")
+        messages.success(
+            request, gettext("{asked} {plural} being fetched.").format(asked=asked, plural=plural)
+        )
     return redirect("receiving:retrievals")
 
 
@@ -261,9 +272,7 @@ def retrievals(request: HttpRequest) -> HttpResponse:
         "receiving/_retrievals.html" if request.htmx else "receiving/retrievals.html",
         {
             "page": page,
-            "rows": [
-                (row, here.get((row.site_id, row.study_instance_uid))) for row in page
-            ],
+            "rows": [(row, here.get((row.site_id, row.study_instance_uid))) for row in page],
             "state": state,
             "states": RetrievalState.choices,
             "inquiries": inquiries[:RECENT],
@@ -280,7 +289,7 @@ def retrieval_cancel(request: HttpRequest, retrieval_id: int) -> HttpResponse:
     try:
         cancel_retrieval(row, request.user, address=address_of(request))
     except InvalidMove:
-        messages.info(request, "This retrieval is over already.")
+        messages.info(request, gettext("This retrieval is over already."))
     return redirect("receiving:retrievals")
 
 
@@ -292,7 +301,7 @@ def retrieval_retry(request: HttpRequest, retrieval_id: int) -> HttpResponse:
     try:
         retry_retrieval(row, request.user, address=address_of(request))
     except InvalidMove:
-        messages.info(request, "This retrieval is under way, or done.")
+        messages.info(request, gettext("This retrieval is under way, or done."))
     return redirect("receiving:retrievals")
 
 
@@ -319,7 +328,9 @@ def prior_rule(request: HttpRequest, prior_rule_id: int | None = None) -> HttpRe
         except CannotSave as reason:
             form.add_error(None, str(reason))
         else:
-            messages.success(request, "The rule is saved. It looks at studies from now on.")
+            messages.success(
+                request, gettext("The rule is saved. It looks at studies from now on.")
+            )
             return redirect("receiving:prior-rules")
     return render(
         request, "receiving/prior_rule.html", {"form": form, "found": found},

@@ -11,6 +11,7 @@ from functools import partial
 
 from django.db import transaction
 from django.db.models import Exists, OuterRef, Q, QuerySet
+from django.utils.translation import gettext
 
 from workstation.accounts.models import User
 from workstation.accounts.services import record
@@ -126,9 +127,7 @@ def follow(case_id: int) -> None:
         _follow_links(case)
     if _unread(case):
         gone = {stranger.pk for stranger in strangers}
-        joined = set(
-            case.placements.filter(rule__isnull=False).values_list("study", flat=True)
-        )
+        joined = set(case.placements.filter(rule__isnull=False).values_list("study", flat=True))
         # Who joined last leaves first: the case stays with the study that opened it.
         for study in sorted(own, key=lambda one: (one.pk not in joined, -one.pk)):
             if study.pk not in gone:
@@ -151,14 +150,20 @@ def put_in(case: Case, study: Study, user: User, reason: str, *, address: str = 
     locked = _open(case)
     reason = _reason(reason)
     if locked.studies.filter(pk=study.pk).exists():
-        raise CannotPlace("The study is in this case already.")
+        raise CannotPlace(gettext("The study is in this case already."))
     people = {locked.patient_id, *(other.pk for other in linked_to(locked.patient))}
     if study.patient_id not in people:
-        raise CannotPlace("The study is of another patient. Only one person is read in a case.")
+        raise CannotPlace(
+            gettext("The study is of another patient. Only one person is read in a case.")
+        )
     home = home_of(study) if study.site_id == locked.site_id else None
     if home is not None:
         if not _unread(home):
-            raise CannotPlace(f"The study is in case {home.pk}, which was read or is being read.")
+            raise CannotPlace(
+                gettext("The study is in case {pk}, which was read or is being read.").format(
+                    pk=home.pk
+                )
+            )
         _remove(home, study, K.LEFT, "put into another case by hand")
     _add(locked, study, K.PUT_IN, f"put in by hand: {reason}", by=user)
     _audit(locked, study, user, "put in", address)
@@ -171,7 +176,7 @@ def take_out(case: Case, study: Study, user: User, reason: str, *, address: str 
     reason = _reason(reason)
     own = locked.studies.filter(site=locked.site_id)
     if not own.exclude(pk=study.pk).exists():
-        raise CannotPlace("This is the only study of the case.")
+        raise CannotPlace(gettext("This is the only study of the case."))
     _remove(locked, study, K.TAKEN_OUT, f"taken out by hand: {reason}", by=user)
     _audit(locked, study, user, "taken out", address)
     if study.site_id == locked.site_id:
@@ -375,13 +380,15 @@ def _unread(case: Case) -> bool:
 def _open(case: Case) -> Case:
     locked = Case.objects.select_for_update().get(pk=case.pk)
     if locked.state not in OPEN_STATES:
-        raise CannotPlace("The case is signed. What was read for the report stays what it is.")
+        raise CannotPlace(
+            gettext("The case is signed. What was read for the report stays what it is.")
+        )
     return locked
 
 
 def _reason(reason: str) -> str:
     if not reason.strip():
-        raise CannotPlace("Say why; the reason stays with the case.")
+        raise CannotPlace(gettext("Say why; the reason stays with the case."))
     return reason.strip()[:200]
 
 
