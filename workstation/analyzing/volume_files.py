@@ -135,11 +135,15 @@ class StoredVolume:
             # EAGAIN: not in memory; EOPNOTSUPP: this file system cannot tell. The caller waits.
             return False
 
-    def decode(self, k: int, level: int = 0) -> npt.NDArray[Any]:
-        """Stored numbers of one slice, [y, x], int16 or uint8."""
+    def decode(
+        self, k: int, level: int = 0, upto: tuple[int, int] | None = None
+    ) -> npt.NDArray[Any]:
+        """Stored numbers of one slice, [y, x], int16 or uint8; ``upto``: only the first rows and
+        columns, which is faster."""
         shape = self.record.levels[level].shape
         try:
-            return decode_slice(self.read_slice(level, k), (shape[1], shape[2]), self.codec)
+            payload = self.read_slice(level, k)
+            return decode_slice(payload, (shape[1], shape[2]), self.codec, upto)
         except StepFailed as error:
             raise VolumeUnreadable(error.message) from error
 

@@ -37,11 +37,14 @@ class LayerVoxels:
     def shape(self) -> tuple[int, int, int]:
         return self._volume.levels[0].shape
 
-    def plane(self, k: int) -> npt.NDArray[Any]:
-        if k in self._kept:
-            self._kept.move_to_end(k)
-            return self._kept[k]
-        self._kept[k] = found = self._volume.decode(k)
+    def plane(self, k: int, rows: int, columns: int) -> npt.NDArray[Any]:
+        kept = self._kept.pop(k, None)
+        if kept is not None:
+            self._bytes -= kept.nbytes
+            rows, columns = max(rows, kept.shape[0]), max(columns, kept.shape[1])
+        if kept is None or kept.shape != (rows, columns):
+            kept = self._volume.decode(k, upto=(rows, columns))
+        self._kept[k] = found = kept
         self._bytes += found.nbytes
         while self._bytes > KEPT_BYTES and len(self._kept) > 1:
             self._bytes -= self._kept.popitem(last=False)[1].nbytes

@@ -24,8 +24,8 @@ class ArrayVoxels:
         nz, ny, nx = self.array.shape
         return nz, ny, nx
 
-    def plane(self, k: int) -> FloatArray:
-        return (self.array[k] - 1.0) / 2.0
+    def plane(self, k: int, rows: int, columns: int) -> FloatArray:
+        return (self.array[k, :rows, :columns] - 1.0) / 2.0
 
     def physical(self, stored: FloatArray) -> FloatArray:
         return np.asarray(stored) * 2.0 + 1.0

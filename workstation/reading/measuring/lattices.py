@@ -23,8 +23,9 @@ class Voxels(Protocol):
     def shape(self) -> tuple[int, int, int]:
         """(nz, ny, nx)."""
 
-    def plane(self, k: int) -> npt.NDArray[Any]:
-        """Stored numbers of slice k, [j, i]."""
+    def plane(self, k: int, rows: int, columns: int) -> npt.NDArray[Any]:
+        """Stored numbers of slice k, [j, i], of at least so many rows and columns: the rest need
+        not be decoded."""
 
     def physical(self, stored: npt.NDArray[Any]) -> FloatArray:
         """Stored numbers in the layer's unit."""
@@ -91,8 +92,12 @@ class Lattice:
 def take(voxels: Voxels, ijk: IntArray) -> FloatArray:
     """Values of voxels (n, 3) in the layer's unit."""
     values = np.empty(len(ijk))
+    if len(ijk) == 0:
+        return values
+    columns, rows = (int(n) + 1 for n in ijk[:, :2].max(axis=0))
     for k, at in _by_slice(ijk[:, 2]):
-        values[at] = voxels.physical(voxels.plane(k)[ijk[at, 1], ijk[at, 0]])
+        plane = voxels.plane(k, rows, columns)
+        values[at] = voxels.physical(plane[ijk[at, 1], ijk[at, 0]])
     return values
 
 
@@ -100,7 +105,10 @@ def block(voxels: Voxels, low: IntArray, high: IntArray) -> FloatArray:
     """Values of the box from (i, j, k) ``low`` to before ``high``, [k, j, i]."""
     (i0, j0, k0), (i1, j1, k1) = low, high
     return np.stack(
-        [voxels.physical(voxels.plane(k)[j0:j1, i0:i1]) for k in range(int(k0), int(k1))]
+        [
+            voxels.physical(voxels.plane(k, int(j1), int(i1))[j0:j1, i0:i1])
+            for k in range(int(k0), int(k1))
+        ]
     )
 
 
@@ -113,6 +121,9 @@ def trilinear(voxels: Voxels, index: FloatArray) -> FloatArray:
     high = np.minimum(low + 1, size - 1)
     weight = at - low
     values = np.zeros(len(at))
+    if len(at) == 0:
+        return values
+    columns, rows = (int(n) + 1 for n in high[:, :2].max(axis=0))
     # Once per slice, be it the lower or the upper of a pair: a slice is costly to decode.
     for k in np.union1d(low[:, 2], high[:, 2]):
         plane: npt.NDArray[Any] | None = None
@@ -120,7 +131,7 @@ def trilinear(voxels: Voxels, index: FloatArray) -> FloatArray:
             mine = np.flatnonzero((ends[:, 2] == k) & (share > 0))
             if mine.size == 0:
                 continue
-            plane = voxels.plane(int(k)) if plane is None else plane
+            plane = voxels.plane(int(k), rows, columns) if plane is None else plane
             (i0, j0), (i1, j1) = low[mine, :2].T, high[mine, :2].T
             wi, wj = weight[mine, :2].T
             row0 = plane[j0, i0] * (1 - wi) + plane[j0, i1] * wi
@@ -132,7 +143,7 @@ def trilinear(voxels: Voxels, index: FloatArray) -> FloatArray:
 def _by_slice(k: IntArray) -> list[tuple[int, IntArray]]:
     order = np.argsort(k, kind="stable")
     slices, starts = np.unique(k[order], return_index=True)
-    parts = np.split(order, starts[1:]) if len(slices) else []
+    parts = np.split(order, starts[1:])
     return [(int(one), part) for one, part in zip(slices, parts, strict=True)]
 
 
