@@ -4,6 +4,7 @@ sockets and spoil frames on their way, as a bad line or proxy would."""
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import json
 import struct
 import zlib
@@ -41,6 +42,17 @@ class MockStream:
         self.sequence = 0
         self.told = False
         self.wake = asyncio.Event()
+        self.loop = asyncio.get_running_loop()
+
+    def kick(self, code: int = 1011) -> None:
+        """Close this socket now; from any thread."""
+        asyncio.run_coroutine_threadsafe(self.close(code), self.loop).result(timeout=10)
+
+    async def close(self, code: int) -> None:
+        self.open = False
+        self.wake.set()
+        with contextlib.suppress(OSError):  # the browser was faster
+            await self.send({"type": "websocket.close", "code": code})
 
     async def run(self) -> None:
         await self.receive()
@@ -48,14 +60,19 @@ class MockStream:
         opened = json.loads((await self.receive())["text"])
         assert opened["versions"] == [2]
         self.case.opens.append(opened)
+        self.number = len(self.case.opens)
         self.sent = slots(opened["have"])
         self.window: int = opened["window"]
         self.focus, self.layers = opened["focus"], opened["layers"]
         listener = asyncio.create_task(self.listen())
         await self.tell(type="ready", version=2)
-        while self.open:
-            await self.step()
-        listener.cancel()
+        self.case.streams.add(self)
+        try:
+            while self.open:
+                await self.step()
+        finally:
+            self.case.streams.discard(self)
+            listener.cancel()
 
     async def tell(self, **message: Any) -> None:
         await self.send({"type": "websocket.send", "text": json.dumps(message)})
@@ -103,8 +120,7 @@ class MockStream:
         self.sent.add(todo)
         self.sequence += 1
         self.bytes_sent += len(frame)
-        case.frames_sent += 1
-        at = case.spoil.get(case.frames_sent)
+        at = case.spoil.get((self.number, self.sequence))
         if at is not None:
             frame = frame[:at] + bytes([frame[at] ^ 8]) + frame[at + 1 :]
         await self.send({"type": "websocket.send", "bytes": frame})
@@ -112,8 +128,7 @@ class MockStream:
             await asyncio.sleep(case.delay)
         if case.drop_after and self.sequence >= case.drop_after[0]:
             del case.drop_after[0]
-            self.open = False
-            await self.send({"type": "websocket.close", "code": 1011})
+            await self.close(1011)
 
     def frame(self, slot: Slot) -> bytes:
         layer, level, k = slot
