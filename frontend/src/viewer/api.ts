@@ -1,4 +1,5 @@
 /** JSON calls of the case page. A refusal becomes an ApiError whose message can be shown as it is. */
+import { t } from '../i18n';
 import type { Mat4, Vec3 } from '../affine';
 import { csrfToken } from '../pages/csrf';
 import { takePreferences } from '../preferences';
@@ -17,10 +18,10 @@ export class ApiError extends Error {
 }
 
 const HINTS: Record<number, string> = {
-  401: 'You are signed out. Sign in again in another tab, then reload this page.',
-  403: 'You may not do this in this case.',
-  404: 'This no longer exists. Reload the page.',
-  409: 'The case was changed meanwhile. Reload the page.',
+  401: t('You are signed out. Sign in again in another tab, then reload this page.'),
+  403: t('You may not do this in this case.'),
+  404: t('This no longer exists. Reload the page.'),
+  409: t('The case was changed meanwhile. Reload the page.'),
 };
 
 async function call<T>(method: string, url: string, body?: unknown): Promise<T> {
@@ -38,7 +39,7 @@ async function call<T>(method: string, url: string, body?: unknown): Promise<T> 
   const answer: unknown = isJson ? await response.json() : undefined;
   if (!response.ok) {
     const detail = (answer as { detail?: unknown } | undefined)?.detail;
-    const fallback = HINTS[response.status] ?? `The server could not do this (${response.status}). Try again.`;
+    const fallback = HINTS[response.status] ?? t('The server could not do this ({status}). Try again.', { status: response.status });
     throw new ApiError(typeof detail === 'string' ? detail : fallback, response.status);
   }
   return answer as T;
@@ -71,8 +72,8 @@ export class Api {
   restoreKeyImage(id: number): Promise<KeyImage> {
     return call('POST', `/api/key-images/${id}/restore/`, {});
   }
-  async hiddenMarks(): Promise<HiddenMark[]> {
-    return (await call<{ hidden: HiddenMark[] }>('GET', `/api/cases/${this.caseId}/measurements/`)).hidden;
+  marks(): Promise<{ measurements: Measurement[]; key_images: KeyImage[]; hidden: HiddenMark[] }> {
+    return call('GET', `/api/cases/${this.caseId}/measurements/`);
   }
   keepImage(body: { label: string; state: Omit<KeyImageState, 'view'> & { view: object }; picture: string }): Promise<KeyImage> {
     return call('POST', `/api/cases/${this.caseId}/key-images/`, body);

@@ -7,7 +7,7 @@ import { differenceNote } from './compare-canvas';
 import { COMPARE_LABELS } from './comparison';
 import { millimetres } from './beside';
 import type { MeasuredMarks } from './marks/measured';
-import { drawMarks, findingMarks, type LandmarkMark, type MissingPart, millimetresPerPixel, type Outlined } from './overlay';
+import { drawMarks, findingMarks, textPlace, type LandmarkMark, type MissingPart, millimetresPerPixel, type Outlined } from './overlay';
 import { drawnDirections } from './orientation';
 import type { PanePlan } from './pane-spec';
 import type { Pane, PaneText } from './panes';
@@ -192,14 +192,22 @@ export class Drawing {
 
   /** The finding whose mark lies under a point of a pane. */
   findingAt(name: PaneName, at: Point2): Finding | undefined {
+    return this.placedFindings(name).find(({ at: centre, radius }) => Math.hypot(at[0] - centre[0], at[1] - centre[1]) <= radius + 3)?.finding;
+  }
+
+  /** Where the texts of findings begin, if they are about so wide. */
+  findingTexts(name: PaneName, width: number): Point2[] {
+    return this.placedFindings(name).map((placed) => textPlace(placed, width, this.panes.get(name)!.element.clientWidth));
+  }
+
+  private placedFindings(name: PaneName): ReturnType<typeof findingMarks> {
     const { stage } = this.scene;
-    const marks = findingMarks({
+    return findingMarks({
       plane: this.plane(name),
       toCanvas: (point) => stage.toCanvas(name, point),
       findings: this.findings(this.scene.panes.plan(name)),
       halfStep: this.scene.axes[name]!.step / 2,
       mmPerPixel: millimetresPerPixel((p) => stage.toWorld(name, p)),
     });
-    return marks.find(({ at: centre, radius }) => Math.hypot(at[0] - centre[0], at[1] - centre[1]) <= radius + 3)?.finding;
   }
 }

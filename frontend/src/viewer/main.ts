@@ -46,7 +46,7 @@ window.radfuse = {
 };
 
 function message(root: HTMLElement, title: string, text: string, ...more: Node[]): void {
-  root.replaceChildren(h('div', { class: 'empty viewer-message' }, h('h2', { text: title }), h('p', { text }), ...more, h('p', { class: 'not-diagnostic', text: 'Not for diagnostic use' })));
+  root.replaceChildren(h('div', { class: 'empty viewer-message' }, h('h2', { text: title }), h('p', { text }), ...more, h('p', { class: 'not-diagnostic', text: t('Not for diagnostic use') })));
 }
 
 function showWaiting(root: HTMLElement, view: View): void {
@@ -55,15 +55,15 @@ function showWaiting(root: HTMLElement, view: View): void {
     return h('li', {}, h('span', { text: stepName(step) }), bar, step.error ? h('span', { class: 'badge badge--bad', text: step.error }) : h('span', { class: 'muted small', text: step.text }));
   }));
   const notices = view.notices.map((notice) => h('div', { class: `notice ${notice.severity === 'info' ? '' : 'notice--warn'}` }, h('span', { text: notice.message })));
-  if (view.run.state === 'failed') message(root, 'No images to show', 'The analysis stopped before the images were assembled. The reason is below; a retry is offered in the panel beside.', steps, ...notices);
-  else message(root, 'Images are being assembled', 'They appear here by themselves.', steps, ...notices);
+  if (view.run.state === 'failed') message(root, t('No images to show'), t('The analysis stopped before the images were assembled. The reason is below; a retry is offered in the panel beside.'), steps, ...notices);
+  else message(root, t('Images are being assembled'), t('They appear here by themselves.'), steps, ...notices);
 }
 
 function mount(root: HTMLElement): void {
   const caseId = Number(root.dataset['case']);
   const url = root.dataset['viewUrl'] ?? `/api/cases/${caseId}/view/`;
   if (!hasWebGL2()) {
-    message(root, 'This browser cannot draw the images', 'The viewer needs WebGL 2. Turn on hardware acceleration in the browser’s settings and reload, or open the case in a current Chrome, Edge or Firefox. The report beside can be read without images.');
+    message(root, t('This browser cannot draw the images'), t('The viewer needs WebGL 2. Turn on hardware acceleration in the browser’s settings and reload, or open the case in a current Chrome, Edge or Firefox. The report beside can be read without images.'));
     return;
   }
   const api = new Api(url, caseId);
@@ -77,7 +77,7 @@ function mount(root: HTMLElement): void {
       view = await api.view();
     } catch (error) {
       if (!(error instanceof ApiError)) throw error;
-      message(root, 'The images could not be opened', error.message, button('Try again', () => void load(), { class: 'btn' }));
+      message(root, t('The images could not be opened'), error.message, button(t('Try again'), () => void load(), { class: 'btn' }));
       return;
     }
     const wrong = mismatch(openedFor(root), view);
@@ -106,6 +106,7 @@ function mount(root: HTMLElement): void {
     const { kind } = (event as CustomEvent<LiveNotice>).detail ?? {};
     // Every beat of a refinement says so: the view is fetched when one is done, not before.
     if (kind === 'registration') viewer?.registrationChanged();
+    else if (kind === 'measurement') void viewer?.marksChanged();
     else refresh();
   });
   window.addEventListener('radfuse:live-refresh', refresh);

@@ -45,7 +45,7 @@ export class MeasuresPanel {
     this.key = key;
     if (this.showRemoved && before) void this.fetchRemoved();
     const isEmpty = !measurements.length && !images.length && !unsaved.length;
-    const hint = mayMeasure ? t('Take a tool from the menu Measure, or a key: L length, O ellipse, P probe.') : t('Claim the case to measure.');
+    const hint = mayMeasure ? t('Take a tool from the menu Measure, or a key: L length, Shift+E ellipse, P probe.') : t('Claim the case to measure.');
     this.element.replaceChildren(
       this.head(measurements, mayMeasure),
       ...(isEmpty ? [h('div', { class: 'empty' }, h('h3', { text: t('No measurements') }), h('span', { text: hint }))] : []),
@@ -58,9 +58,18 @@ export class MeasuresPanel {
       ...(this.showRemoved ? this.removedRows(mayMeasure) : []),
     );
     if (this.wanted) {
-      this.element.querySelector(`[data-key="${this.wanted}"]`)?.scrollIntoView({ block: 'nearest' });
+      this.scrollTo(this.element.querySelector<HTMLElement>(`[data-key="${this.wanted}"]`));
       this.wanted = null;
     }
+  }
+
+  /** Up or down only: the panel must not slide sideways. */
+  private scrollTo(row: HTMLElement | null): void {
+    const side = this.element.parentElement;
+    if (!row || !side) return;
+    const [mine, its] = [row.getBoundingClientRect(), side.getBoundingClientRect()];
+    if (mine.bottom > its.bottom) side.scrollTop += mine.bottom - its.bottom;
+    else if (mine.top < its.top) side.scrollTop += mine.top - its.top;
   }
 
   private head(measurements: readonly Measurement[], mayMeasure: boolean): HTMLElement {
@@ -133,7 +142,7 @@ export class MeasuresPanel {
 
   private async fetchRemoved(): Promise<void> {
     try {
-      this.removed = await this.api.hiddenMarks();
+      this.removed = (await this.api.marks()).hidden;
     } catch (error) {
       if (!(error instanceof ApiError)) throw error;
       toast(error.message, 'bad');

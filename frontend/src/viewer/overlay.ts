@@ -10,7 +10,7 @@ import type { Contour, Plane } from './slicing';
 import type { Point2 } from './stage';
 import type { Finding } from './types';
 
-export { findingColour, findingMarks, originOf } from './marks/findings';
+export { findingColour, findingMarks, originOf, textPlace } from './marks/findings';
 
 export interface Outlined {
   name: string;

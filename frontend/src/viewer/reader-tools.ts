@@ -1,13 +1,14 @@
 /** The reader's tools of one case put together: marks, key images, cine and the lens. */
 import type { Vec3 } from '../affine';
 import { toast } from '../pages/toast';
-import type { Api } from './api';
+import { type Api, ApiError } from './api';
 import { Cine } from './cine';
 import type { Commands } from './commands';
 import { Magnifier } from './magnifier';
 import { Book, keyOf } from './marks/book';
 import { Hand } from './marks/hand';
 import { KeyImages } from './marks/key-images';
+import type { Box } from './marks/labels';
 import type { MeasuredMarks } from './marks/measured';
 import type { PaneView } from './marks/placing';
 import { MeasuresPanel } from './measures-panel';
@@ -23,9 +24,13 @@ export interface ToolEvents {
   /** Marks and panels must be drawn again. */
   changed(): void;
   goto(point: Vec3): void;
+  /** Where the texts of findings begin in a pane. */
+  findings(pane: PaneName, width: number): Point2[];
 }
 
 const LENS_KEY = 'j';
+/** About as wide as "1 AI, unverified". */
+const FINDING_PX = 110;
 
 export class ReaderTools {
   readonly book: Book;
@@ -40,7 +45,7 @@ export class ReaderTools {
   constructor(
     private readonly scene: Scene,
     private readonly commands: Commands,
-    api: Api,
+    private readonly api: Api,
     private readonly panes: ReadonlyMap<PaneName, Pane>,
     private readonly events: ToolEvents,
   ) {
@@ -56,6 +61,7 @@ export class ReaderTools {
       selected: (key) => key && this.panel.reveal(key),
       view: (pane) => this.view(pane),
       element: (pane) => this.panes.get(pane)!.element,
+      occupied: (pane) => this.occupied(pane),
       visible: (pane) => (scene.panes.has(pane) ? [scene.panes.plan(pane).base, ...scene.panes.visible(pane)] : []),
     });
     this.images = new KeyImages(scene, api, this.book.history, () => events.changed(), (pane, context) => this.hand.writeOn(pane, context));
@@ -96,6 +102,15 @@ export class ReaderTools {
     };
   }
 
+  /** The corners' texts, and those of the findings. */
+  private occupied(pane: PaneName): Box[] {
+    const { element } = this.panes.get(pane)!;
+    const at = element.getBoundingClientRect();
+    const corners = [...element.querySelectorAll('.pane-corner')].map((corner) => corner.getBoundingClientRect());
+    const texts = corners.map((box) => ({ x: box.left - at.left, y: box.top - at.top, width: box.width, height: box.height }));
+    return [...texts, ...this.events.findings(pane, FINDING_PX).map(([x, y]) => ({ x, y: y - 8, width: FINDING_PX, height: 16 }))];
+  }
+
   /** Of a pane, to be drawn. */
   measured(pane: PaneName): MeasuredMarks | null {
     if (this.lens.shown) window.requestAnimationFrame(() => this.lens.draw());
@@ -131,6 +146,26 @@ export class ReaderTools {
     if (!this.cine.playing) return false;
     this.cine.stop();
     return true;
+  }
+
+  /** Marks were changed, here or in another window: the list as the server has it now. */
+  async fetch(): Promise<void> {
+    for (;;) {
+      const { version } = this.book;
+      let marks: Awaited<ReturnType<Api['marks']>>;
+      try {
+        marks = await this.api.marks();
+      } catch (error) {
+        if (!(error instanceof ApiError)) throw error;
+        // The next notice, or the next reload, brings it.
+        return;
+      }
+      // What was changed meanwhile is not in this answer.
+      if (version !== this.book.version) continue;
+      [this.scene.view.measurements, this.scene.view.key_images] = [marks.measurements, marks.key_images];
+      this.events.changed();
+      return;
+    }
   }
 
   flipVertically(): void {

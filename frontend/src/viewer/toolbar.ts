@@ -17,7 +17,6 @@ export class Toolbar {
   private readonly layer = h('select', { class: 'input', attrs: { 'aria-label': 'Layer that window and colours act on' } });
   private readonly preset = h('select', { class: 'input', attrs: { 'aria-label': 'Window preset' } });
   private readonly colormap = h('select', { class: 'input', attrs: { 'aria-label': 'Colour map' } });
-  private readonly invert: HTMLButtonElement;
   private readonly fusion: HTMLButtonElement;
   private readonly cross: HTMLButtonElement;
   private readonly layout: HTMLButtonElement;
@@ -35,7 +34,6 @@ export class Toolbar {
   ) {
     this.tools = new ToolMenus(commands, toolActions);
     this.view = new ViewBar(commands, openLayouts);
-    this.invert = button('Invert', () => commands.invert(), { title: 'Invert the active layer (I)' });
     this.fusion = button('Fusion', () => commands.toggleFusion(), { title: 'Fusion on / off (F)', data: { action: 'fusion' } });
     this.cross = button('Lines', () => commands.toggleCrosshair(), { title: 'Crosshair lines on / off (X)' });
     this.layout = button('1-up', () => commands.toggleOneUp(commands.scene.store.state.pane), { title: 'One pane / all panes (Enter, double click)' });
@@ -58,7 +56,7 @@ export class Toolbar {
     const group = (...children: Node[]): HTMLElement => h('div', { class: 'tool-group' }, ...children);
     this.element.append(
       group(...this.tools.elements),
-      group(this.layer, this.preset, this.colormap, this.invert),
+      group(this.layer, this.preset, this.colormap),
       group(this.fusion, this.compare, this.amount, this.beside),
       group(this.cross, this.layout),
       this.view.element,
@@ -94,7 +92,6 @@ export class Toolbar {
       const chosen = presets.findIndex((p) => Math.abs(p.width - settings.width) < 1e-6 && Math.abs(p.centre - settings.centre) < 1e-6);
       this.preset.value = chosen < 0 ? '' : String(chosen);
       this.colormap.value = settings.colormap;
-      this.invert.setAttribute('aria-pressed', String(settings.invert));
     }
     this.fusion.setAttribute('aria-pressed', String(state.fusion && state.alone === null));
     this.fusion.disabled = state.alone !== null || commands.scene.overlays.length === 0;

@@ -165,6 +165,8 @@ export interface Measurement {
   text: string;
   values: MeasuredValue[];
   notes: string[];
+  /** Closed, of ellipse and freehand, as it was measured. */
+  outline: Vec3[] | null;
   mask: GrownMask | null;
   /** False: its points are of the space of another reference. */
   drawn: boolean;

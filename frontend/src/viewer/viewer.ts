@@ -122,7 +122,7 @@ export class Viewer {
       this.updatePanels();
     };
     this.acts = new Acts(api, this.scene, { changed, keepProbe: (point) => this.tools.keepProbe(point) });
-    this.tools = new ReaderTools(this.scene, this.commands, api, this.board.panes, { changed, goto: (point) => this.goto(point) });
+    this.tools = new ReaderTools(this.scene, this.commands, api, this.board.panes, { changed, goto: (point) => this.goto(point), findings: (pane, width) => this.drawing.findingTexts(pane, width) });
     this.registering = new Registering(this.scene, this.commands, api, this.acts, {
       changed: () => {
         this.redraw();
@@ -400,8 +400,11 @@ export class Viewer {
 
   /** Fetches the view again: new layers, findings, decisions, run progress. */
   async refresh(): Promise<void> {
+    const { version } = this.tools.book;
     const view = await this.acts.attempt(() => this.api.view());
     if (!view || view.reference === null) return;
+    // Marks made while this answer was on its way are not in it.
+    if (version !== this.tools.book.version) [view.measurements, view.key_images] = [this.scene.view.measurements, this.scene.view.key_images];
     const wrong = mismatch(this.opened, view);
     if (wrong) {
       toast(wrong, 'bad');
@@ -416,6 +419,11 @@ export class Viewer {
     }
     this.redraw();
     this.updatePanels();
+  }
+
+  /** The server says that measurements or key images changed. */
+  marksChanged(): Promise<void> {
+    return this.tools.fetch();
   }
 
   /** The server says that alignments, landmarks or refinements changed. */

@@ -46,6 +46,8 @@ export class Book {
   readonly history = new History();
   readonly unsaved: Unsaved[] = [];
   readonly moves = new Map<number, Move>();
+  /** Raised by every change that the server confirmed: older lists are then not taken. */
+  version = 0;
   private count = 0;
   /** Changes of stored marks go one after the other: the last one drawn is the last one stored. */
   private queue: Promise<unknown> = Promise.resolve();
@@ -187,6 +189,7 @@ export class Book {
     return this.tell(async () => {
       await this.api.hide(id);
       const shelf = this.shelf();
+      this.version++;
       shelf.measurements = shelf.measurements.filter((other) => other.id !== id);
       this.moves.delete(id);
     });
@@ -215,6 +218,7 @@ export class Book {
 
   private put(measurement: Measurement): void {
     const shelf = this.shelf();
+    this.version++;
     const known = shelf.measurements.some((other) => other.id === measurement.id);
     shelf.measurements = known
       ? shelf.measurements.map((other) => (other.id === measurement.id ? measurement : other))

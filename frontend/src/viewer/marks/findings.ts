@@ -29,6 +29,13 @@ export function findingMarks(marks: Pick<Marks, 'plane' | 'toCanvas' | 'findings
   });
 }
 
+/** Where the text of a finding begins: right of it, or left where the right has no room. */
+export function textPlace({ at, radius }: { at: Point2; radius: number }, width: number, paneWidth: number): Point2 {
+  const reach = radius * 0.72 + 5;
+  const x = at[0] + reach + width > paneWidth - COLOUR_BAR_PX ? at[0] - reach - width : at[0] + reach;
+  return [x, at[1] - reach];
+}
+
 export function drawFindings(context: Context, marks: Marks): void {
   for (const { finding, at, radius } of findingMarks(marks)) {
     const colour = findingColour(finding);
@@ -43,11 +50,8 @@ export function drawFindings(context: Context, marks: Marks): void {
     context.stroke();
     context.restore();
     const text = `${finding.number}${finding.review.state === 'rejected' ? ' rejected' : unverified ? ` ${originOf(finding)}, unverified` : ''}`;
-    const reach = radius * 0.72 + 5;
     context.font = FONT;
-    const width = context.measureText(text).width;
-    // To the left where the right has no room.
-    const x = at[0] + reach + width > marks.width - COLOUR_BAR_PX ? at[0] - reach - width : at[0] + reach;
-    label(context, text, x, at[1] - reach, colour);
+    const [x, y] = textPlace({ at, radius }, context.measureText(text).width, marks.width);
+    label(context, text, x, y, colour);
   }
 }

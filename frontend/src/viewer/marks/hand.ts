@@ -10,7 +10,7 @@ import type { Layer, Measurement, MeasurementBody } from '../types';
 import { type Book, idOf, keyOf } from './book';
 import { Gesture } from './gesture';
 import { labelField } from './label-field';
-import { MarkLabels } from './labels';
+import { type Box, MarkLabels } from './labels';
 import type { MeasuredMarks } from './measured';
 import { type Hit, hit, type PaneView, placeMark, type PlacedMark, type ShownMark } from './placing';
 import { type Frame, isDegenerate, movedBy, withHandleAt } from './shapes';
@@ -27,6 +27,8 @@ export interface HandEvents {
   /** Where a pane looks; null where it is not in the reference's space, and nothing can be measured. */
   view(pane: PaneName): PaneView | null;
   element(pane: PaneName): HTMLElement;
+  /** Where other text stands in a pane, CSS px. */
+  occupied(pane: PaneName): Box[];
   /** Layers drawn in a pane, the base first. */
   visible(pane: PaneName): readonly Layer[];
 }
@@ -92,7 +94,7 @@ export class Hand {
     const view = this.scene.store.state.alone === null ? this.events.view(pane) : null;
     const placed = view ? this.marks(pane).flatMap((mark) => placeMark(mark, view) ?? []) : [];
     this.placedIn.set(pane, placed);
-    this.labelsOf(pane).update(placed, this.selected, this.written);
+    this.labelsOf(pane).update(placed, this.selected, this.written, () => this.events.occupied(pane));
     return { placed, selected: this.selected, hovered: this.hovered };
   }
 
@@ -144,7 +146,7 @@ export class Hand {
       this.drawn.gesture.press(world);
       return true;
     }
-    const found = this.hit(pane, at);
+    const found = this.hit(pane, at, tool !== null);
     if (found && this.mayMeasure && (found.handle !== null || found.placed.mark.key === this.selected)) {
       const { mark } = found.placed;
       // What is on its way to the server cannot be taken hold of.
@@ -227,9 +229,9 @@ export class Hand {
     this.events.changed();
   }
 
-  private hit(pane: PaneName, at: Point2): Hit | null {
+  private hit(pane: PaneName, at: Point2, drawing = false): Hit | null {
     const placed = (this.placedIn.get(pane) ?? []).filter(({ mark, seen }) => mark.state !== 'draft' && seen === 'own');
-    return hit(placed, at);
+    return hit(placed, at, drawing);
   }
 
   // ---- a mark is complete ---------------------------------------------------------------------------

@@ -28,10 +28,7 @@ export function labelField(pane: HTMLElement, at: Point2, text: string, done: (t
   const [x, y] = at;
   field.style.left = `${Math.min(Math.max(x + 10, 4), Math.max(pane.clientWidth - field.offsetWidth - 4, 4))}px`;
   field.style.top = `${Math.min(Math.max(y - 13, 4), Math.max(pane.clientHeight - field.offsetHeight - 4, 4))}px`;
-  // The pointer that opened it is still on its way up, and would take the focus back.
-  window.setTimeout(() => {
-    field.focus();
-    field.select();
-  });
+  field.focus();
+  field.select();
   return () => close(null);
 }

@@ -13,9 +13,8 @@ export interface LabelActions {
   discard(key: string): void;
 }
 
-/** Room at the right edge for colour bars. */
-const EDGE_PX = 56;
-const GAP_PX = 10;
+const BARS_PX = 60;
+const GAP_PX = 9;
 
 export class MarkLabels {
   readonly element = h('div', { class: 'mark-labels' });
@@ -24,7 +23,7 @@ export class MarkLabels {
   constructor(private readonly actions: LabelActions) {}
 
   /** `hidden`: key of the mark whose text is being written in a field of its own. */
-  update(placed: readonly PlacedMark[], selected: string | null, hidden: string | null): void {
+  update(placed: readonly PlacedMark[], selected: string | null, hidden: string | null, occupied: () => Box[]): void {
     const shown = placed.filter(({ mark }) => mark.key !== hidden && (mark.lines.length || mark.label || mark.state !== 'stored'));
     const keys = new Set(shown.map(({ mark }) => mark.key));
     for (const [key, { element }] of this.made) {
@@ -32,15 +31,15 @@ export class MarkLabels {
       element.remove();
       this.made.delete(key);
     }
-    const taken: { x: number; y: number; width: number; height: number }[] = [];
-    const [width, height] = [this.element.clientWidth, this.element.clientHeight];
+    const taken = shown.length ? occupied() : [];
+    const pane = { width: this.element.clientWidth, height: this.element.clientHeight };
     for (const one of shown) {
       const element = this.labelOf(one.mark);
       element.classList.toggle('is-selected', one.mark.key === selected);
       element.classList.toggle('is-faint', one.seen === 'faint');
-      const [w, hgt] = [element.offsetWidth, element.offsetHeight];
-      const [x, y] = clear(one.anchor, w, hgt, leftmost(one), width, height, taken);
-      taken.push({ x, y, width: w, height: hgt });
+      const [width, height] = [element.offsetWidth, element.offsetHeight];
+      const [x, y] = placeLabel(one.anchor, boxOf(one), width, height, pane, taken);
+      taken.push({ x, y, width, height });
       element.style.transform = `translate(${Math.round(x)}px, ${Math.round(y)}px)`;
     }
   }
@@ -101,25 +100,37 @@ export class MarkLabels {
   }
 }
 
-/** The left edge of a mark, for a label that has no room at its right. */
-function leftmost({ lines, arrow, dots, anchor }: PlacedMark): number {
-  return [...lines.flatMap((line) => line.points), ...(arrow ?? []), ...dots].reduce((least, [x]) => Math.min(least, x), anchor[0]);
+export interface Box {
+  x: number;
+  y: number;
+  width: number;
+  height: number;
 }
 
-/** A place beside the mark, inside the pane, over no other label. */
-function clear(
-  anchor: Point2, w: number, height: number, left: number, paneWidth: number, paneHeight: number, taken: readonly { x: number; y: number; width: number; height: number }[],
-): Point2 {
-  const right = anchor[0] + GAP_PX + w <= paneWidth - EDGE_PX;
-  const x = right ? anchor[0] + GAP_PX : Math.max(left - GAP_PX - w, 4);
-  const inside = (y: number): number => Math.min(Math.max(y, 4), Math.max(paneHeight - height - 4, 4));
-  let y = inside(anchor[1] - height / 2);
-  for (let tries = 0; tries < 8; tries++) {
-    const other = taken.find((box) => x < box.x + box.width && box.x < x + w && y < box.y + box.height && box.y < y + height);
-    if (!other) break;
-    const below = other.y + other.height + 2;
-    if (inside(below) !== below) break;
-    y = below;
-  }
+/** What a mark covers in the pane. */
+function boxOf({ lines, edges, arrow, dots, anchor }: PlacedMark): Box {
+  const points = [...lines.flatMap((line) => line.points), ...edges.flat(), ...(arrow ?? []), ...dots, anchor];
+  const [xs, ys] = [points.map(([x]) => x), points.map(([, y]) => y)];
+  const [x, y] = [Math.min(...xs), Math.min(...ys)];
+  return { x, y, width: Math.max(...xs) - x, height: Math.max(...ys) - y };
+}
+
+const overlaps = (a: Box, b: Box): boolean => a.x < b.x + b.width && b.x < a.x + a.width && a.y < b.y + b.height && b.y < a.y + a.height;
+
+/** Right of the mark, below, above or left of it: the first place in the pane that no other text takes. */
+export function placeLabel(anchor: Point2, mark: Box, width: number, height: number, pane: { width: number; height: number }, taken: readonly Box[]): Point2 {
+  const at = (x: number, y: number): Box => ({ x, y, width, height });
+  const along = Math.min(Math.max(mark.x + mark.width / 2 - width / 2, 4), Math.max(pane.width - width - 4, 4));
+  const places = [
+    at(anchor[0] + GAP_PX, anchor[1] - height / 2),
+    at(along, mark.y + mark.height + GAP_PX),
+    at(along, mark.y - GAP_PX - height),
+    at(mark.x - GAP_PX - width, anchor[1] - height / 2),
+  ];
+  const inside = ({ x, y }: Box): boolean => x >= 0 && y >= 0 && x + width <= pane.width && y + height <= pane.height;
+  // Colour bars stand at the middle of the right edge.
+  const bars: Box = { x: pane.width - BARS_PX, y: pane.height * 0.25, width: BARS_PX, height: pane.height * 0.45 };
+  const free = places.find((place) => inside(place) && !overlaps(place, bars) && !taken.some((other) => overlaps(place, other)));
+  const { x, y } = free ?? places.find(inside) ?? at(along, Math.min(Math.max(anchor[1], 4), Math.max(pane.height - height - 4, 4)));
   return [x, y];
 }

@@ -102,12 +102,16 @@ export interface Hit {
   handle: number | null;
 }
 
-/** The nearest handle within reach, else a line. */
-export function hit(placed: readonly PlacedMark[], at: Point2): Hit | null {
+/** Handles at the middle of a region, where the next region of the same lesion is begun. */
+const MIDDLE: readonly MarkTool[] = ['ellipse', 'sphere', 'threshold'];
+
+/** The nearest handle within reach, else a line. `drawing`: a new mark may begin here, middles do not stop it. */
+export function hit(placed: readonly PlacedMark[], at: Point2, drawing = false): Hit | null {
   let best: Hit | null = null;
   let nearest = HANDLE_PX;
   for (const one of placed) {
     for (const handle of one.handles) {
+      if (drawing && handle.index === 0 && MIDDLE.includes(one.mark.tool)) continue;
       const d = Math.hypot(handle.at[0] - at[0], handle.at[1] - at[1]);
       if (d <= nearest) [best, nearest] = [{ placed: one, handle: handle.index }, d];
     }

@@ -33,7 +33,8 @@ export function marksShown(book: Book, layers: Layers): ShownMark[] {
       id: measurement.id,
       name: measurement.name,
       tool: measurement.tool,
-      points: move?.points ?? measurement.points,
+      // Loops that the server cut off are not part of what it measured.
+      points: move?.points ?? (measurement.tool === 'freehand' ? measurement.outline : null) ?? measurement.points,
       label: measurement.label,
       // Numbers of the old place are not shown at the new one.
       lines: move ? [] : linesOf(measurement, layers.shown),

@@ -68,6 +68,6 @@ export function volumeForm(pane: HTMLElement, at: Point2, layers: readonly Layer
   const right = at[0] + 16 + form.offsetWidth <= pane.clientWidth;
   form.style.left = `${right ? at[0] + 16 : Math.max(at[0] - 16 - form.offsetWidth, 4)}px`;
   form.style.top = `${Math.min(Math.max(at[1] - form.offsetHeight / 2, 4), Math.max(pane.clientHeight - form.offsetHeight - 4, 4))}px`;
-  window.setTimeout(() => (radios.find((radio) => radio.checked) ?? radios[0]!).focus());
+  (radios.find((radio) => radio.checked) ?? radios[0]!).focus();
   return () => close(null);
 }

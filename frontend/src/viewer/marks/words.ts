@@ -1,13 +1,12 @@
 /** Marks in words: the server's values as the image shows them, and the preview while a line is drawn. */
 import type { Vec3 } from '../../affine';
 import { t } from '../../i18n';
-import type { Measurement } from '../types';
+import type { MeasuredValue, Measurement } from '../types';
 import { distance } from './shapes';
 import type { MarkTool } from './tools';
 
 /** What stands beside a mark, by name of the value; everything else is in the table. */
 const ON_IMAGE: readonly string[] = ['mean', 'sd', 'max', 'peak', 'volume', 'tlg', 'value'];
-const PER_LINE = 3;
 
 /**
  * Values of the layers on screen, a layer to a line or two, then what the reader must know of them. A
@@ -30,13 +29,17 @@ export function linesOf(measurement: Measurement, layers: readonly number[]): st
     } else if (tool === 'probe') {
       lines.push(`${name} ${told[0]!.text}`);
     } else {
-      for (let n = 0; n < told.length; n += PER_LINE) {
-        const part = told.slice(n, n + PER_LINE).map((value) => `${value.title} ${value.text}`).join('  ');
-        lines.push(n ? `  ${part}` : `${name}  ${part}`);
-      }
+      const units = [...new Set(told.map((value) => value.unit))];
+      units.forEach((unit, n) => lines.push(`${n ? '  ' : `${name}  `}${together(told.filter((value) => value.unit === unit))}`));
     }
   }
   return lines;
+}
+
+/** Values of one unit, which is said once: the server's words without the unit, and the last one with it. */
+function together(values: readonly MeasuredValue[]): string {
+  const bare = (text: string): string => text.slice(0, text.lastIndexOf(' ')) || text;
+  return values.map((value, n) => `${value.title} ${n < values.length - 1 ? bare(value.text) : value.text}`).join('  ');
 }
 
 /** A length while it is drawn, and nothing else: numbers that stay come from the server. */
