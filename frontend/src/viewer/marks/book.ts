@@ -138,16 +138,19 @@ export class Book {
   // ---- stored marks -----------------------------------------------------------------------------
 
   async move(id: number, points: readonly Vec3[]): Promise<void> {
-    const before = this.find(id)?.points;
-    if (!before) return;
+    if (!this.find(id)) return;
     const move: Move = { points, state: 'saving', reason: '' };
     this.moves.set(id, move);
     this.changed();
     try {
-      this.put(await this.inTurn(() => this.api.change(id, { points })));
+      await this.inTurn(async () => {
+        // Where it was when its turn came: an earlier drag may have been on its way.
+        const before = this.find(id)?.points ?? points;
+        this.put(await this.api.change(id, { points }));
+        this.remember(t('Move'), id, { points: before }, { points });
+      });
       // A later drag may be on its way already.
       if (this.moves.get(id) === move) this.moves.delete(id);
-      this.remember(t('Move'), id, { points: before }, { points });
     } catch (error) {
       [move.state, move.reason] = ['failed', reasonOf(error)];
     }
