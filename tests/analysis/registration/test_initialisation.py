@@ -75,6 +75,19 @@ def test_halves_that_meet_are_brought_together(head: Phantom) -> None:
     assert error_mm(head, "T1", record, motion) < 2.0
 
 
+@pytest.mark.parametrize("role", ["T1", "T2"])
+def test_parts_that_share_half_of_each_and_are_turned_by_30_degrees(
+    head: Phantom, role: str
+) -> None:
+    moving = part(head.series[role].volume, 0.5, 1.0)
+    motion = turned(moving, (0.3, 0.2, 0.93), 30)
+    record = register(placed(moving, motion), part(head.reference.volume, 0.0, 0.66))
+    assert record.state == "registered", record.reasons
+    assert error_mm(head, role, record, motion) < 2.0
+    shared = next(figure.value for figure in record.quality if figure.name == "overlap")
+    assert 0.45 < shared < 0.55
+
+
 def test_a_given_start_is_refined_and_not_replaced(head: Phantom) -> None:
     volume = head.series["T2"].volume
     truth = np.array(head.series["T2"].to_reference)
