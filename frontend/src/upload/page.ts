@@ -1,4 +1,5 @@
 /** The upload page: what was chosen, how far it is, what became of it. */
+import { t, tn } from '../i18n';
 import { chosen, dropped, type Picked } from './picking';
 import { Sender, type Item, type Status } from './sending';
 import { finish, known, reachable, Refused, start, state, type Disc, type Started, type State } from './server';
@@ -43,7 +44,7 @@ export function mountUpload(root: HTMLElement): void {
   function showRows(): void {
     const failed: { name: string; reason: string }[] = (sender?.failed ?? []).map((item: Item) => ({
       name: item.path,
-      reason: `Not sent: ${item.reason ?? ''}`,
+      reason: t('Not sent: {reason}', { reason: item.reason ?? '' }),
     }));
     const rows = [...failed, ...(latest?.refused ?? [])];
     const total = failed.length + (latest?.counts.quarantined ?? 0);
@@ -51,16 +52,16 @@ export function mountUpload(root: HTMLElement): void {
     part('refused').replaceChildren(...rows.slice(0, SHOWN_ROWS).map(({ name, reason }) => row(name, reason)));
     const more = total - Math.min(rows.length, SHOWN_ROWS);
     part('more').hidden = more <= 0;
-    part('more').textContent = `and ${count(more)} more`;
+    part('more').textContent = t('and {n} more', { n: count(more) });
   }
 
   function showState(): void {
     if (!latest) return;
-    part('became').textContent = latest.files ? `Taken in: ${describe(latest.counts)}.` : '';
+    part('became').textContent = latest.files ? t('Taken in: {counts}.', { counts: describe(latest.counts) }) : '';
     part('opening').hidden = latest.opening.length === 0;
     part('opening').replaceChildren(
       ...latest.opening.map(({ name, done, entries }) =>
-        line(`Opening ${name}: ${count(done)} of ${files(entries)}. This goes on without this page.`),
+        line(t('Opening {name}: {done} of {entries}. This goes on without this page.', { name, done: count(done), entries: files(entries) })),
       ),
     );
     part('discs').hidden = latest.discs.length === 0;
@@ -90,10 +91,12 @@ export function mountUpload(root: HTMLElement): void {
         const now = sender.sentBytes;
         if (sender.status === 'sending') speed.note(performance.now(), now);
         bar.value = total ? now / total : 1;
-        const left = speed.value > 0 ? `, ${bytes(speed.value)}/s, ${duration((total - now) / speed.value)} left` : '';
+        const left = speed.value > 0 ? t(', {speed}/s, {time} left', { speed: bytes(speed.value), time: duration((total - now) / speed.value) }) : '';
         say(
-          `${statusWords(sender.status)} ${count(sender.doneFiles)} of ${files(items.length)}, ` +
-            `${bytes(now)} of ${bytes(total)}${sender.status === 'sending' ? left : ''}`,
+          t('{status} {done} of {files}, {sent} of {total}{left}', {
+            status: statusWords(sender.status), done: count(sender.doneFiles), files: files(items.length),
+            sent: bytes(now), total: bytes(total), left: sender.status === 'sending' ? left : '',
+          }),
         );
       };
       const drawing = setInterval(draw, DRAW_MS);
@@ -109,7 +112,7 @@ export function mountUpload(root: HTMLElement): void {
           status === 'stopped'
             ? (sender?.reason ?? '')
             : status === 'reconnecting'
-              ? 'The connection is lost. It goes on by itself when the server answers again.'
+              ? t('The connection is lost. It goes on by itself when the server answers again.')
               : '',
         );
         showControls(status);
@@ -132,18 +135,18 @@ export function mountUpload(root: HTMLElement): void {
       for (const notice of root.querySelectorAll<HTMLElement>('[data-upload-unfinished]')) notice.hidden = true;
     }
     part('continued').hidden = !started.continued;
-    part('continued').textContent = `Going on with your earlier upload: ${files(there)} arrived before and are not sent again.`;
+    part('continued').textContent = t('Going on with your earlier upload: {there} arrived before and are not sent again.', { there: files(there) });
     await sent(started, items);
-    say('Finishing…');
+    say(t('Finishing…'));
     latest = await finish(started);
     bar.value = 1;
     showState();
     while (latest.opening.length > 0) {
-      say('Sent. The server is opening the archive.');
+      say(t('Sent. The server is opening the archive.'));
       await new Promise((resolve) => setTimeout(resolve, ASK_MS));
       await ask(started);
     }
-    say(`Finished: ${describe(latest.counts)}.`);
+    say(t('Finished: {counts}.', { counts: describe(latest.counts) }));
     part('became').textContent = '';
     part('done').hidden = latest.counts.stored + latest.counts.repeated === 0;
   }
@@ -160,18 +163,18 @@ export function mountUpload(root: HTMLElement): void {
     showControls('none');
     bar.value = 0;
     showRows();
-    say('Reading the folder…');
+    say(t('Reading the folder…'));
     try {
       const picked = await picking;
-      if (picked.length === 0) throw new Refused('There are no files in what you chose.');
-      say(`Preparing ${files(picked.length)}…`);
+      if (picked.length === 0) throw new Refused(t('There are no files in what you chose.'));
+      say(t('Preparing {picked}…', { picked: files(picked.length) }));
       await send(picked);
     } catch (error) {
-      say('Stopped. What was sent before is stored.');
+      say(t('Stopped. What was sent before is stored.'));
       showError(
         error instanceof Refused
           ? error.message
-          : 'The connection was lost. Choose the same files again: it goes on where it stopped.',
+          : t('The connection was lost. Choose the same files again: it goes on where it stopped.'),
       );
     } finally {
       busy = false;
@@ -211,20 +214,22 @@ export function mountUpload(root: HTMLElement): void {
 }
 
 function statusWords(status: Status): string {
-  if (status === 'paused' || status === 'stopped') return 'Paused:';
-  if (status === 'reconnecting') return 'Waiting for the server:';
-  return 'Sending:';
+  if (status === 'paused' || status === 'stopped') return t('Paused:');
+  if (status === 'reconnecting') return t('Waiting for the server:');
+  return t('Sending:');
 }
 
 export function aboutDisc({ name, listed, missing, unreadable, names }: Disc): string {
-  if (missing + unreadable === 0) return `${name}: all ${files(listed)} that the disc lists are here.`;
+  if (missing + unreadable === 0) return t('{name}: all {listed} that the disc lists are here.', { name, listed: files(listed) });
   const parts: string[] = [];
-  if (missing) parts.push(`${count(missing)} ${missing === 1 ? 'is' : 'are'} missing`);
-  if (unreadable) parts.push(`${count(unreadable)} could not be accepted`);
+  if (missing) parts.push(tn('{n} is missing', '{n} are missing', missing, { n: count(missing) }));
+  if (unreadable) parts.push(t('{unreadable} could not be accepted', { unreadable: count(unreadable) }));
   const more = missing + unreadable - names.length;
   return (
-    `${name}: the disc lists ${files(listed)}, ${parts.join(' and ')}: ` +
-    `${names.join(', ')}${more > 0 ? ` and ${count(more)} more` : ''}.`
+    t('{name}: the disc lists {files}, {what}: {names}{more}.', {
+      name, files: files(listed), what: parts.join(t(' and ')), names: names.join(', '),
+      more: more > 0 ? t(' and {n} more', { n: count(more) }) : '',
+    })
   );
 }
 

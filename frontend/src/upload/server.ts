@@ -1,4 +1,5 @@
 /** The requests around the bytes: open or continue an upload, ask how it stands, end it. */
+import { t } from '../i18n';
 import { csrfToken } from '../pages/csrf';
 import { markOf } from './mark';
 import type { Item } from './sending';
@@ -43,7 +44,7 @@ async function ask(url: string, form?: FormData): Promise<unknown> {
     if (answer.ok && answer.body !== null) return answer.body;
     const said = (answer.body as { detail?: unknown } | null)?.detail;
     if (answer.status !== 423 && typeof said === 'string') throw new Refused(said);
-    if (answer.status === 200) throw new Refused('You are signed out. Reload the page and sign in.');
+    if (answer.status === 200) throw new Refused(t('You are signed out. Reload the page and sign in.'));
     if (tries >= TRIES) throw new Error(`The server cannot be reached (${answer.status}).`);
     await new Promise((resolve) => setTimeout(resolve, 500 * 2 ** tries));
   }

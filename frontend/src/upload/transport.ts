@@ -1,4 +1,5 @@
 /** One file over the tus protocol. A file of one chunk is a single request. */
+import { t } from '../i18n';
 import { DetailedError, Upload } from 'tus-js-client';
 import { csrfToken } from '../pages/csrf';
 import { markOf } from './mark';
@@ -7,7 +8,7 @@ import type { Item, Transport, Trouble } from './sending';
 export const CHUNK_BYTES = 8 * 1024 * 1024;
 const NO_ROOM = 507;
 const PASSING = [408, 409, 423, 429];
-const SIGNED_OUT = 'You are signed out. Sign in again in another tab, then continue here.';
+const SIGNED_OUT = t('You are signed out. Sign in again in another tab, then continue here.');
 
 function detailOf(body: string): string {
   try {
@@ -62,7 +63,7 @@ function uploadOf(filesUrl: string, item: Item, mark: string, on: Parameters<Tra
     onSuccess: on.done,
     onError: (error) => {
       if (!(error instanceof DetailedError)) {
-        on.trouble({ kind: 'file', reason: 'The file cannot be read. Was it changed or moved meanwhile?' });
+        on.trouble({ kind: 'file', reason: t('The file cannot be read. Was it changed or moved meanwhile?') });
         return;
       }
       const answer = error.originalResponse;

@@ -1,4 +1,5 @@
 /** Numbers of an upload as people read them, and the speed from which the time left follows. */
+import { t, tn } from '../i18n';
 
 export interface Counts {
   stored: number;
@@ -11,11 +12,11 @@ const WINDOW_MS = 10_000;
 
 export function describe(counts: Counts): string {
   const parts: string[] = [];
-  if (counts.stored) parts.push(`${count(counts.stored)} stored`);
-  if (counts.repeated) parts.push(`${count(counts.repeated)} known already`);
-  if (counts.ignored) parts.push(`${count(counts.ignored)} ignored`);
-  if (counts.quarantined) parts.push(`${count(counts.quarantined)} not accepted`);
-  return parts.join(', ') || 'nothing yet';
+  if (counts.stored) parts.push(t('{stored} stored', { stored: count(counts.stored) }));
+  if (counts.repeated) parts.push(t('{repeated} known already', { repeated: count(counts.repeated) }));
+  if (counts.ignored) parts.push(t('{ignored} ignored', { ignored: count(counts.ignored) }));
+  if (counts.quarantined) parts.push(t('{quarantined} not accepted', { quarantined: count(counts.quarantined) }));
+  return parts.join(', ') || t('nothing yet');
 }
 
 export function count(value: number): string {
@@ -23,11 +24,11 @@ export function count(value: number): string {
 }
 
 export function files(value: number): string {
-  return value === 1 ? '1 file' : `${count(value)} files`;
+  return tn('1 file', '{count} files', value, { count: count(value) });
 }
 
 export function bytes(value: number): string {
-  const units = ['bytes', 'kB', 'MB', 'GB', 'TB'];
+  const units = [t('bytes'), 'kB', 'MB', 'GB', 'TB'];
   let step = 0;
   while (value >= 1000 && step < units.length - 1) {
     value /= 1000;
@@ -38,8 +39,8 @@ export function bytes(value: number): string {
 
 export function duration(seconds: number): string {
   if (seconds < 60) return `${Math.max(1, Math.round(seconds))} s`;
-  if (seconds < 3600) return `${Math.round(seconds / 60)} min`;
-  return `${Math.floor(seconds / 3600)} h ${Math.round((seconds % 3600) / 60)} min`;
+  if (seconds < 3600) return t('{n} min', { n: Math.round(seconds / 60) });
+  return t('{h} h {m} min', { h: Math.floor(seconds / 3600), m: Math.round((seconds % 3600) / 60) });
 }
 
 /** Bytes per second over the last ten seconds. */

@@ -1,4 +1,5 @@
 /** What the reader decides and the server stores: reviews, decisions; and the probe. Marks: `marks/`. */
+import { t } from '../i18n';
 import type { Vec3 } from '../affine';
 import { toast } from '../pages/toast';
 import { type Api, ApiError } from './api';
@@ -38,7 +39,7 @@ export class Acts {
 
   /** Analyses again with the alignments on record; the page hears of its progress. */
   async rerun(): Promise<void> {
-    if (await this.attempt(() => this.api.rerun())) toast('The analysis runs again with the alignments on record.', 'ok');
+    if (await this.attempt(() => this.api.rerun())) toast(t('The analysis runs again with the alignments on record.'), 'ok');
   }
 
   async review(finding: Finding, review: Review): Promise<boolean> {
@@ -56,12 +57,12 @@ export class Acts {
 
   async probe(pane: HTMLElement, point: Vec3, at: Point2): Promise<void> {
     if (this.scene.store.state.alone !== null) {
-      toast('Probe in the fused view: values are read in the reference space.', 'warn');
+      toast(t('Probe in the fused view: values are read in the reference space.'), 'warn');
       return;
     }
     const answer = await this.attempt(() => this.api.probe(point, this.listed));
     if (!answer) return;
-    const keep = this.scene.view.case.can.measure ? button('Keep', () => {
+    const keep = this.scene.view.case.can.measure ? button(t('Keep'), () => {
       this.probeCard.hide();
       this.events.keepProbe(point);
     }) : null;

@@ -1,4 +1,5 @@
 /** Alignment by hand on screen: keys, drags and typed figures become steps of the layer's matrix. */
+import { t } from '../i18n';
 import { add, type Grid, type Mat4, scale, subtract, type Vec3 } from '../affine';
 import { Alignment, type Readout, rigidPart, shiftBy, turnAbout } from './alignment';
 import type { Scene } from './scene';
@@ -62,7 +63,7 @@ export class Aligning {
     const { alignment, layer, registration } = session;
     const recorded = layer.fusion.fused && !alignment.dirty && !session.wasAffine && layer.fusion.model !== 'deformable';
     const isFit = session.fit !== null && alignment.matrix === session.fit;
-    const words = isFit ? 'Fitted to landmarks, not saved' : alignment.dirty ? 'Aligned by hand, not saved' : 'Aligning by hand, nothing moved yet';
+    const words = isFit ? t('Fitted to landmarks, not saved') : alignment.dirty ? t('Aligned by hand, not saved') : t('Aligning by hand, nothing moved yet');
     this.scene.tryMatrix(registration, recorded ? null : { matrix: alignment.matrix, words });
     this.changed(mounts);
   }

@@ -1,4 +1,5 @@
 /** The fusion badge: on every fused pane, what entitles the layer to lie over the reference. */
+import { t } from '../i18n';
 import { h } from './dom';
 import { isImage } from './presets';
 import type { Layer } from './types';
@@ -19,8 +20,8 @@ export function badgeText(layer: Layer): string {
   }
   if (!fusion.fused) return `${layer.label}: ${fusion.badge || 'Not registered: not fused'}`;
   const decided = fusion.decision ? `, ${fusion.decision.decision} by ${fusion.decision.by}` : '';
-  const text = fusion.badge || (fusion.state === 'same_frame' ? 'Same frame of reference' : 'Registered');
-  const deformed = layer.kind === 'deformed' && !/deform/i.test(text) ? 'Deformed layer, ' : '';
+  const text = fusion.badge || (fusion.state === 'same_frame' ? t('Same frame of reference') : t('Registered'));
+  const deformed = layer.kind === 'deformed' && !/deform/i.test(text) ? t('Deformed layer, ') : '';
   return `${layer.label}: ${deformed}${text}${text.includes(fusion.decision?.by ?? '\0') ? '' : decided}`;
 }
 
@@ -29,7 +30,7 @@ export function badgeButton(layer: Layer, onClick: () => void, trying: string | 
   const made = h('button', {
     class: `badge badge--${trying ? 'warn' : badgeLevel(layer)} fusion-badge`,
     text: trying ? `${layer.label}: ${trying}` : badgeText(layer),
-    title: 'Method, quality and decision of this fusion',
+    title: t('Method, quality and decision of this fusion'),
     data: { layer: String(layer.id), fusion: layer.fusion.state, fused: String(layer.fusion.fused), ...(trying ? { trying } : {}) },
     attrs: { type: 'button' },
   });

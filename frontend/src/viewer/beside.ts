@@ -54,7 +54,7 @@ export class BesidePane {
     this.canvas.className = 'beside-image';
     this.pane.image.append(this.canvas);
     this.pane.element.hidden = true;
-    this.pane.element.setAttribute('aria-label', 'Moving series, own space');
+    this.pane.element.setAttribute('aria-label', t('Moving series, own space'));
     this.install();
   }
 
@@ -180,7 +180,7 @@ export class BesidePane {
       synthetic: this.scene.view.patient.synthetic || layer.synthetic,
       compare: {
         title: `${layer.label}, own space`,
-        notes: this.lost ? [['warn', LOST[this.lost]()]] : linked ? [] : [['warn', 'Cursor not linked: not registered']],
+        notes: this.lost ? [['warn', LOST[this.lost]()]] : linked ? [] : [['warn', t('Cursor not linked: not registered')]],
       },
       cursor: this.lost ? null : `${layer.label} ${millimetres(view.cursor)}`,
       onBadge: (of) => this.actions.openFusion(of),

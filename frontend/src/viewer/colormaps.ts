@@ -1,4 +1,6 @@
 /** Our colour maps, as points of (position 0..1, r, g, b) with linear steps between, for GPU and colour bar. */
+import { t } from '../i18n';
+
 export type ColormapName = 'grey' | 'hot-iron' | 'probability' | 'viridis' | 'finding';
 type Stop = readonly [at: number, r: number, g: number, b: number];
 
@@ -16,11 +18,11 @@ export const COLORMAPS: Record<ColormapName, readonly Stop[]> = {
 };
 
 export const COLORMAP_LABELS: Record<ColormapName, string> = {
-  grey: 'Grey',
-  'hot-iron': 'Hot iron',
-  probability: 'Probability',
-  viridis: 'Viridis',
-  finding: 'Finding',
+  grey: t('Grey'),
+  'hot-iron': t('Hot iron'),
+  probability: t('Probability'),
+  viridis: t('Viridis'),
+  finding: t('Finding'),
 };
 
 /** CSS gradient from low (start) to high, for colour bars. */

@@ -1,4 +1,5 @@
 /** Draws the comparison in force over a pane's image: samples, masks, colours; only what changed. */
+import { t } from '../i18n';
 import {
   type CompareMode, edgesOf, paintDifference, paintEdges, paintWhere, rightOf, tiles, type Tone, windowed,
 } from './comparison';
@@ -15,9 +16,9 @@ function sameScale(a: Layer, b: Layer): boolean {
 
 /** What a difference is worth, in words for the pane; `doubtful` when it says little on alignment. */
 export function differenceNote(reference: Layer, moving: Layer): { text: string; doubtful: boolean } {
-  if (sameScale(reference, moving)) return { text: 'Same unit, same window', doubtful: false };
-  if (reference.modality === moving.modality) return { text: 'Each in its own window', doubtful: false };
-  return { text: `${reference.modality} and ${moving.modality} differ in contrast, not only in position`, doubtful: true };
+  if (sameScale(reference, moving)) return { text: t('Same unit, same window'), doubtful: false };
+  if (reference.modality === moving.modality) return { text: t('Each in its own window'), doubtful: false };
+  return { text: t('{modality} and {modality2} differ in contrast, not only in position', { modality: reference.modality, modality2: moving.modality }), doubtful: true };
 }
 
 export class CompareCanvas {

@@ -1,11 +1,12 @@
 /** Comparison of a registered pair in one pane: which pixels show the moving layer, and in what colours. */
+import { t } from '../i18n';
 import { dot, subtract, type Vec3 } from '../affine';
 import { type ColormapName, colourAt } from './colormaps';
 import type { Raster } from './sampling';
 
 export type CompareMode = 'blend' | 'checkerboard' | 'swipe' | 'edges' | 'difference';
 export const COMPARE_LABELS: Record<CompareMode, string> = {
-  blend: 'Blend', checkerboard: 'Checkerboard', swipe: 'Swipe', edges: 'Edges', difference: 'Difference',
+  blend: t('Blend'), checkerboard: t('Checkerboard'), swipe: t('Swipe'), edges: t('Edges'), difference: t('Difference'),
 };
 
 /** How a layer's stored numbers become brightness: window in stored numbers, colours at 0..1. */

@@ -1,4 +1,5 @@
 /** The findings: jump, accept, edit, reject. Model output says so until a reader has accepted it. */
+import { t } from '../i18n';
 import { button, h } from './dom';
 import { originOf } from './overlay';
 import type { Finding, ReviewState } from './types';
@@ -16,15 +17,15 @@ export interface FindingActions {
 }
 
 const STATE_BADGE: Record<Exclude<ReviewState, 'pending'>, readonly [string, string]> = {
-  accepted: ['ok', 'Accepted'],
-  edited: ['ok', 'Edited'],
-  rejected: ['bad', 'Rejected'],
+  accepted: ['ok', t('Accepted')],
+  edited: ['ok', t('Edited')],
+  rejected: ['bad', t('Rejected')],
 };
 
 function size(finding: Finding): string {
   const parts = [`${finding.long_axis_mm.toFixed(1)} × ${finding.short_axis_mm.toFixed(1)} mm`, `${finding.volume_ml.toFixed(2)} ml`];
-  if (finding.suv_max !== null) parts.push(`SUVmax ${finding.suv_max.toFixed(1)}`);
-  if (finding.suv_peak !== null) parts.push(`SUVpeak ${finding.suv_peak.toFixed(1)}`);
+  if (finding.suv_max !== null) parts.push(t('SUVmax {suv_max}', { suv_max: finding.suv_max.toFixed(1) }));
+  if (finding.suv_peak !== null) parts.push(t('SUVpeak {suv_peak}', { suv_peak: finding.suv_peak.toFixed(1) }));
   return parts.join(' · ');
 }
 
@@ -44,7 +45,7 @@ export class FindingsPanel {
     if (key === this.key) return;
     this.key = key;
     if (!findings.length) {
-      this.element.replaceChildren(h('div', { class: 'empty' }, h('h3', { text: 'No findings' }), h('span', { text: 'The analysis marked nothing, or has not finished. Read the images as usual.' })));
+      this.element.replaceChildren(h('div', { class: 'empty' }, h('h3', { text: t('No findings') }), h('span', { text: t('The analysis marked nothing, or has not finished. Read the images as usual.') })));
       return;
     }
     this.element.replaceChildren(...findings.map((finding) => this.card(finding)));
@@ -60,12 +61,12 @@ export class FindingsPanel {
     const [level, words] = state === 'pending' ? ['ai', `${originOf(finding)}, unverified`.replace(/^c/, 'C')] : STATE_BADGE[state];
     const label = finding.review.label || finding.label;
     const location = finding.review.location || finding.location;
-    const goto = h('button', { class: 'finding-goto', title: 'Show in the images', attrs: { type: 'button' }, data: { finding: String(finding.id) } },
+    const goto = h('button', { class: 'finding-goto', title: t('Show in the images'), attrs: { type: 'button' }, data: { finding: String(finding.id) } },
       h('span', { class: 'strong', text: label }),
       location ? h('span', { text: location }) : null,
     );
     goto.addEventListener('click', () => this.actions.goto(finding));
-    const probability = finding.probability === null ? '' : `Model probability ${Math.round(finding.probability * 100)} %`;
+    const probability = finding.probability === null ? '' : t('Model probability {probability} %', { probability: Math.round(finding.probability * 100) });
     return h('div', { class: `finding finding--${finding.review.state}${finding.id === this.selected ? ' is-selected' : ''}`, data: { finding: String(finding.id) } },
       h('span', { class: 'number', text: String(finding.number) }),
       h('div', { class: 'grow' },
@@ -87,13 +88,13 @@ export class FindingsPanel {
     const add = (text: string, state: string, run: () => void): void => {
       row.append(button(text, run, { data: { review: state }, attrs: { 'aria-pressed': String(review.state === state) } }));
     };
-    add('Accept', 'accepted', set('accepted'));
-    add('Edit', 'edited', () => {
+    add(t('Accept'), 'accepted', set('accepted'));
+    add(t('Edit'), 'edited', () => {
       this.editing = finding.id;
       this.refresh();
     });
-    add('Reject', 'rejected', set('rejected'));
-    if (review.state !== 'pending') add('Undo', 'pending', set('pending'));
+    add(t('Reject'), 'rejected', set('rejected'));
+    if (review.state !== 'pending') add(t('Undo'), 'pending', set('pending'));
     return row;
   }
 
@@ -102,11 +103,11 @@ export class FindingsPanel {
       const input = h('input', { class: 'input', attrs: { name, value, 'aria-label': text } });
       return [h('label', { class: 'small stack-tight' }, h('span', { class: 'muted', text }), input), input];
     };
-    const [labelRow, label] = field('label', 'Label', finding.review.label || finding.label);
-    const [placeRow, place] = field('location', 'Location', finding.review.location || finding.location);
-    const [noteRow, note] = field('comment', 'Comment', finding.review.comment);
-    const save = h('button', { class: 'btn btn--small btn--primary', text: 'Save', attrs: { type: 'submit' } });
-    const cancel = button('Cancel', () => {
+    const [labelRow, label] = field('label', t('Label'), finding.review.label || finding.label);
+    const [placeRow, place] = field('location', t('Location'), finding.review.location || finding.location);
+    const [noteRow, note] = field('comment', t('Comment'), finding.review.comment);
+    const save = h('button', { class: 'btn btn--small btn--primary', text: t('Save'), attrs: { type: 'submit' } });
+    const cancel = button(t('Cancel'), () => {
       this.editing = null;
       this.refresh();
     });

@@ -1,4 +1,5 @@
 /** The list of layers: on/off, opacity, state of fusion, "show alone". */
+import { t } from '../i18n';
 import { badgeButton } from './badge';
 import { COLORMAP_LABELS } from './colormaps';
 import type { Commands } from './commands';
@@ -25,7 +26,7 @@ interface Row {
 export class LayersPanel {
   readonly element = h('div', { class: 'layers-panel' });
   private readonly rows = new Map<number, Row>();
-  private readonly outlines = h('input', { attrs: { type: 'checkbox', 'aria-label': 'Show delivered outlines' } });
+  private readonly outlines = h('input', { attrs: { type: 'checkbox', 'aria-label': t('Show delivered outlines') } });
   private key = '';
 
   constructor(
@@ -69,7 +70,7 @@ export class LayersPanel {
     const colours = layer.kind === 'segmentation' || !settings ? '' : COLORMAP_LABELS[settings.colormap];
     const spacing = this.scene.grid(layer.id).spacing.map((mm) => mm.toFixed(1)).join(' × ');
     const outside = layer.deformed?.outside_share ?? 0;
-    const gap = outside >= 0.005 ? `no image in ${Math.round(outside * 100)} % of its box: clear there` : '';
+    const gap = outside >= 0.005 ? t('no image in {outside} % of its box: clear there', { outside: Math.round(outside * 100) }) : '';
     return [colours, `${spacing} mm`, gap, progress].filter(Boolean).join(' · ');
   }
 
@@ -85,11 +86,11 @@ export class LayersPanel {
     const alone = this.scene.store.state.alone;
     this.element.replaceChildren();
     if (alone !== null) {
-      this.element.append(h('div', { class: 'notice' }, h('span', { text: `${this.scene.base.label} is shown alone, in its own space.` }), button('Back to fused view', () => this.actions.showAlone(null))));
+      this.element.append(h('div', { class: 'notice' }, h('span', { text: t('{label} is shown alone, in its own space.', { label: this.scene.base.label }) }), button(t('Back to fused view'), () => this.actions.showAlone(null))));
     }
     this.element.append(...fused.map((layer) => this.row(layer)));
     if (this.scene.view.outlines.length) this.element.append(this.outlineRow());
-    if (others.length) this.element.append(h('h3', { class: 'layers-heading', text: 'Not fused' }), ...others.map((layer) => this.unfused(layer)));
+    if (others.length) this.element.append(h('h3', { class: 'layers-heading', text: t('Not fused') }), ...others.map((layer) => this.unfused(layer)));
     if (focused !== undefined) this.element.querySelector<HTMLElement>(`select[data-series="${focused}"]`)?.focus();
   }
 
@@ -97,7 +98,7 @@ export class LayersPanel {
   private selector(layer: Layer): HTMLElement | null {
     const all = this.scene.siblings(layer);
     if (all.length < 2) return null;
-    const select = h('select', { class: 'input layer-sibling', title: 'Previous / next: , and .', attrs: { 'aria-label': `Volume of ${layer.label}` }, data: { series: String(layer.series) } });
+    const select = h('select', { class: 'input layer-sibling', title: t('Previous / next: , and .'), attrs: { 'aria-label': t('Volume of {label}', { label: layer.label }) }, data: { series: String(layer.series) } });
     select.append(...all.map((one) => h('option', { text: settingText(one), attrs: { value: String(one.id) } })));
     select.value = String(layer.id);
     select.addEventListener('change', () => this.scene.choose(Number(select.value)));
@@ -107,10 +108,10 @@ export class LayersPanel {
   private row(layer: Layer): HTMLElement {
     const isReference = layer.id === this.scene.reference.id;
     const alone = this.scene.store.state.alone;
-    const visible = h('input', { attrs: { type: 'checkbox', 'aria-label': `Show ${layer.label}` }, data: { layer: String(layer.id) } });
+    const visible = h('input', { attrs: { type: 'checkbox', 'aria-label': t('Show {label}', { label: layer.label }) }, data: { layer: String(layer.id) } });
     visible.disabled = isReference || alone !== null;
     visible.addEventListener('change', () => this.commands.setVisible(layer, visible.checked));
-    const name = h('button', { class: 'layer-name', text: layer.label, title: 'Window and colours act on this layer', attrs: { type: 'button' } });
+    const name = h('button', { class: 'layer-name', text: layer.label, title: t('Window and colours act on this layer'), attrs: { type: 'button' } });
     name.disabled = layer.kind === 'segmentation';
     name.addEventListener('click', () => this.commands.setActive(layer.id));
     const detail = h('div', { class: 'muted small num' });
@@ -120,9 +121,9 @@ export class LayersPanel {
     const role = layer.series_role;
     if (role) lines.push(h('div', { class: 'muted small', text: role.by_hand ? `${role.label} (set by hand)` : role.label, title: role.reason }));
     if (isReference) {
-      lines.unshift(h('span', { class: 'badge badge--info', text: 'Reference' }));
+      lines.unshift(h('span', { class: 'badge badge--info', text: t('Reference') }));
     } else {
-      opacity = h('input', { attrs: { type: 'range', min: '0', max: '100', step: '5', 'aria-label': `Opacity of ${layer.label}` }, data: { opacity: String(layer.id) } });
+      opacity = h('input', { attrs: { type: 'range', min: '0', max: '100', step: '5', 'aria-label': t('Opacity of {label}', { label: layer.label }) }, data: { opacity: String(layer.id) } });
       opacity.addEventListener('input', () => this.commands.setOpacity(layer, Number(opacity!.value) / 100));
       amount = h('span', { class: 'num small' });
       lines.unshift(badgeButton(layer, () => this.actions.openFusion(layer), this.scene.trying(layer)));
@@ -141,7 +142,7 @@ export class LayersPanel {
       swatch.style.background = outline.color;
       return h('span', { class: 'outline-name' }, swatch, `${outline.name}${outline.fused ? '' : ' (not fused)'}`);
     });
-    return h('div', { class: 'layer-row' }, this.outlines, h('div', { class: 'grow' }, h('div', { class: 'strong', text: 'Delivered outlines' }), h('div', { class: 'row small' }, ...names)));
+    return h('div', { class: 'layer-row' }, this.outlines, h('div', { class: 'grow' }, h('div', { class: 'strong', text: t('Delivered outlines') }), h('div', { class: 'row small' }, ...names)));
   }
 
   private unfused(layer: Layer): HTMLElement {
@@ -154,8 +155,8 @@ export class LayersPanel {
         ...layer.fusion.reasons.slice(0, 2).map((text) => h('div', { class: 'muted small', text })),
       ),
       h('div', { class: 'stack-tight' },
-        button(isAlone ? 'Back' : 'Show alone', () => this.actions.showAlone(isAlone ? null : layer.id), { data: { alone: String(layer.id) } }),
-        layer.kind === 'series' && !isAlone ? button('Side by side', () => this.commands.setBeside(layer.id), { title: 'Beside the reference, in its own space', data: { besideLayer: String(layer.id) } }) : null,
+        button(isAlone ? t('Back') : t('Show alone'), () => this.actions.showAlone(isAlone ? null : layer.id), { data: { alone: String(layer.id) } }),
+        layer.kind === 'series' && !isAlone ? button(t('Side by side'), () => this.commands.setBeside(layer.id), { title: t('Beside the reference, in its own space'), data: { besideLayer: String(layer.id) } }) : null,
       ),
     );
   }

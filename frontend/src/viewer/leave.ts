@@ -1,4 +1,5 @@
 /** Asks before an alignment that was not saved is given up. */
+import { t } from '../i18n';
 import { button, h } from './dom';
 
 type Answer = 'save' | 'discard' | 'stay';
@@ -10,12 +11,12 @@ export class LeaveDialog {
   constructor() {
     const choose = (answer: Answer) => () => this.close(answer);
     this.element.append(
-      h('header', {}, h('h2', { text: 'The alignment is not saved', attrs: { id: 'leave-title' } })),
-      h('p', { text: 'You moved a layer by hand. Save it as your decision, or put the layer back where it was?' }),
+      h('header', {}, h('h2', { text: t('The alignment is not saved'), attrs: { id: 'leave-title' } })),
+      h('p', { text: t('You moved a layer by hand. Save it as your decision, or put the layer back where it was?') }),
       h('footer', {},
-        button('Save', choose('save'), { class: 'btn btn--primary', data: { leave: 'save' } }),
-        button('Put back', choose('discard'), { class: 'btn', data: { leave: 'discard' } }),
-        button('Go on aligning', choose('stay'), { class: 'btn btn--quiet', data: { leave: 'stay' } }),
+        button(t('Save'), choose('save'), { class: 'btn btn--primary', data: { leave: 'save' } }),
+        button(t('Put back'), choose('discard'), { class: 'btn', data: { leave: 'discard' } }),
+        button(t('Go on aligning'), choose('stay'), { class: 'btn btn--quiet', data: { leave: 'stay' } }),
       ),
     );
     this.element.addEventListener('cancel', (event) => {

@@ -138,7 +138,7 @@ export class Pane {
     this.updateWindows(text);
     const millimetres = text.point[AXIS[text.plane]].toFixed(1).replace('-', '−');
     setText(this.where, `${text.position} / ${text.axes.count}   ${AXIS_NAMES[text.plane]} ${millimetres} mm`);
-    setText(this.detail, `\n${text.axes.step.toFixed(1)} mm slices   ×${text.zoom.toFixed(2)}`);
+    setText(this.detail, t('\n{step} mm slices   ×{zoom}', { step: text.axes.step.toFixed(1), zoom: text.zoom.toFixed(2) }));
     this.showScale(scaleBar(text.mmPerPixel, this.element.clientWidth));
     this.showBars([...(isPet(text.base) ? [{ layer: text.base, settings: text.baseSettings }] : []), ...text.overlays]);
   }
@@ -167,7 +167,7 @@ export class Pane {
     if (text.synthetic) flags.push(['synthetic', 'SYNTHETIC']);
     for (const layer of lossy) flags.push(['warn', `${layer.label} lossy ${layer.lossy}`]);
     for (const [level, words] of text.compare?.notes ?? []) flags.push([level, words]);
-    if (text.coarse) flags.push(['info', 'Coarse preview']);
+    if (text.coarse) flags.push(['info', t('Coarse preview')]);
     this.showFlags(flags);
     // White PET: its text is dark.
     this.element.classList.toggle('is-light', text.baseSettings.invert && text.baseSettings.colormap === 'grey');
@@ -192,9 +192,9 @@ export class Pane {
     this.badgeKey = key;
     const badges: HTMLElement[] = layers.map(({ layer, trying }) => badgeButton(layer, () => onBadge(layer), trying));
     if (onBack) {
-      const back = h('button', { class: 'btn btn--small', text: 'Back to fused view', attrs: { type: 'button' } });
+      const back = h('button', { class: 'btn btn--small', text: t('Back to fused view'), attrs: { type: 'button' } });
       back.addEventListener('click', onBack);
-      badges.push(h('span', { class: 'badge badge--info', text: 'Shown alone, nothing fused' }), back);
+      badges.push(h('span', { class: 'badge badge--info', text: t('Shown alone, nothing fused') }), back);
     }
     this.badges.replaceChildren(...badges);
   }
@@ -227,7 +227,7 @@ function colourBar(layer: Layer, settings: LayerSettings): HTMLElement {
   const top = shown(settings.centre + settings.width / 2, settings.width);
   const bottom = shown(settings.centre - settings.width / 2, settings.width);
   const unit = unitLabel(layer.unit);
-  return h('div', { class: 'colour-bar', title: `${layer.label} colour scale` },
+  return h('div', { class: 'colour-bar', title: t('{label} colour scale', { label: layer.label }) },
     h('span', { class: 'num', text: top }),
     bar,
     h('span', { class: 'num', text: bottom }),

@@ -1,4 +1,5 @@
 /** The answer of the probe beside the point that was clicked: every fused layer in its own unit. */
+import { t } from '../i18n';
 import type { Vec3 } from '../affine';
 import { button, h } from './dom';
 import type { Point2 } from './stage';
@@ -12,7 +13,7 @@ export class ProbeCard {
     this.element.replaceChildren(
       h('table', {}, h('tbody', {}, ...rows)),
       h('div', { class: 'muted small num', text: `${point.map((mm) => mm.toFixed(1).replace('-', '−')).join(', ')} mm` }),
-      h('div', { class: 'row' }, keep, button('Close', () => this.hide(), { class: 'btn btn--small btn--quiet' })),
+      h('div', { class: 'row' }, keep, button(t('Close'), () => this.hide(), { class: 'btn btn--small btn--quiet' })),
     );
     this.element.addEventListener('pointerdown', (event) => event.stopPropagation());
     pane.append(this.element);

@@ -180,7 +180,7 @@ export class Registering {
     this.fit = null;
     window.clearTimeout(this.poll);
     this.takeOff();
-    if (this.aligning.dirty) toast('The case was analysed again meanwhile: the alignment that was not saved is dropped.', 'warn');
+    if (this.aligning.dirty) toast(t('The case was analysed again meanwhile: the alignment that was not saved is dropped.'), 'warn');
     this.aligning.end();
   }
 
@@ -275,7 +275,7 @@ export class Registering {
     const compared = this.scene.compared && this.subject(this.scene.compared);
     const layer = open ?? (compared?.registration_id == null ? null : compared);
     if (!layer || layer.id === this.scene.reference.id || !this.mayDecide) {
-      toast(this.mayDecide ? 'No registered layer to align: open one in the list of registrations.' : 'Claim the case to align a layer.', 'warn');
+      toast(this.mayDecide ? t('No registered layer to align: open one in the list of registrations.') : t('Claim the case to align a layer.'), 'warn');
       return false;
     }
     void this.preview(null).then(async () => {
@@ -305,7 +305,7 @@ export class Registering {
       void this.fetch();
       return false;
     }
-    toast(`${session.layer.label}: alignment saved.`, 'ok');
+    toast(t('{label}: alignment saved.', { label: session.layer.label }), 'ok');
     // The record first, so that the layer does not jump back for a moment.
     await this.hooks.refresh();
     this.endAlignment();
@@ -348,7 +348,7 @@ export class Registering {
   beginLandmarks(): boolean {
     const subject = this.marked ?? (this.scene.compared && this.subject(this.scene.compared));
     if (!subject || subject.registration_id === null || !this.mayDecide) {
-      toast(this.mayDecide ? 'No registered layer: open one in the list of registrations.' : 'Claim the case to place landmarks.', 'warn');
+      toast(this.mayDecide ? t('No registered layer: open one in the list of registrations.') : t('Claim the case to place landmarks.'), 'warn');
       return false;
     }
     this.commands.setBeside(subject.id);
@@ -359,8 +359,8 @@ export class Registering {
 
   private waiting(registration: number): string {
     if (this.pending?.registration !== registration) return '';
-    if (this.pending.reference) return 'Now the same spot in the moving series.';
-    return this.pending.moving ? 'Now the same spot in the reference.' : '';
+    if (this.pending.reference) return t('Now the same spot in the moving series.');
+    return this.pending.moving ? t('Now the same spot in the reference.') : '';
   }
 
   /** One end of a pair of the series beside; with both the pair is stored. */
@@ -443,7 +443,7 @@ export class Registering {
     const result = refinement?.result;
     if (refinement && result) {
       const { id, registration } = refinement;
-      const words = `Preview, not accepted: ${MODELS[result.model].toLowerCase()} refinement`;
+      const words = t('Preview, not accepted: {model} refinement', { model: MODELS[result.model].toLowerCase() });
       this.shown = { id, registration, words };
       if (result.layer !== null) this.scene.look({ id: result.layer, words });
       else this.scene.tryMatrix(registration, { matrix: result.matrix, words });

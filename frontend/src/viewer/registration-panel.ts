@@ -1,4 +1,5 @@
 /** The side panel of one registration: summary, alignment by hand, landmarks, refinement, history. */
+import { t } from '../i18n';
 import { badgeLevel, badgeText } from './badge';
 import { button, h } from './dom';
 import type { JudgedBody, ToolsState } from './registration-types';
@@ -6,7 +7,7 @@ import { estimatedError, facts, figureText, fusionFacts, historyList, qualityTab
 import type { Layer } from './types';
 
 export type Section = 'summary' | 'align' | 'landmarks' | 'refine' | 'history';
-const SECTIONS: Record<Section, string> = { summary: 'Summary', align: 'Align', landmarks: 'Landmarks', refine: 'Refine', history: 'History' };
+const SECTIONS: Record<Section, string> = { summary: t('Summary'), align: t('Align'), landmarks: t('Landmarks'), refine: t('Refine'), history: t('History') };
 
 export interface PanelActions {
   decide(decision: JudgedBody['decision'], reason: string): void;
@@ -35,20 +36,20 @@ export class RegistrationPanel {
   private readonly badge = h('span', { class: 'badge' });
   private readonly beside: HTMLButtonElement;
   private readonly alone: HTMLButtonElement;
-  private readonly tabs = h('div', { class: 'tabs tabs--inner', attrs: { role: 'tablist', 'aria-label': 'Registration' } });
+  private readonly tabs = h('div', { class: 'tabs tabs--inner', attrs: { role: 'tablist', 'aria-label': t('Registration') } });
   private readonly body = h('div', { class: 'stack' });
-  private readonly reason = h('input', { class: 'input', attrs: { type: 'text', name: 'reason', maxlength: '500', placeholder: 'Reason (kept with the decision)', 'aria-label': 'Reason' } });
-  private readonly reasonMissing = h('div', { class: 'error small', text: 'Say why: the reason is kept with the rejection.', attrs: { role: 'alert' } });
+  private readonly reason = h('input', { class: 'input', attrs: { type: 'text', name: 'reason', maxlength: '500', placeholder: t('Reason (kept with the decision)'), 'aria-label': t('Reason') } });
+  private readonly reasonMissing = h('div', { class: 'error small', text: t('Say why: the reason is kept with the rejection.'), attrs: { role: 'alert' } });
   private layer: Layer | null = null;
   private key = '';
 
   constructor(private readonly actions: PanelActions) {
-    this.beside = button('Side by side', () => this.layer && actions.beside(this.layer), { title: 'Reference and this series in its own space (V)', data: { beside: '' } });
-    this.alone = button('Show alone', () => this.layer && actions.showAlone(this.layer), { title: 'This series in its own space, nothing over it' });
+    this.beside = button(t('Side by side'), () => this.layer && actions.beside(this.layer), { title: t('Reference and this series in its own space (V)'), data: { beside: '' } });
+    this.alone = button(t('Show alone'), () => this.layer && actions.showAlone(this.layer), { title: t('This series in its own space, nothing over it') });
     for (const section of Object.keys(SECTIONS) as Section[]) {
       this.tabs.append(button(SECTIONS[section], () => actions.select(section), { class: '', attrs: { role: 'tab' }, data: { section } }));
     }
-    const back = button('Back', () => actions.close(), { data: { close: '' } });
+    const back = button(t('Back'), () => actions.close(), { data: { close: '' } });
     this.element.append(
       h('header', { class: 'spread' }, this.title, h('div', { class: 'row' }, this.beside, this.alone, back)),
       h('div', {}, this.badge),
@@ -69,7 +70,7 @@ export class RegistrationPanel {
     const { layer } = state;
     if (this.layer?.id !== layer.id) this.decided();
     this.layer = layer;
-    this.element.setAttribute('aria-label', `Fusion of ${layer.label}`);
+    this.element.setAttribute('aria-label', t('Fusion of {label}', { label: layer.label }));
     this.title.textContent = layer.label;
     this.badge.textContent = state.trying ? `${layer.label}: ${state.trying}` : badgeText(layer);
     this.badge.className = `badge badge--${state.trying ? 'warn' : badgeLevel(layer)}`;
@@ -92,13 +93,13 @@ export class RegistrationPanel {
   }
 
   private history({ tools }: PanelState): HTMLElement {
-    if (!tools) return h('p', { class: 'muted', text: 'Loading…' });
+    if (!tools) return h('p', { class: 'muted', text: t('Loading…') });
     const { computed } = tools;
     const error = estimatedError(computed.quality);
     return h('div', { class: 'stack' },
       historyList(tools.decisions),
-      h('h3', { text: 'As computed' }),
-      facts([['Method', `${computed.method}, ${computed.version}`], ['Verdict', computed.verdict], ['Estimated error', error ? figureText(error) : '']]),
+      h('h3', { text: t('As computed') }),
+      facts([[t('Method'), `${computed.method}, ${computed.version}`], [t('Verdict'), computed.verdict], [t('Estimated error'), error ? figureText(error) : '']]),
     );
   }
 
@@ -108,11 +109,11 @@ export class RegistrationPanel {
     const nodes: (Node | null)[] = [tools?.problem ? h('div', { class: 'notice notice--bad', data: { problem: '' } }, h('span', { text: tools.problem })) : null, fusionFacts(fusion)];
     if (fusion.decision) {
       const { by, at, reason } = fusion.decision;
-      nodes.push(facts([['Decision', `${fusion.decision.decision} by ${by}, ${when(at)}`], ['Reason', reason]]));
+      nodes.push(facts([[t('Decision'), `${fusion.decision.decision} by ${by}, ${when(at)}`], [t('Reason'), reason]]));
     }
     if (decides && warning) nodes.push(h('div', { class: 'notice notice--warn', data: { warning: '' } }, h('span', { text: warning })));
     if (decides && mayDecide) nodes.push(...this.decisions(layer, tools));
-    if (decides && !mayDecide) nodes.push(h('p', { class: 'muted small', text: 'Claim the case to accept, align or reject this registration.' }));
+    if (decides && !mayDecide) nodes.push(h('p', { class: 'muted small', text: t('Claim the case to accept, align or reject this registration.') }));
     nodes.push(reasonsList(fusion.reasons), qualityTable(fusion.quality));
     for (const notice of layer.notices) {
       nodes.push(h('div', { class: `notice ${notice.severity === 'info' ? '' : notice.severity === 'refused' ? 'notice--bad' : 'notice--warn'}` }, h('span', { text: notice.message })));
@@ -130,13 +131,13 @@ export class RegistrationPanel {
       }
       this.actions.decide(decision, reason);
     };
-    const accept = button('Accept', act('accepted'), { class: 'btn btn--small btn--primary', data: { decision: 'accepted' } });
+    const accept = button(t('Accept'), act('accepted'), { class: 'btn btn--small btn--primary', data: { decision: 'accepted' } });
     accept.disabled = tools ? !tools.computed.can_accept : layer.fusion.verdict === 'refused';
-    accept.title = 'Accept the registration as computed';
-    const reject = button('Reject', act('rejected'), { class: 'btn btn--small btn--danger', title: 'Not fused any more; say why', data: { decision: 'rejected' } });
-    const back = button('Take back', act('withdrawn'), { class: 'btn btn--small btn--quiet', title: 'Back to the registration as computed', data: { decision: 'withdrawn' } });
+    accept.title = t('Accept the registration as computed');
+    const reject = button(t('Reject'), act('rejected'), { class: 'btn btn--small btn--danger', title: t('Not fused any more; say why'), data: { decision: 'rejected' } });
+    const back = button(t('Take back'), act('withdrawn'), { class: 'btn btn--small btn--quiet', title: t('Back to the registration as computed'), data: { decision: 'withdrawn' } });
     const decided = layer.fusion.decision !== null && layer.fusion.decision.decision !== 'withdrawn';
-    return [h('h3', { text: 'Your decision' }), this.reason, this.reasonMissing, h('div', { class: 'row' }, accept, reject, decided ? back : '')];
+    return [h('h3', { text: t('Your decision') }), this.reason, this.reasonMissing, h('div', { class: 'row' }, accept, reject, decided ? back : '')];
   }
 }
 
@@ -152,9 +153,9 @@ export class RegistrationList {
     if (key === this.key) return;
     this.key = key;
     this.element.replaceChildren(
-      ...(message ? [h('div', { class: 'notice notice--warn' }, h('span', { text: message }), rerun ? button('Analyse again', rerun, { data: { rerun: '' } }) : null)] : []),
+      ...(message ? [h('div', { class: 'notice notice--warn' }, h('span', { text: message }), rerun ? button(t('Analyse again'), rerun, { data: { rerun: '' } }) : null)] : []),
       ...layers.map((layer) => this.row(layer, trying(layer), states.get(layer.registration_id ?? -1))),
-      layers.length ? '' : h('p', { class: 'muted', text: 'Only the reference: nothing to register.' }),
+      layers.length ? '' : h('p', { class: 'muted', text: t('Only the reference: nothing to register.') }),
     );
   }
 
@@ -172,7 +173,7 @@ export class RegistrationList {
         decided ? h('div', { class: 'muted small', text: `${decided.decision} by ${decided.by}, ${when(decided.at)}` }) : null,
         ...(fusion.fused ? [] : fusion.reasons.slice(0, 2).map((text) => h('div', { class: 'muted small', text }))),
       ),
-      button('Open', () => this.open(layer), { attrs: { 'aria-label': `Registration of ${layer.label}` } }),
+      button(t('Open'), () => this.open(layer), { attrs: { 'aria-label': t('Registration of {label}', { label: layer.label }) } }),
     );
   }
 }

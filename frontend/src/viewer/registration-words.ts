@@ -1,4 +1,5 @@
 /** Registrations in words and tables: quality with unit and basis, verdicts, decisions with who and when. */
+import { t, tn } from '../i18n';
 import { h } from './dom';
 import type { DecisionRow, Verdict } from './registration-types';
 import type { Fusion, QualityFigure, TransformModel } from './types';
@@ -27,7 +28,7 @@ export function qualityTable(quality: readonly QualityFigure[]): HTMLElement | n
       h('td', {}, mark ? h('span', { class: `badge badge--${figure.passed ? 'ok' : 'bad'}`, text: mark }) : ''),
     );
   });
-  const head = h('tr', {}, h('th', { text: 'Quality figure and its basis' }), h('th', { class: 'right', text: 'Value' }), h('th', {}, h('span', { class: 'sr-only', text: 'Passed' })));
+  const head = h('tr', {}, h('th', { text: t('Quality figure and its basis') }), h('th', { class: 'right', text: t('Value') }), h('th', {}, h('span', { class: 'sr-only', text: t('Passed') })));
   return h('table', { class: 'table table--dense' }, h('thead', {}, head), h('tbody', {}, ...rows));
 }
 
@@ -36,7 +37,7 @@ export function estimatedError(quality: readonly QualityFigure[]): QualityFigure
   return quality.find((figure) => figure.unit === 'mm' && /error/i.test(figure.name) && /estimat|target/i.test(figure.name));
 }
 
-export const MODELS: Record<TransformModel, string> = { rigid: 'Rigid', affine: 'Affine', deformable: 'Deformable' };
+export const MODELS: Record<TransformModel, string> = { rigid: t('Rigid'), affine: t('Affine'), deformable: t('Deformable') };
 
 export function verdictBadge(verdict: Verdict): HTMLElement | null {
   if (!verdict) return null;
@@ -49,18 +50,18 @@ export function when(at: string): string {
 }
 
 function decisionWords(row: Pick<DecisionRow, 'decision' | 'method' | 'evidence'>): string {
-  if (row.decision === 'rejected') return 'Rejected';
-  if (row.decision === 'withdrawn') return 'Decision taken back';
-  if (row.method === 'refined') return 'Refinement accepted';
-  if (row.decision === 'accepted') return 'Accepted as computed';
-  if (row.method !== 'landmarks') return 'Aligned by hand';
+  if (row.decision === 'rejected') return t('Rejected');
+  if (row.decision === 'withdrawn') return t('Decision taken back');
+  if (row.method === 'refined') return t('Refinement accepted');
+  if (row.decision === 'accepted') return t('Accepted as computed');
+  if (row.method !== 'landmarks') return t('Aligned by hand');
   const { count, rms_mm: rms } = row.evidence as { count?: number; rms_mm?: number };
-  const figures = [count === undefined ? '' : `${count} pairs`, rms === undefined ? '' : `RMS ${rms.toFixed(1)} mm`].filter(Boolean);
-  return `Fitted to landmarks${figures.length ? ` (${figures.join(', ')})` : ''}`;
+  const figures = [count === undefined ? '' : tn('{n} pair', '{n} pairs', count), rms === undefined ? '' : `RMS ${rms.toFixed(1)} mm`].filter(Boolean);
+  return `${t('Fitted to landmarks')}${figures.length ? ` (${figures.join(', ')})` : ''}`;
 }
 
 export function historyList(decisions: readonly DecisionRow[]): HTMLElement {
-  if (!decisions.length) return h('p', { class: 'muted small', text: 'No decision yet: the registration stands as computed.' });
+  if (!decisions.length) return h('p', { class: 'muted small', text: t('No decision yet: the registration stands as computed.') });
   return h('ol', { class: 'plain stack-tight history' }, ...decisions.map((row, n) =>
     h('li', { data: { decisionRow: String(row.id) } },
       h('div', {}, h('span', { class: 'strong', text: decisionWords(row) }), n || row.decision === 'withdrawn' ? null : h('span', { class: 'badge badge--info', text: 'in force' })),
@@ -76,16 +77,16 @@ export function facts(rows: readonly (readonly [string, string | Node | null])[]
 }
 
 export function reasonsList(reasons: readonly string[]): HTMLElement | null {
-  return reasons.length ? h('ul', { class: 'small', attrs: { 'aria-label': 'Reasons' } }, ...reasons.map((text) => h('li', { text }))) : null;
+  return reasons.length ? h('ul', { class: 'small', attrs: { 'aria-label': t('Reasons') } }, ...reasons.map((text) => h('li', { text }))) : null;
 }
 
 export function fusionFacts(fusion: Fusion): HTMLElement {
   const error = estimatedError(fusion.quality);
   return facts([
-    ['Method', fusion.method],
-    ['Version', fusion.version],
-    ['Transform', fusion.model ? MODELS[fusion.model] : ''],
-    ['Estimated error', error ? `${figureText(error)} (${error.basis})` : ''],
-    ['Verdict', verdictBadge(fusion.verdict)],
+    [t('Method'), fusion.method],
+    [t('Version'), fusion.version],
+    [t('Transform'), fusion.model ? MODELS[fusion.model] : ''],
+    [t('Estimated error'), error ? `${figureText(error)} (${error.basis})` : ''],
+    [t('Verdict'), verdictBadge(fusion.verdict)],
   ]);
 }

@@ -1,13 +1,14 @@
 /** The side panel: its tabs, and what stands in it. */
+import { t } from '../i18n';
 import { h } from './dom';
 
 export type Tab = 'layers' | 'registration' | 'findings' | 'measures' | 'notices';
-const NAMES: Record<Tab, string> = { layers: 'Layers', registration: 'Registration', findings: 'Findings', measures: 'Measurements', notices: 'Notices' };
+const NAMES: Record<Tab, string> = { layers: t('Layers'), registration: t('Registration'), findings: t('Findings'), measures: t('Measurements'), notices: t('Notices') };
 
 export class Side {
   readonly element = h('div', { class: 'viewer-side' });
   tab: Tab = 'layers';
-  private readonly tabs = h('div', { class: 'tabs', attrs: { role: 'tablist', 'aria-label': 'Side panel' } });
+  private readonly tabs = h('div', { class: 'tabs', attrs: { role: 'tablist', 'aria-label': t('Side panel') } });
 
   constructor(select: (tab: Tab) => void) {
     for (const tab of Object.keys(NAMES) as Tab[]) {

@@ -1,4 +1,5 @@
 /** Slabs of a volume on a pane's pixels: maximum, minimum or mean of parallel planes, sampled on the CPU. */
+import { t } from '../i18n';
 import { add, dot, type Grid, scale, type Vec3 } from '../affine';
 import type { Pixels } from './codec';
 import { type Raster, samplePlane } from './sampling';
@@ -9,7 +10,7 @@ export interface Projection {
   /** Thickness wanted, mm. */
   mm: number;
 }
-export const PROJECTION_NAMES: Record<ProjectionMode, string> = { mip: 'MIP', minip: 'MinIP', mean: 'Mean' };
+export const PROJECTION_NAMES: Record<ProjectionMode, string> = { mip: 'MIP', minip: 'MinIP', mean: t('Mean') };
 export const SLAB_MM: readonly number[] = [5, 10, 15, 20, 30, 50, 80, 120];
 
 /**

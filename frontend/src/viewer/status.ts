@@ -1,4 +1,5 @@
 /** The line below the panes: connection, loading, run, and what this software is not for. */
+import { t } from '../i18n';
 import { h, setText } from './dom';
 import type { Loaded } from './loaded';
 import type { Layer, Step, View } from './types';
@@ -6,18 +7,18 @@ import type { Layer, Step, View } from './types';
 export type Connection = 'connecting' | 'connected' | 'reconnecting' | 'offline';
 
 const WORDS: Record<Connection, string> = {
-  connecting: 'Connecting…',
-  connected: 'Connected',
-  reconnecting: 'Connection lost, reconnecting…',
-  offline: 'Offline',
+  connecting: t('Connecting…'),
+  connected: t('Connected'),
+  reconnecting: t('Connection lost, reconnecting…'),
+  offline: t('Offline'),
 };
 
 const STEP_NAMES: Record<string, string> = {
-  assemble: 'Building volumes',
-  register: 'Registering',
-  infer: 'Fusion model',
-  measure: 'Measuring findings',
-  draft: 'Drafting report',
+  assemble: t('Building volumes'),
+  register: t('Registering'),
+  infer: t('Fusion model'),
+  measure: t('Measuring findings'),
+  draft: t('Drafting report'),
 };
 
 export function stepName(step: Step): string {
@@ -27,11 +28,11 @@ export function stepName(step: Step): string {
 function runText(view: View): string {
   if (view.run.state === 'failed') {
     const failed = view.run.steps.find((step) => step.error);
-    return failed ? `${stepName(failed)} failed: ${failed.error}` : 'The analysis failed.';
+    return failed ? t('{step} failed: {reason}', { step: stepName(failed), reason: failed.error }) : t('The analysis failed.');
   }
   if (view.run.state !== 'running') return '';
   const step = view.run.steps.find((candidate) => candidate.state === 'running') ?? view.run.steps.find((candidate) => candidate.state !== 'done');
-  return step ? `Analysis: ${stepName(step)} ${Math.round(step.progress * 100)} %` : 'Analysis running';
+  return step ? t('Analysis: {step} {progress} %', { step: stepName(step), progress: Math.round(step.progress * 100) }) : t('Analysis running');
 }
 
 export class StatusLine {
@@ -43,7 +44,7 @@ export class StatusLine {
 
   constructor() {
     this.element.append(
-      h('span', { class: 'not-diagnostic', text: 'Not for diagnostic use' }),
+      h('span', { class: 'not-diagnostic', text: t('Not for diagnostic use') }),
       this.state,
       this.bar,
       this.loading,

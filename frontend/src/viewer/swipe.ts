@@ -1,4 +1,5 @@
 /** The swipe divider of a pane: a handle for mouse and keys; left is the reference, right the moving layer. */
+import { t } from '../i18n';
 import { h, setText } from './dom';
 import type { Store } from './state';
 
@@ -8,7 +9,7 @@ const FAR = 0.1;
 export class SwipeHandle {
   readonly element = h('div', {
     class: 'swipe',
-    attrs: { role: 'slider', tabindex: '0', 'aria-label': 'Swipe divider', 'aria-valuemin': '0', 'aria-valuemax': '100', 'aria-orientation': 'horizontal' },
+    attrs: { role: 'slider', tabindex: '0', 'aria-label': t('Swipe divider'), 'aria-valuemin': '0', 'aria-valuemax': '100', 'aria-orientation': 'horizontal' },
   });
   private readonly left = h('span', { class: 'swipe-name swipe-name--left' });
   private readonly right = h('span', { class: 'swipe-name swipe-name--right' });
@@ -51,7 +52,7 @@ export class SwipeHandle {
     const percent = `${this.store.state.divider * 100}%`;
     this.element.style.left = percent;
     this.element.setAttribute('aria-valuenow', String(Math.round(this.store.state.divider * 100)));
-    this.element.setAttribute('aria-valuetext', `${left} left of ${percent}, ${right} right of it`);
+    this.element.setAttribute('aria-valuetext', t('{left} left of {percent}, {right} right of it', { left, percent, right }));
     setText(this.left, left);
     setText(this.right, right);
   }
