@@ -10,6 +10,7 @@ from pydicom import Dataset
 from pydicom.sr.codedict import codes
 
 from workstation.exporting import codes as terms
+from workstation.exporting.reader_measurements import reader_groups
 from workstation.exporting.sources import (
     DEVICE_SERIAL,
     MANUFACTURER,
@@ -38,8 +39,11 @@ def write_report(
     report = sr.MeasurementReport(
         observation_context=_context(sources, signature["name"], sop_instance_uid),
         procedure_reported=terms.PROCEDURE,
-        imaging_measurements=[_group(sources, f, segmentation) for f in sources.findings]
-        or [_nothing_found(sources)],
+        imaging_measurements=[
+            *([_group(sources, f, segmentation) for f in sources.findings]
+              or [_nothing_found(sources)]),
+            *reader_groups(sources),
+        ],
         title=codes.DCM.ImagingMeasurementReport,
         referenced_images=None,
     )
