@@ -360,6 +360,7 @@ def test_a_counterpart_that_the_server_does_not_tell_is_said(
     page.unroute("**/map/")
     page.evaluate(f"window.radfuse.goto({list(NODULE)})")
     until(page, "window.radfuse.state().moving !== null", 5)
+    settle(page)
     assert "did not answer" not in page.inner_text(".pane[data-pane=moving]")
 
 
