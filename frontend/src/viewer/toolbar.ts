@@ -109,8 +109,10 @@ export class Toolbar {
     this.beside.setAttribute('aria-pressed', String(scene.beside !== null));
     this.beside.disabled = state.alone !== null || !scene.layers.some((layer) => layer.kind === 'series' && layer.id !== scene.reference.id);
     // The divider has its own handle in the pane; a blend has the opacity of the layer.
-    this.amount.hidden = mode !== 'checkerboard' && mode !== 'edges';
-    if (this.amount.hidden || document.activeElement === this.amount) return;
+    const idle = mode !== 'checkerboard' && mode !== 'edges';
+    // Its place stays: the images must not jump when a comparison is chosen.
+    this.amount.style.visibility = idle ? 'hidden' : '';
+    if (idle || document.activeElement === this.amount) return;
     const tiles = mode === 'checkerboard';
     this.amount.min = tiles ? '0' : '10';
     this.amount.max = tiles ? String(TILES.length - 1) : '95';
