@@ -121,9 +121,9 @@ def mirror_gain(
 
     The flip is about the sagittal plane through the body's middle; the patient's own middle plane
     may be tilted and shifted against it, so the flipped sense starts from several tilts. Both
-    senses get the same improvement, on the same points.
+    senses get the same improvement, on the same points, with scales where they were fitted.
     """
-    centre = reference.centroid
+    affine, centre = not is_rigid(pull), reference.centroid
     match = Match(
         reference, moving, points=MIRROR_POINTS, seed=seed, bins=t.BINS[1], body_only=True
     )
@@ -140,7 +140,7 @@ def mirror_gain(
     ]
     ranked = sorted(flipped, key=lambda p: -quick.value(p)[0])
     straight, *others = (
-        tissue.score(ascend(match, start, tolerance_mm=0.1).pull).nmi - 1.0
+        tissue.score(ascend(match, start, affine=affine, tolerance_mm=0.1).pull).nmi - 1.0
         for start in (pull, *ranked[:2])
     )
     return float(max(others) / straight - 1.0) if straight > 0 else 0.0

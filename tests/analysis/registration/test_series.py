@@ -182,6 +182,29 @@ def test_shared_frame_without_common_region_is_refused(head: Phantom) -> None:
     assert (record.state, record.verdict) == ("not_registered", "refused")
 
 
+@pytest.mark.parametrize(("flipped", "usable"), [(True, False), (False, True)])
+def test_scales_do_not_hide_that_left_and_right_are_exchanged(
+    flipped: bool, usable: bool, real_data: Path
+) -> None:
+    """Averages of many people are nearly symmetric: only a fair trial of both senses tells."""
+    pd, t1 = (
+        Volume(sitk.GetArrayFromImage(image), grid_of(image), "1", "MR")
+        for image in (
+            sitk.ReadImage(str(real_data / "brain-multimodal-mni" / f"{name}.nii"))
+            for name in ("PD", "T1")
+        )
+    )
+    moving = pd.with_array(pd.array[:, :, ::-1].copy()) if flipped else pd
+    record = register_series(
+        moving, t1, moving_uid="m", reference_uid="r", same_frame=False, seed=1, threads=2,
+        model="affine",
+    )
+    assert (figure(record, "mirror_gain") < 0) == usable
+    if flipped:
+        assert record.verdict != "usable"
+        assert any("laterality" in reason for reason in record.reasons)
+
+
 def test_real_brain_averages_come_together(real_data: Path) -> None:
     """T2 and T1 averages of one space, 30 degrees and 31 mm apart: back within 2 mm (the averages
     themselves agree no better: every start ends 0.95 mm from the identity)."""
