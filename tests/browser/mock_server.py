@@ -117,7 +117,8 @@ def page() -> str:
 <span class="item"><span class="key">Sex</span>F</span>
 <span class="badge badge--synthetic">SYNTHETIC</span></div>
 <main class="case-layout"><section class="case-viewer" aria-label="Images">
-<div id="viewer" data-case="1" data-view-url="/api/cases/1/view/"></div></section>
+<div id="viewer" data-case="1" data-patient-id="SYN-1"
+ data-view-url="/api/cases/1/view/"></div></section>
 <aside class="case-panel" aria-label="Report"><h2>Report</h2>
 <div class="field"><label for="text">Findings</label><textarea id="text"></textarea></div>
 </aside></main>

@@ -13,11 +13,13 @@ import { isImage, shown, unitLabel } from './presets';
 import type { Scene } from './scene';
 import { blend, shades } from './slab-canvas';
 import type { PaneName, Point2 } from './stage';
+import type { State } from './state';
 import { h } from './dom';
 import { MIP_STEP } from './view-commands';
 import type { Layer } from './types';
 
 const CINE_MS = 90;
+const DOUBLE_MS = 500;
 /** Angles kept of one state of the voxels: a whole turn. */
 const KEPT = 360 / MIP_STEP;
 
@@ -33,6 +35,8 @@ export class MipPane {
   private keptKey = '';
   private drawn = '';
   private timer = 0;
+  /** Where the cursors were before a click jumped; the first half of a double click is taken back. */
+  private before: Pick<State, 'focus' | 'cursors'> | null = null;
   private cineTimer = 0;
   private readonly cine = button(t('Turn'), () => this.toggleCine(), { title: t('Turn the MIP by itself'), class: 'btn btn--small mip-cine' });
   private current: { grid: Grid; mip: Mip; box: { x: number; y: number; mm: number } } | null = null;
@@ -203,9 +207,11 @@ export class MipPane {
     const [column, row] = [Math.floor(((at[0] - box.x) * box.mm) / detector.bin[0]), Math.floor(((at[1] - box.y) * box.mm) / detector.bin[1])];
     const peak = peakBehind(grid, pixels, detector, column, row);
     if (!peak) return;
+    const { focus, cursors } = this.scene.store.state;
+    this.before = { focus, cursors };
     const point = grid.toLps(peak.ijk);
     if (plan.linked) this.scene.store.patch({ focus: point });
-    else this.scene.store.patch({ cursors: { ...this.scene.store.state.cursors, [plan.base.id]: point } });
+    else this.scene.store.patch({ cursors: { ...cursors, [plan.base.id]: point } });
   }
 
   private install(): void {
@@ -218,6 +224,7 @@ export class MipPane {
     let last: Point2 = [0, 0];
     let button = 0;
     let moved = false;
+    let jumpedAt = -DOUBLE_MS;
     element.addEventListener('pointerdown', (event) => {
       if ((event.target as Element).closest('button')) return;
       this.scene.store.patch({ pane: this.id });
@@ -242,7 +249,11 @@ export class MipPane {
       }
     });
     element.addEventListener('pointerup', (event) => {
-      if (start && !moved && event.button === 0) this.jump(where(event));
+      // The second half of a double click jumps nowhere.
+      if (start && !moved && event.button === 0 && event.timeStamp - jumpedAt > DOUBLE_MS) {
+        jumpedAt = event.timeStamp;
+        this.jump(where(event));
+      }
       start = null;
     });
     element.addEventListener('pointercancel', () => (start = null));
@@ -254,7 +265,10 @@ export class MipPane {
       this.commands.view.rotateMip(this.id, Math.sign(event.deltaY));
     }, { passive: false });
     element.addEventListener('dblclick', (event) => {
-      if (!(event.target as Element).closest('button')) this.commands.toggleOneUp(this.id);
+      if ((event.target as Element).closest('button')) return;
+      if (this.before) this.scene.store.patch(this.before);
+      this.before = null;
+      this.commands.toggleOneUp(this.id);
     });
     element.addEventListener('contextmenu', (event) => event.preventDefault());
   }
