@@ -43,6 +43,11 @@ user = User.objects.create_user(username="bench", role=Role.ADMINISTRATOR)
 user.sites.add(site)
 print(create_token(user, site, "bench", TokenScope.BOTH, 1)[1])
 """
+MALLOC = {
+    "MALLOC_MMAP_THRESHOLD_": "33554432", "MALLOC_TRIM_THRESHOLD_": "536870912",
+    "MALLOC_TOP_PAD_": "16777216",
+}  # fmt: skip
+"""As ``deploy/run`` and the image start every process."""
 STUDIES = 8
 """One study for each of at most eight associations, as scanners do it."""
 
@@ -177,7 +182,7 @@ def orthanc(work: Path) -> Iterator[Receiver]:
 def radfuse(work: Path, processes: int, web: bool, database_url: str = "") -> Iterator[Receiver]:
     """The product's listener, or its web server, with the product's database settings."""
     home = work / "radfuse"
-    process = ListenerProcess(home, database_url=database_url)
+    process = ListenerProcess(home, database_url=database_url, **MALLOC)
     process.prepare()
     token = ""
     if web:

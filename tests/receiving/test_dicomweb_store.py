@@ -12,6 +12,8 @@ from tests.receiving.objects import ct, encode, structure_set, uid
 from workstation.accounts.models import AuditRecord
 from workstation.receiving.dicomweb import stow as stow_module
 from workstation.receiving.models import Instance, Quarantined, Study
+from workstation.receiving.services import storing
+from workstation.receiving.storage import StorageFull
 
 pytestmark = pytest.mark.django_db
 
@@ -135,3 +137,26 @@ def test_a_full_disk_is_told_and_what_came_before_stays(
     assert answer.json()["00081198"]["Value"][0]["00081197"]["Value"] == [0xA700]
     assert Instance.objects.count() == 1
     assert stow(web, ct(3)).status_code == 503
+
+
+def test_a_disk_that_fills_up_inside_a_request_is_told_of_each_object(
+    web: Client, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Images of a known series are stored before the others are looked at."""
+    stow(web, ct(1))
+
+    real = storing._write_new
+
+    def full(objects: list[Any], known: dict[Any, Any]) -> Any:
+        if any(found.key not in known for found in objects):
+            raise StorageFull
+        return real(objects, known)
+
+    monkeypatch.setattr(storing, "_write_new", full)
+    answer = stow(web, ct(2), ct(3, SeriesInstanceUID=uid("another series")))
+    assert answer.status_code == 202
+    told = answer.json()
+    assert [i["00081155"]["Value"][0] for i in told["00081199"]["Value"]] == [uid("instance", 2)]
+    [failed] = told["00081198"]["Value"]
+    assert failed["00081155"]["Value"] == [uid("instance", 3)]
+    assert failed["00081197"]["Value"] == [0xA700]

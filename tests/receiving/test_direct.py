@@ -5,6 +5,7 @@ from __future__ import annotations
 import io
 import struct
 from collections.abc import Iterator
+from pathlib import Path
 
 import pydicom
 import pytest
@@ -18,6 +19,8 @@ from pynetdicom.sop_class import CTImageStorage
 from tests.factories import RemoteNodeFactory
 from tests.receiving.listening import EXPLICIT, associate, links_of, wait_until
 from tests.receiving.objects import ct, uid
+from workstation.receiving import listener as listener_module
+from workstation.receiving.headers import Header
 from workstation.receiving.listener import Listener, start_listener
 from workstation.receiving.models import Instance
 from workstation.receiving.network import direct
@@ -135,3 +138,23 @@ def test_an_object_that_is_not_continued_ends_the_association(
     again = associate(listener.port)
     assert again.send_c_store(pydicom.dcmread(io.BytesIO(ct(2)), force=True)).Status == 0
     again.release()
+
+
+def test_what_nobody_foresaw_fails_one_object_and_not_the_association(
+    listener: Listener, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    real = listener_module.read_header
+
+    def read_header(path: Path) -> Header:
+        if uid("instance", 2).encode() in path.read_bytes():
+            raise ZeroDivisionError
+        return real(path)
+
+    monkeypatch.setattr(listener_module, "read_header", read_header)
+    association = associate(listener.port)
+    statuses = [
+        association.send_c_store(pydicom.dcmread(io.BytesIO(ct(number)), force=True)).Status
+        for number in (1, 2, 3)
+    ]
+    association.release()
+    assert statuses == [0x0000, 0x0110, 0x0000]

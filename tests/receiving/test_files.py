@@ -18,7 +18,7 @@ from workstation.receiving import files
 from workstation.receiving.files import Receiver
 from workstation.receiving.models import Instance, Quarantined, Upload
 from workstation.receiving.services import start_upload
-from workstation.receiving.storage import StorageFull, quarantine_path_of
+from workstation.receiving.storage import StorageFull, quarantine_opened
 
 pytestmark = pytest.mark.django_db
 
@@ -69,7 +69,7 @@ def test_a_zip_is_opened_and_each_file_judged_by_itself(receiver: Receiver) -> N
     assert Instance.objects.count() == 2
     held = Quarantined.objects.get(filename="study.zip/../../etc/evil.dcm")
     assert held.upload == receiver.upload
-    assert quarantine_path_of(held.sha256).read_bytes() == ct(3)
+    assert quarantine_opened(held.sha256).read() == ct(3)
     home = settings.RADFUSE_HOME
     assert {path.name for path in home.iterdir()} <= {
         "archive", "quarantine", "uploads", "incoming",

@@ -233,7 +233,7 @@ def test_a_missing_patient_id_is_filled_in(site: Site, lead: Client) -> None:
     assert (result.PatientName, result.StudyDate) == (original.PatientName, original.StudyDate)
     assert held.state == QuarantineState.CORRECTED
     assert held.correction["changed"]["PatientID"] == {"from": "", "to": "P-1"}
-    assert storage.quarantine_path_of(held.sha256).read_bytes() == data
+    assert storage.quarantine_opened(held.sha256).read() == data
     audit = AuditRecord.objects.get(action="quarantine")
     assert audit.detail["changed"] == ["IssuerOfPatientID", "PatientID"]
     assert "P-1" not in str(audit.detail)
@@ -348,7 +348,7 @@ def test_the_same_bytes_held_twice_stay_for_the_other(site: Site, lead: Client) 
     one, two = refuse(site, data, "dimse:A"), refuse(site, data, "dimse:B")
     correct(lead, one, PatientID="P-1")
     services.discard(two, UserFactory(), "twice")
-    assert storage.quarantine_path_of(two.sha256).read_bytes() == data
+    assert storage.quarantine_opened(two.sha256).read() == data
 
 
 def test_an_object_in_another_encoding_keeps_it(site: Site, lead: Client) -> None:

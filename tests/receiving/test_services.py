@@ -146,7 +146,7 @@ def test_refused_bytes_are_kept_with_their_reason_once(site: Site) -> None:
     held = Quarantined.objects.get()
     assert outcome.quarantined_id == held.pk
     assert (held.code, held.size, held.source) == ("truncated", len(cut), "dimse:SCANNER")
-    assert storage.quarantine_path_of(held.sha256).read_bytes() == cut
+    assert storage.quarantine_opened(held.sha256).read() == cut
     assert not Instance.objects.exists()
 
 
@@ -183,7 +183,7 @@ def test_release_stores_what_is_accepted_now(
         assert services.release(held, user).result is Result.STORED
     held.refresh_from_db()
     assert (held.state, held.handled_by) == (QuarantineState.RELEASED, user)
-    assert not storage.quarantine_path_of(held.sha256).exists()
+    assert not storage.quarantine_store().exists(storage.name_of(held.sha256))
     details = AuditRecord.objects.filter(action="quarantine").values_list("detail", flat=True)
     assert {detail["result"] for detail in details} == {"quarantined", "stored"}
 
@@ -199,7 +199,7 @@ def test_discard_needs_a_reason_and_happens_once(
         services.discard(held, user, "a letter")
     held.refresh_from_db()
     assert (held.state, held.handled_reason) == (QuarantineState.DISCARDED, "a letter")
-    assert not storage.quarantine_path_of(held.sha256).exists()
+    assert not storage.quarantine_store().exists(storage.name_of(held.sha256))
     with pytest.raises(services.CannotHandle):
         services.discard(held, user, "again")
     assert AuditRecord.objects.filter(action="quarantine", user=user).count() == 1
@@ -213,7 +213,7 @@ def test_discard_keeps_bytes_that_another_entry_holds(
     store(SiteFactory(), b"no dicom")
     with django_capture_on_commit_callbacks(execute=True):
         services.discard(held, user, "a letter")
-    assert storage.quarantine_path_of(held.sha256).exists()
+    assert storage.quarantine_store().exists(storage.name_of(held.sha256))
 
 
 # --- completion ---------------------------------------------------------------------------------
@@ -302,7 +302,7 @@ def test_two_contents_under_one_uid_at_once_keep_exactly_one(site: Site) -> None
     assert sorted(outcome.result for outcome in outcomes) == ["quarantined", "stored"]
     kept = Instance.objects.get()
     assert files_below(settings.ARCHIVE_DIR) == [storage.path_of(kept.sha256)]
-    assert storage.quarantine_path_of(Quarantined.objects.get().sha256).exists()
+    assert storage.quarantine_store().exists(storage.name_of(Quarantined.objects.get().sha256))
 
 
 # --- many at once ---------------------------------------------------------------------------------

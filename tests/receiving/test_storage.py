@@ -102,3 +102,28 @@ def test_leftovers_of_killed_processes_are_removed_and_no_others() -> None:
         os.utime(of_another_host, (0, 0))
         assert storage.remove_leftovers(older_than=3600) == 3
         assert set(folder.iterdir()) == {living.path, young}
+
+
+def test_equal_files_taken_together_keep_their_temporary_names() -> None:
+    """The second must not be used up: a transaction that fails is tried again file by file."""
+    with storage.staged(DATA) as one, storage.staged(DATA) as two:
+        storage.archive(one, two)
+        assert one.path.exists() and two.path.exists()
+    assert storage.path_of(SHA).read_bytes() == b"first second"
+    assert incoming() == []
+
+
+def test_content_is_synced_once(monkeypatch: pytest.MonkeyPatch) -> None:
+    synced: list[int] = []
+    real = os.fsync
+
+    def fsync(descriptor: int) -> None:
+        synced.append(os.fstat(descriptor).st_ino)
+        real(descriptor)
+
+    monkeypatch.setattr(os, "fsync", fsync)
+    with storage.staged(DATA, sync_soon=True) as soon, storage.staged([b"x"]) as later:
+        inodes = [file.path.stat().st_ino for file in (soon, later)]
+        settled = storage.settled(storage.settled([soon, later]))
+        storage.archive(*settled)
+    assert [synced.count(inode) for inode in inodes] == [1, 1]

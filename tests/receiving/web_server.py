@@ -32,3 +32,5 @@ def served() -> Iterator[str]:
             server.should_exit = True
             thread.join(20)
             assert not thread.is_alive(), "the web server does not stop"
+            # Connections to a database that the test run is about to remove.
+            application.application_mapping["http"].close()

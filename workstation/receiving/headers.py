@@ -24,7 +24,7 @@ from pydicom.uid import UID, ExplicitVRBigEndian
 from pynetdicom.service_class import StorageServiceClass
 from pynetdicom.sop_class import uid_to_service_class
 
-from workstation.receiving.structure import Broken, Shape, walk
+from workstation.receiving.structure import LONGEST_META, WINDOW, Broken, Shape, plain_meta, walk
 
 DICOMDIR = "1.2.840.10008.1.3.10"
 UNREADABLE = (
@@ -128,7 +128,7 @@ def read_header(path: Path) -> Header:
 
     Raises :class:`NotAccepted`, or :class:`Ignored` for a DICOMDIR.
     """
-    with path.open("rb") as file:
+    with path.open("rb", buffering=WINDOW) as file:
         meta = _meta(file)
         start = file.tell()
         transfer_syntax = _transfer_syntax(meta)
@@ -181,12 +181,18 @@ def _plain_texts(shape: Shape, transfer_syntax: str) -> dict[str, str] | None:
     return texts
 
 
-def _meta(file: BinaryIO) -> Dataset:
+def _meta(file: BinaryIO) -> Texts:
     head = file.read(132)
     if not head:
         raise NotAccepted("empty", "The file is empty.")
     if head[128:] != b"DICM":
         raise NotAccepted("not_dicom", _what_else(head))
+    start = file.tell()
+    if (plain := plain_meta(file.read(LONGEST_META))) is not None:
+        texts, length = plain
+        file.seek(start + length)
+        return texts
+    file.seek(start)
     try:
         # Leaves the file at the first byte after group 2.
         return read_dataset(file, False, True, stop_when=lambda tag, vr, length: tag >> 16 != 2)
@@ -196,7 +202,7 @@ def _meta(file: BinaryIO) -> Dataset:
         ) from None
 
 
-def _media_class(meta: Dataset) -> str:
+def _media_class(meta: Texts) -> str:
     try:
         return _text(meta, "MediaStorageSOPClassUID")
     except UNREADABLE:
@@ -214,7 +220,7 @@ def _what_else(head: bytes) -> str:
     return "This is not a DICOM file: the DICM mark after its first 128 bytes is missing."
 
 
-def _transfer_syntax(meta: Dataset) -> str:
+def _transfer_syntax(meta: Texts) -> str:
     try:
         uid = UID(_text(meta, "TransferSyntaxUID"))
     except UNREADABLE:

@@ -233,6 +233,10 @@ def keep(link: Link, arriving: Arriving, group: GroupedStore) -> Answer:
         if error.errno in NOT_WRITABLE:
             return _answer(OUT_OF_RESOURCES, "archive disk cannot be written")
         return _answer(PROCESSING_FAILURE, "archive disk error, send again")
+    except Exception:
+        # One object fails; the association and the objects behind it go on.
+        log.exception("object not stored")
+        return _answer(PROCESSING_FAILURE, "not stored, see the listener's log")
     finally:
         arriving.discard()
 

@@ -11,13 +11,14 @@ from __future__ import annotations
 
 import errno
 import hashlib
+import itertools
 import os
 import socket
-import tempfile
 import time
 from collections.abc import Iterable, Iterator, Sequence
+from concurrent.futures import Future
 from contextlib import contextmanager, suppress
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from functools import lru_cache
 from pathlib import Path
 from typing import BinaryIO
@@ -27,9 +28,11 @@ from django.conf import settings
 from django.core.files.storage import storages
 
 from workstation.receiving import cache
-from workstation.receiving.stores import LocalStore, Parcel, Store, sync_all
+from workstation.receiving.stores import LocalStore, Parcel, Store, sync_all, syncing
 
 CHUNK = 1024 * 1024
+WRITE_BUFFER = 64 * 1024
+"""Small pieces are written together; larger ones are not copied first."""
 FULL = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)
 
 
@@ -51,6 +54,8 @@ class Staged:
     size: int
     synced: bool = False
     """Its content is on the disk, not only in the operating system's memory."""
+    syncing: Future[None] | None = field(default=None, compare=False, repr=False)
+    """Done when it is, if that was begun."""
 
 
 class BytesMissing(Exception):
@@ -85,11 +90,6 @@ def path_of(sha256: str) -> Path:
     fetched into the cache and checked. Raises :class:`BytesMissing`.
     """
     return _local(archive_store(), sha256)
-
-
-def quarantine_path_of(sha256: str) -> Path:
-    """As :func:`path_of`, of quarantined bytes."""
-    return _local(quarantine_store(), sha256)
 
 
 def _local(store: Store, sha256: str) -> Path:
@@ -128,16 +128,18 @@ def chunks_of(stream: BinaryIO) -> Iterator[bytes]:
 
 
 @contextmanager
-def staged(chunks: Iterable[bytes]) -> Iterator[Staged]:
+def staged(chunks: Iterable[bytes], *, sync_soon: bool = False) -> Iterator[Staged]:
     """Write ``chunks`` to a temporary file, hashing on the way; it is gone afterwards if not kept.
 
-    Raises :class:`StorageFull`; other errors of the disk or of the source pass through.
+    ``sync_soon``: it goes on to the disk while the caller does something else, see
+    :func:`settled`. Raises :class:`StorageFull`; other errors of the disk or of the source pass
+    through.
     """
     staging = Staging()
     try:
         for piece in chunks:
             staging.write(piece)
-        yield staging.finish()
+        yield staging.finish(sync_soon=sync_soon)
     finally:
         staging.discard()
 
@@ -149,13 +151,15 @@ class Staging:
     """
 
     def __init__(self) -> None:
-        folder = _incoming()
-        folder.mkdir(parents=True, exist_ok=True)
-        prefix = f"{_this_process(os.getpid())}+"
+        name = f"{_this_process(os.getpid())}+{next(_numbers)}"
+        self.path = _incoming() / name
         with full_disk_named():
-            descriptor, name = tempfile.mkstemp(prefix=prefix, dir=folder)
-        self.path = Path(name)
-        self._file = os.fdopen(descriptor, "wb", buffering=CHUNK)
+            try:
+                file = self.path.open("xb", buffering=WRITE_BUFFER)
+            except FileNotFoundError:  # the first file of a new archive
+                self.path.parent.mkdir(parents=True, exist_ok=True)
+                file = self.path.open("xb", buffering=WRITE_BUFFER)
+        self._file = file
         self._digest = hashlib.sha256()
         self.size = 0
 
@@ -166,23 +170,31 @@ class Staging:
         with full_disk_named():
             self._file.write(piece)
 
-    def finish(self, *, synced: bool = False) -> Staged:
-        """The whole file; ``synced``: wait until its content is on the disk.
+    def finish(self, *, synced: bool = False, sync_soon: bool = False) -> Staged:
+        """The whole file. ``synced``: wait until its content is on the disk; ``sync_soon``: see
+        that it gets there.
 
         Raises :class:`StorageFull`.
         """
+        begun = None
         with full_disk_named():
             self._file.flush()
             if synced:
                 os.fsync(self._file.fileno())
+            elif sync_soon:
+                begun = syncing(os.dup(self._file.fileno()))
             self._file.close()
-        return Staged(self.path, self._digest.hexdigest(), self.size, synced)
+        return Staged(self.path, self._digest.hexdigest(), self.size, synced, begun)
 
     def discard(self) -> None:
         # Closing may try to write what a full disk did not take; the file goes anyway.
         with suppress(OSError):
             self._file.close()
         self.path.unlink(missing_ok=True)
+
+
+_numbers = itertools.count()
+"""Of the staged files of this process: with its mark they are names that nobody else has."""
 
 
 def _incoming() -> Path:
@@ -239,8 +251,15 @@ def full_disk_named() -> Iterator[None]:
 
 
 def settled(staged_files: Sequence[Staged]) -> list[Staged]:
-    """The same files, when the content of all is on the disk. They wait for it together."""
-    sync_all(file.path for file in staged_files if not file.synced)
+    """The same files, when the content of all is on the disk. They wait for it together.
+
+    Raises :class:`StorageFull`.
+    """
+    with full_disk_named():
+        sync_all(file.path for file in staged_files if not (file.synced or file.syncing))
+        for file in staged_files:
+            if file.syncing is not None and not file.synced:
+                file.syncing.result()
     return [replace(file, synced=True) for file in staged_files]
 
 
@@ -267,11 +286,6 @@ def remove_from_archive(sha256: str) -> None:
     archive_store().delete(name_of(sha256))
 
 
-def remove_from_quarantine(sha256: str) -> None:
-    """Forget quarantined bytes for good; no error if they are gone."""
-    quarantine_store().delete(name_of(sha256))
-
-
 ASIDE = ".aside"
 """Ending of bytes that are about to be removed; ``verify_archive`` passes them over."""
 
@@ -289,3 +303,18 @@ def bring_back(sha256: str) -> None:
 def remove_set_aside(sha256: str) -> None:
     """Forget bytes that were set aside, for good."""
     archive_store().delete(name_of(sha256) + ASIDE)
+
+
+def set_aside_in_quarantine(sha256: str) -> None:
+    """As :func:`set_aside`, of quarantined bytes."""
+    quarantine_store().rename(name_of(sha256), name_of(sha256) + ASIDE)
+
+
+def bring_back_to_quarantine(sha256: str) -> None:
+    """Undo :func:`set_aside_in_quarantine`."""
+    quarantine_store().rename(name_of(sha256) + ASIDE, name_of(sha256))
+
+
+def remove_aside_from_quarantine(sha256: str) -> None:
+    """Forget quarantined bytes that were set aside, for good."""
+    quarantine_store().delete(name_of(sha256) + ASIDE)

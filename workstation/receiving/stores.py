@@ -9,7 +9,7 @@ from __future__ import annotations
 import errno
 import os
 from collections.abc import Iterable, Iterator
-from concurrent.futures import ThreadPoolExecutor
+from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass
 from functools import lru_cache
 from pathlib import Path
@@ -72,10 +72,14 @@ class LocalStore(FileSystemStorage):
         replaced by the whole one. Folders are synced once for all files.
         """
         changed: dict[Path, None] = {}
-        new = [file for file in files if not _is_whole(Path(self.location, file.name), file.size)]
+        # One of each name: of equal files the others keep their own names, as do repetitions.
+        named = {file.name: file for file in files}
+        location = self.location
+        places = {name: Path(location, name) for name in named}
+        new = [file for file in named.values() if not _is_whole(places[file.name], file.size)]
         sync_all(file.source for file in new if not file.synced)
         for file in new:
-            place = Path(self.location, file.name)
+            place = places[file.name]
             changed.update(dict.fromkeys(self._make(place.parent)))
             file.source.chmod(READ_ONLY)
             _put(file.source, place)
@@ -148,10 +152,18 @@ def sync_all(paths: Iterable[Path]) -> None:
         sync(waiting[0])
 
 
-def sync(path: Path) -> None:
-    """Make a file's content, or a folder's entries, survive a power cut."""
-    descriptor = os.open(path, os.O_RDONLY)
+def syncing(descriptor: int) -> Future[None]:
+    """Begin to sync an open file, and close this descriptor of it; done when it is on the disk."""
+    return _syncers(os.getpid()).submit(_sync_and_close, descriptor)
+
+
+def _sync_and_close(descriptor: int) -> None:
     try:
         os.fsync(descriptor)
     finally:
         os.close(descriptor)
+
+
+def sync(path: Path) -> None:
+    """Make a file's content, or a folder's entries, survive a power cut."""
+    _sync_and_close(os.open(path, os.O_RDONLY))

@@ -37,10 +37,10 @@ DICOM_HOST = env.str("RADFUSE_DICOM_HOST", default="0.0.0.0")
 DICOM_PORT = env.int("RADFUSE_DICOM_PORT", default=11112)
 DICOM_TLS_PORT = env.int("RADFUSE_DICOM_TLS_PORT", default=0)
 """A second port, where callers must show a certificate; 0: none."""
-LISTENER_PROCESSES = env.int(
-    "RADFUSE_LISTENER_PROCESSES", default=min(os.cpu_count() or 1, 4)
+LISTENER_PROCESSES = env.int("RADFUSE_LISTENER_PROCESSES", default=0) or min(
+    os.cpu_count() or 1, 4
 )
-"""Processes that receive on the same ports; by default one for each processor, four at most."""
+"""Processes that receive on the same ports; 0: one for each processor, four at most."""
 DICOM_MAX_ASSOCIATIONS = env.int("RADFUSE_DICOM_MAX_ASSOCIATIONS", default=64)
 """For each listener process; more are refused as "local limit exceeded"."""
 DICOM_ACSE_SECONDS = env.float("RADFUSE_DICOM_ACSE_SECONDS", default=30.0)

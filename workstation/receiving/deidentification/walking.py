@@ -2,21 +2,16 @@
 
 from __future__ import annotations
 
-import struct
 from collections.abc import Iterator
 from dataclasses import dataclass
 
 from pydicom.dataelem import DataElement
 from pydicom.dataset import Dataset
-from pydicom.errors import BytesLengthException
 from pydicom.tag import BaseTag
 
+from workstation.receiving.headers import UNREADABLE
+
 PIXELS = {0x7FE00008, 0x7FE00009, 0x7FE00010}
-UNREADABLE = (
-    AttributeError, BytesLengthException, EOFError, KeyError, LookupError, NotImplementedError,
-    OverflowError, TypeError, ValueError, struct.error,
-)  # fmt: skip
-"""What pydicom raises on an element that is not what it claims to be."""
 PERSON_CODES = ("PersonIdentificationCodeSequence", "IdentificationCodeSequence")
 
 

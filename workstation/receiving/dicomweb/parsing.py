@@ -2,16 +2,19 @@
 
 from __future__ import annotations
 
-from collections import deque
+import re
 from collections.abc import Iterator
 from dataclasses import dataclass, field
 from typing import Protocol
 
-from python_multipart.exceptions import MultipartParseError
-from python_multipart.multipart import MultipartParser, parse_options_header
+from python_multipart.multipart import parse_options_header
 
 PIECE = 256 * 1024
 LONGEST_PREAMBLE = 64 * 1024
+LONGEST_HEADERS = 16 * 1024
+LONGEST_PADDING = 256
+FOLDED = re.compile(r"\r\n[ \t]+")
+NOT_FOLLOWED = "The body does not follow its boundary: the parts cannot be told apart."
 LONGEST_BOUNDARY = 200
 """RFC 2046 says 70; Orthanc sends 73."""
 
@@ -30,13 +33,16 @@ class Bounded:
     def __init__(self, stream: Readable, limit: int) -> None:
         self.stream = stream
         self.left = limit
+        self.exceeded = False
+        """The body goes on behind the limit, where it was cut off."""
 
     def read(self, size: int, /) -> bytes:
-        """Raises :class:`NotMultipart`."""
+        if self.exceeded:
+            return b""
         piece = self.stream.read(size)
+        if len(piece) > self.left:
+            self.exceeded, piece = True, piece[: self.left]
         self.left -= len(piece)
-        if self.left < 0:
-            raise NotMultipart("The request is larger than this server allows. Send it in parts.")
         return piece
 
 
@@ -80,81 +86,100 @@ def parts(stream: Readable, boundary: str) -> Iterator[Part]:
 
 
 class _Reader:
-    """Turns the push parser's callbacks into events that are pulled."""
+    """A window on the stream. What lies between two boundaries is handed on in large pieces: a
+    parser that calls back for each of its parts took as long as hashing them."""
 
     def __init__(self, stream: Readable, boundary: bytes) -> None:
         self.stream = stream
-        self.boundary = boundary
-        self.events: deque[tuple[str, bytes]] = deque()
-        self.started = self.ended = False
-        self.parser = MultipartParser(
-            boundary,
-            {
-                "on_part_begin": lambda: self.events.append(("begin", b"")),
-                "on_header_field": lambda data, start, end: self._add("name", data[start:end]),
-                "on_header_value": lambda data, start, end: self._add("value", data[start:end]),
-                "on_header_end": lambda: self.events.append(("header", b"")),
-                "on_headers_finished": lambda: self.events.append(("content", b"")),
-                "on_part_data": lambda data, start, end: self._add("data", data[start:end]),
-                "on_part_end": lambda: self.events.append(("end", b"")),
-            },
-        )
-
-    def _add(self, event: str, data: bytes) -> None:
-        self.events.append((event, bytes(data)))
-
-    def _next(self) -> tuple[str, bytes] | None:
-        """The next event; None at the end of the body."""
-        while not self.events:
-            if self.ended:
-                return None
-            piece = self.stream.read(PIECE)
-            self.ended = not piece
-            if piece and not self.started:
-                piece = self._without_preamble(piece)
-                self.started = True
-            try:
-                self.parser.write(piece)
-            except MultipartParseError:
-                raise NotMultipart(
-                    "The body does not follow its boundary: the parts cannot be told apart."
-                ) from None
-        return self.events.popleft()
-
-    def _without_preamble(self, head: bytes) -> bytes:
-        """RFC 2046 allows text before the first boundary; the parser does not."""
-        mark = b"--" + self.boundary
-        while (at := head.find(mark)) < 0:
-            piece = self.stream.read(PIECE) if len(head) <= LONGEST_PREAMBLE else b""
-            if not piece:
-                raise NotMultipart("The boundary that the Content-Type names is not in the body.")
-            head += piece
-        return head[at:]
+        self.mark = b"\r\n--" + boundary
+        # The first boundary may be the first line.
+        self.window = b"\r\n"
+        self.at = 0
+        self.ended = False
+        """The last boundary was seen, or the end of the stream."""
+        self.broken = False
+        """The last part ends with what is no boundary."""
 
     def parts(self) -> Iterator[Part]:
-        while (event := self._next()) is not None:
-            if event[0] != "begin":
-                # What the caller left of the part before.
-                continue
+        self._pass_preamble()
+        while not self.ended:
             part = Part(self._headers(), self)
             yield part
+            for _ in self.content(part):
+                pass  # what the caller left of it
+            if self.broken:
+                raise NotMultipart(NOT_FOLLOWED)
+        while self.stream.read(PIECE):
+            pass
+
+    def _more(self) -> bool:
+        """Read on; False at the end of the stream."""
+        piece = self.stream.read(PIECE)
+        self.window = self.window[self.at :] + piece
+        self.at = 0
+        return bool(piece)
+
+    def _pass_preamble(self) -> None:
+        """RFC 2046 allows text before the first boundary."""
+        while (found := self.window.find(self.mark)) < 0:
+            if len(self.window) > LONGEST_PREAMBLE or not self._more():
+                raise NotMultipart("The boundary that the Content-Type names is not in the body.")
+        self.at = found + len(self.mark)
+        self._pass_boundary()
+        if self.broken:
+            raise NotMultipart(NOT_FOLLOWED)
+
+    def _pass_boundary(self) -> bool:
+        """Go behind what follows a mark: two hyphens at the very end, or the end of its line.
+        Whether that is there."""
+        while (end := self.window.find(b"\r\n", self.at)) < 0:
+            if self.window.startswith(b"--", self.at):
+                break
+            if len(self.window) - self.at > LONGEST_PADDING:
+                self.broken = True
+                return False
+            if not self._more():
+                self.ended = True
+                return self.window.startswith(b"--", self.at)
+        if self.window.startswith(b"--", self.at):
+            self.ended = True
+            return True
+        self.broken = bool(self.window[self.at : end].strip(b" \t"))
+        self.at = end
+        return not self.broken
 
     def _headers(self) -> dict[str, str]:
-        headers: dict[str, str] = {}
-        name = value = b""
-        while (event := self._next()) is not None and event[0] not in ("content", "end"):
-            kind, data = event
-            if kind == "name":
-                name += data
-            elif kind == "value":
-                value += data
-            elif kind == "header":
-                headers[name.decode("latin1").strip().lower()] = value.decode("latin1").strip()
-                name = value = b""
+        """From the end of the boundary's line to the empty line; none if the stream ends."""
+        while (end := self.window.find(b"\r\n\r\n", self.at, self.at + LONGEST_HEADERS)) < 0:
+            if len(self.window) - self.at >= LONGEST_HEADERS:
+                raise NotMultipart(NOT_FOLLOWED)
+            if not self._more():
+                self.ended = True
+                return {}
+        lines = FOLDED.sub(" ", self.window[self.at + 2 : end].decode("latin1"))
+        self.at = end + 4
+        headers = {}
+        for line in lines.split("\r\n") if lines else ():
+            name, colon, value = line.partition(":")
+            if not colon:
+                raise NotMultipart(NOT_FOLLOWED)
+            headers[name.strip().lower()] = value.strip()
         return headers
 
     def content(self, part: Part) -> Iterator[bytes]:
-        while (event := self._next()) is not None and event[0] != "end":
-            if event[0] == "data":
-                yield event[1]
-        part.whole = event is not None
+        while not (self.ended or self.broken or part.whole):
+            begin, found = self.at, self.window.find(self.mark, self.at)
+            if found >= 0:
+                self.at = found + len(self.mark)
+                if found > begin:
+                    yield self.window[begin:found]
+                part.whole = self._pass_boundary()
+                continue
+            # A boundary may begin in the last bytes.
+            self.at = max(len(self.window) - len(self.mark) + 1, begin)
+            if self.at > begin:
+                yield self.window[begin : self.at]
+            if not self._more():
+                self.ended = True
+                if self.window:
+                    yield self.window

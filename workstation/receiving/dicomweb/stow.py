@@ -9,6 +9,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Iterator
 from contextlib import ExitStack
 from dataclasses import dataclass, field
+from typing import NamedTuple
 
 import pydicom
 
@@ -16,7 +17,6 @@ from workstation.accounts.models import Site
 from workstation.receiving import storage
 from workstation.receiving.dicomweb.encoding import Json, element
 from workstation.receiving.dicomweb.parsing import NotMultipart, Part
-from workstation.receiving.dicomweb.searching import url_of
 from workstation.receiving.headers import UNREADABLE, Header, NotAccepted, read_header
 from workstation.receiving.models import Instance
 from workstation.receiving.outcomes import Outcome, Result
@@ -108,7 +108,7 @@ def _fill(
             if part is None:
                 return False
             is_dicom = part.media_type in (DICOM, "")
-            staged = stack.enter_context(storage.staged(part.pieces()))
+            staged = stack.enter_context(storage.staged(part.pieces(), sync_soon=True))
             files, size = files + 1, size + staged.size
             if not part.whole:
                 # Cut off between two elements it may look like a whole object, and is none.
@@ -161,20 +161,25 @@ def _is_deflated(staged: storage.Staged) -> bool:
     return any(syntax.encode() in beginning for syntax in DEFLATED)
 
 
-def _store(
-    site: Site, batch: list[Taken], source: str, answer: Answer
-) -> None:
-    if not batch:
-        return
+def _store(site: Site, batch: list[Taken], source: str, answer: Answer) -> None:
+    arrivals = [Arrival(site, staged, source, header=header) for _, staged, header in batch]
     try:
-        outcomes = store_many(
-            [Arrival(site, staged, source, header=header) for _, staged, header in batch]
-        )
+        outcomes = store_many(arrivals)
     except storage.StorageFull:
-        for said, _, _ in batch:
-            answer.refuse(said, OUT_OF_RESOURCES, "disk_full")
+        for (said, _, _), arrival in zip(batch, arrivals, strict=True):
+            _store_alone(said, arrival, answer)
         return
     for (said, _, _), outcome in zip(batch, outcomes, strict=True):
+        _note(answer, said, outcome)
+
+
+def _store_alone(said: Said, arrival: Arrival, answer: Answer) -> None:
+    """The disk is full: some may be stored by now, and a small one may still fit."""
+    try:
+        [outcome] = store_many([arrival])
+    except storage.StorageFull:
+        answer.refuse(said, OUT_OF_RESOURCES, "disk_full")
+    else:
         _note(answer, said, outcome)
 
 
@@ -187,12 +192,11 @@ def _note(answer: Answer, said: Said, outcome: Outcome) -> None:
 
 def as_json(answer: Answer, root: str) -> Json:
     """The Store Instances Response Module (PS3.18 table I.1-1)."""
-    keys = [key for _, key in answer.stored]
-    rows = Instance.objects.filter(pk__in=keys).select_related("series__study").in_bulk()
+    rows = _rows([key for _, key in answer.stored])
     found: Json = {}
-    studies = {rows[key].series.study for key in keys}
+    studies = {row.study_instance_uid for row in rows.values()}
     if len(studies) == 1:
-        found["00081190"] = element("UR", url_of(studies.pop(), root))
+        found["00081190"] = element("UR", f"{root}/studies/{studies.pop()}")
     referenced = [_referenced(said, rows[key], root) for said, key in answer.stored]
     if referenced:
         found["00081199"] = {"vr": "SQ", "Value": referenced}
@@ -205,14 +209,38 @@ def as_json(answer: Answer, root: str) -> Json:
     return dict(sorted(found.items()))
 
 
-def _referenced(said: Said, row: Instance, root: str) -> Json:
+class Row(NamedTuple):
+    """What a stored object is called here."""
+
+    pk: int
+    sop_class_uid: str
+    sop_instance_uid: str
+    series_instance_uid: str
+    study_instance_uid: str
+
+    def url(self, root: str) -> str:
+        return (
+            f"{root}/studies/{self.study_instance_uid}/series/{self.series_instance_uid}"
+            f"/instances/{self.sop_instance_uid}"
+        )
+
+
+def _rows(keys: list[int]) -> dict[int, Row]:
+    found = Instance.objects.filter(pk__in=keys).values_list(
+        "pk", "sop_class_uid", "sop_instance_uid", "series__series_instance_uid",
+        "series__study__study_instance_uid",
+    )  # fmt: skip
+    return {row.pk: row for row in map(Row._make, found)}
+
+
+def _referenced(said: Said, row: Row, root: str) -> Json:
     """As the sender calls it. One that was de-identified has another UID here: a warning."""
     item = {
         "00081150": element("UI", said.sop_class_uid or row.sop_class_uid),
         "00081155": element("UI", said.sop_instance_uid or row.sop_instance_uid),
     }
     if said.sop_instance_uid in ("", row.sop_instance_uid):
-        item["00081190"] = element("UR", url_of(row, root))
+        item["00081190"] = element("UR", row.url(root))
     else:
         item["00081196"] = element("US", COERCED)
     return item

@@ -40,6 +40,7 @@ from workstation.receiving.storage import BytesMissing
 log = logging.getLogger(__name__)
 ROWS = {Level.STUDY: Study, Level.SERIES: Series, Level.INSTANCE: Instance}
 LONGEST_WARNING = 900
+TOO_LARGE = "The request is larger than this server takes in one. Send it in parts."
 
 
 class Gone(APIException):
@@ -192,7 +193,7 @@ def _store(view: DicomwebView, request: Request, study: str = "") -> HttpRespons
     content_type = json_type(request)
     site = _site_of(request)
     if int(request.META.get("CONTENT_LENGTH") or 0) > settings.MAX_UPLOAD_BYTES:
-        raise TooLarge(f"A request may hold {settings.MAX_UPLOAD_BYTES} bytes. Send it in parts.")
+        raise TooLarge(TOO_LARGE)
     if not request.headers.get("Content-Type", "").lower().startswith("multipart/related"):
         raise UnsupportedMediaType(
             request.headers.get("Content-Type", "")[:100],
@@ -211,14 +212,17 @@ def _store(view: DicomwebView, request: Request, study: str = "") -> HttpRespons
         log.error("STOW request not finished: %s", type(error).__name__)
         raise Unavailable("The archive is not available at the moment. Send it again.") from None
     view.note("upload", site, stored=len(answer.stored), failed=len(answer.failed))
+    if body.exceeded and not answer.stored:
+        raise TooLarge(TOO_LARGE)
     if not answer.stored and not answer.failed:
         raise ParseError("The request holds no instance.")
     if set(answer.codes) == {"disk_full"} and not answer.stored:
         raise Unavailable("The archive disk is full. Nothing was stored.")
-    headers = {}
+    warnings = [TOO_LARGE] if body.exceeded else []
     if answer.codes:
         told = ", ".join(f"{count} {code}" for code, count in sorted(answer.codes.items()))
-        headers["Warning"] = _warning(request, [f"Not stored, see the quarantine page: {told}"])
+        warnings.append(f"Not stored, see the quarantine page: {told}")
+    headers = {"Warning": _warning(request, warnings)} if warnings else {}
     body = JSON.encode(stow.as_json(answer, root_of(request)))
     return HttpResponse(body, status=answer.status, content_type=content_type, headers=headers)
 

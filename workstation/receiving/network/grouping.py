@@ -15,6 +15,7 @@ from concurrent.futures import Future
 
 from django.db import DatabaseError, InterfaceError, OperationalError, connection
 
+from workstation.receiving.kept_connections import keep_connection
 from workstation.receiving.network.incoming import under_way
 from workstation.receiving.outcomes import Outcome
 from workstation.receiving.services import Arrival, store_many
@@ -83,7 +84,7 @@ class GroupedStore:
 
     def _write(self, group: list[tuple[Arrival, Future[Outcome]]]) -> None:
         try:
-            _connect()
+            keep_connection()
             outcomes = store_many([arrival for arrival, _ in group])
         except (OperationalError, InterfaceError) as error:
             # The database is away or went away; senders keep their copies and send again.
@@ -114,13 +115,3 @@ class GroupedStore:
 def _fail(group: list[tuple[Arrival, Future[Outcome]]], error: BaseException) -> None:
     for _, future in group:
         future.set_exception(error)
-
-
-def _connect() -> None:
-    """Open the connection if there is none. On SQLite a commit must reach the disk before the
-    sender is told: elsewhere in the product a power cut may cost the last seconds."""
-    if connection.connection is None:
-        connection.ensure_connection()
-        if connection.vendor == "sqlite":
-            with connection.cursor() as cursor:
-                cursor.execute("PRAGMA synchronous=FULL")

@@ -13,7 +13,6 @@ from workstation.receiving.outcomes import Outcome, Result
 from workstation.receiving.services.deidentifying import profile_for
 
 
-@transaction.atomic
 def quarantine(
     site: Site,
     staged: storage.Staged,
@@ -34,10 +33,13 @@ def quarantine(
         "site": site, "sha256": staged.sha256, "code": refusal.code, "source": source,
         "upload": upload, "filename": filename[-255:], "state": QuarantineState.HELD,
     }  # fmt: skip
-    held = Quarantined.objects.filter(**known).first()
-    if held is None:
-        held = Quarantined.objects.create(**known, reason=refusal.reason, size=staged.size)
-    publish(site.pk, "quarantine")
+    with transaction.atomic():
+        held = Quarantined.objects.filter(**known).first()
+        if held is None:
+            held = Quarantined.objects.create(**known, reason=refusal.reason, size=staged.size)
+        publish(site.pk, "quarantine")
+    # Somebody may have discarded the same bytes while the row was not to be seen yet.
+    storage.put_in_quarantine(staged)
     return Outcome(
         Result.QUARANTINED, refusal.code, refusal.reason, quarantined_id=held.pk
     )

@@ -117,9 +117,14 @@ def finish_held(row: Quarantined, state: QuarantineState, user: User, reason: st
 
 
 def _forget_bytes(sha256: str) -> None:
+    """Set aside first and looked at then: who sends the same bytes again either finds them gone
+    when its row is committed, and writes them anew, or its row is seen here."""
     keeping = (QuarantineState.HELD, QuarantineState.CORRECTED)
-    if not Quarantined.objects.filter(sha256=sha256, state__in=keeping).exists():
-        storage.remove_from_quarantine(sha256)
+    storage.set_aside_in_quarantine(sha256)
+    if Quarantined.objects.filter(sha256=sha256, state__in=keeping).exists():
+        storage.bring_back_to_quarantine(sha256)
+    else:
+        storage.remove_aside_from_quarantine(sha256)
 
 
 @transaction.atomic

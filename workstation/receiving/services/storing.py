@@ -80,16 +80,18 @@ def store_staged(
 
 
 def store_many(arrivals: Sequence[Arrival]) -> list[Outcome]:
-    """Take staged files in, all in one transaction; one outcome for each, in their order.
+    """Take staged files in, many in one transaction; one outcome for each, in their order.
 
     Where the sender or the site has a de-identification profile, only the de-identified form is
     archived. Bytes that are refused are quarantined as they came, in transactions of their own.
-    Raises :class:`storage.StorageFull` or a database error, and then no row was written.
+    Raises :class:`storage.StorageFull` or a database error. Some of the files may be in the archive
+    by then; taking them in once more, one by one, tells what became of each.
     """
     results: list[Outcome | NotAccepted | None] = [None] * len(arrivals)
-    for number, outcome in add(_read_already(arrivals)).items():
+    objects = _read_already(arrivals)
+    for number, outcome in add(objects).items():
         results[number] = outcome
-    objects: dict[int, Object] = {}
+        del objects[number]
     profiles: dict[tuple[int, str], DeidentificationProfile | None] = {}
     for number, arrival in enumerate(arrivals):
         if results[number] is not None:
@@ -100,11 +102,12 @@ def store_many(arrivals: Sequence[Arrival]) -> list[Outcome]:
         profile = profiles[way]
         try:
             if profile is not None:
+                objects.pop(number, None)
                 results[number] = accept_deidentified(
                     arrival.site, arrival.staged, profile, arrival.source
                 )
-            else:
-                header = arrival.header or read_header(arrival.staged.path)
+            elif number not in objects:
+                header = read_header(arrival.staged.path)
                 objects[number] = Object(arrival.site, arrival.staged, header, arrival.source)
         except NotAccepted as refusal:
             results[number] = refusal
@@ -131,7 +134,8 @@ def _read_already(arrivals: Sequence[Arrival]) -> dict[int, Object]:
 
 
 def _settled(objects: Iterable[Object]) -> list[Object]:
-    """With their content on the disk: before the transaction, so that nobody else waits for it."""
+    """With their content on the disk: before the transaction, so that nobody else waits for it.
+    What is there already waits for nothing."""
     objects = list(objects)
     settled = storage.settled([found.staged for found in objects])
     return [

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import logging
-import zlib
 from collections.abc import Iterator
 from datetime import datetime, timedelta
 from functools import partial
@@ -16,7 +15,6 @@ from django.utils import timezone
 from django.utils.translation import gettext
 from pydicom import dcmread
 from pydicom.dataset import Dataset
-from pydicom.errors import InvalidDicomError
 
 from analysis.roles import ODD_HEADER, ROLES, RoleDecision, facts_of, role_of
 from workstation.accounts.models import User
@@ -24,6 +22,7 @@ from workstation.accounts.services import record
 from workstation.broker import nudge
 from workstation.live import publish
 from workstation.receiving import storage
+from workstation.receiving.headers import UNREADABLE
 from workstation.receiving.models import Instance, RoleSource, Series, Study
 
 logger = logging.getLogger(__name__)
@@ -31,7 +30,7 @@ logger = logging.getLogger(__name__)
 SAMPLE = {"MR": 12}
 """Headers read per series: first, middle, last, and more of MR to find its b-values."""
 SAMPLE_OTHER = 3
-UNREADABLE = (*ODD_HEADER, storage.BytesMissing, InvalidDicomError, OSError, zlib.error)
+NOT_TOLD = (*ODD_HEADER, *UNREADABLE, storage.BytesMissing)
 """What reading a header may raise. The bytes were judged when they were received; an instance that
 cannot be read now (its bytes are missing) only says nothing about the role."""
 
@@ -133,7 +132,7 @@ def _headers(series: Series) -> Iterator[Dataset]:
         try:
             with storage.opened(hashes[n * (len(hashes) - 1) // last]) as file:
                 header = dcmread(file, stop_before_pixels=True)
-        except UNREADABLE:
+        except NOT_TOLD:
             continue
         yield header
 
