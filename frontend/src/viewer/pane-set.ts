@@ -65,6 +65,11 @@ export class PaneSet {
     return obliqueAxes(grid, straight, this.state.tilts[id]);
   }
 
+  /** Tells apart what the stage must hold: panes and their bases, and the series beside. */
+  get key(): string {
+    return JSON.stringify([this.plans.map((plan) => [plan.spec.id, plan.base.id, plan.linked]), this.scene.beside?.id]);
+  }
+
   /** Panes that cut a plane, in the order of the protocol. */
   get planar(): PanePlan[] {
     return this.plans.filter((plan) => plan.spec.kind !== 'rotating-mip');

@@ -234,6 +234,11 @@ export class Scene {
     return this.baseGrid.snap(this.focus);
   }
 
+  /** Where the reader looks, for the order in which slices come. */
+  get streamFocus(): { layer: number; slice: number } {
+    return { layer: this.base.id, slice: Math.round(this.baseGrid.toIndex(this.snapped)[2]) };
+  }
+
   /** The plane that a pane of any layout shows. */
   planeOf(pane: PaneName): Plane {
     return this.panes.has(pane) ? this.panes.plan(pane).spec.plane : (PLANES.find((plane) => plane === pane) ?? 'axial');

@@ -10,6 +10,7 @@ import { mismatch, type Opened } from './identity';
 import { Commands } from './commands';
 import { Drawing } from './drawing';
 import { FindingsPanel } from './findings-panel';
+import { Going } from './going';
 import { helpDialog } from './help';
 import { Inspect } from './inspect';
 import { installKeys } from './keys';
@@ -27,12 +28,12 @@ import { Registering } from './registering';
 import { RegistrationList } from './registration-panel';
 import { Scene } from './scene';
 import { Side, type Tab } from './side';
-import { type PaneName, type Point2, Stage } from './stage';
+import { type PaneName, Stage } from './stage';
 import { type State, Store } from './state';
 import { type Connection, StatusLine } from './status';
 import { type FromStream, Stream } from './stream';
 import { Toolbar } from './toolbar';
-import type { Finding, Layer, View } from './types';
+import type { Layer, View } from './types';
 
 const LATER_MS = 3000;
 
@@ -50,6 +51,7 @@ export class Viewer {
   private readonly loaded = new Loaded();
   private readonly commands: Commands;
   private readonly drawing: Drawing;
+  private readonly going: Going;
   private readonly board: PaneBoard;
   private readonly mip: MipPane;
   private readonly toolbar: Toolbar;
@@ -88,7 +90,7 @@ export class Viewer {
     this.board = new PaneBoard(this.scene, this.loaded, this.commands, (pane) => this.installPane(pane));
     this.scene.panes.place = (plans) => {
       const places = this.board.place(plans);
-      this.shownPanes = this.panesKey;
+      this.shownPanes = this.scene.panes.key;
       this.board.show(this.mip, this.beside);
       return places;
     };
@@ -121,13 +123,15 @@ export class Viewer {
       this.redraw();
       this.updatePanels();
     };
+    this.going = new Going(this.scene, this.drawing, {
+      showFused: () => this.showAlone(null),
+      openFindings: () => void this.selectTab('findings'),
+      redraw: () => this.redraw(),
+    });
     this.acts = new Acts(api, this.scene, { changed, keepProbe: (point) => this.tools.keepProbe(point) });
     this.tools = new ReaderTools(this.scene, this.commands, api, this.board.panes, { changed, goto: (point) => this.goto(point), findings: (pane, width) => this.drawing.findingTexts(pane, width) });
     this.registering = new Registering(this.scene, this.commands, api, this.acts, {
-      changed: () => {
-        this.redraw();
-        this.updatePanels();
-      },
+      changed,
       remount: () => this.remount(),
       refresh: () => this.refresh(),
       showAlone: (layer) => void this.showAlone(layer.id),
@@ -145,7 +149,7 @@ export class Viewer {
     this.board.grid.append(this.beside.pane.element, this.mip.pane.element, this.side.element);
     root.append(this.registering.leaveDialog.element);
     this.layersPanel = new LayersPanel(this.commands, this.loaded, open);
-    this.findingsPanel = new FindingsPanel({ goto: (finding) => this.gotoFinding(finding), review: (finding, review) => this.acts.review(finding, review) });
+    this.findingsPanel = new FindingsPanel({ goto: (finding) => this.going.gotoFinding(finding), review: (finding, review) => this.acts.review(finding, review) });
     this.stream = new Stream(view.stream.path, (message) => this.onStream(message));
     this.inspect = new Inspect(this.scene, this.loaded, this.board.panes, this.beside, this.mip, () => ({ ready: this.ready, complete: this.complete, connection: this.connection, readout: this.registering.aligning.readout }));
     this.install();
@@ -155,7 +159,7 @@ export class Viewer {
 
   private async start(): Promise<void> {
     await this.scene.mount();
-    this.stream.want(this.scene.view.layers, this.scene.wanted, this.streamFocus());
+    this.want();
   }
 
   private installPane(pane: Pane): void {
@@ -163,7 +167,7 @@ export class Viewer {
       commands: this.commands,
       crosshair: (name, point) => this.scene.panes.moveTo(name, point),
       probe: (name, point, at) => this.inReference(name) && void this.acts.probe(pane.element, point, at),
-      pick: (name, at) => this.pick(name, at),
+      pick: (name, at) => this.going.pick(name, at),
       landmark: (name, point) => this.inReference(name) && void this.registering.mark('reference', point),
       aligning: this.registering.aligning,
       hand: this.tools.hand,
@@ -183,7 +187,7 @@ export class Viewer {
     installKeys(this.root, () => this.commands, {
       help: () => this.help.showModal(),
       cancel: () => this.cancel(),
-      stepFinding: (step) => this.stepFinding(step),
+      stepFinding: (step) => this.going.step(step),
       layouts: () => this.picker.open(),
       aligning: (event) => this.registering.aligning.key(event),
       tools: this.tools,
@@ -192,7 +196,7 @@ export class Viewer {
       if (changed.has('focus')) {
         this.scene.aim();
         this.acts.probeCard.hide();
-        this.stream.focus(this.streamFocus());
+        this.stream.focus(this.scene.streamFocus);
       }
       if (changed.has('cursors') || changed.has('stands')) this.scene.aim();
       if (touches(changed, 'turns', 'tilts', 'planes')) this.scene.panes.turn();
@@ -217,11 +221,7 @@ export class Viewer {
   /** Another layout: other panes, maybe of layers that are not here yet; else only which of them is seen. */
   private recompose(): void {
     this.scene.panes.compose();
-    if (this.panesKey !== this.shownPanes) void this.remount();
-  }
-
-  private get panesKey(): string {
-    return JSON.stringify([this.scene.panes.plans.map((plan) => [plan.spec.id, plan.base.id]), this.scene.beside?.id]);
+    if (this.scene.panes.key !== this.shownPanes) void this.remount();
   }
 
   /** Some tools need a layer to work on; without one the choice is taken back. */
@@ -234,7 +234,7 @@ export class Viewer {
 
   private want(): void {
     this.complete = false;
-    this.stream.want(this.scene.view.layers, this.scene.wanted, this.streamFocus());
+    this.stream.want(this.scene.view.layers, this.scene.wanted, this.scene.streamFocus);
   }
 
   /** Layers came to or left the screen. */
@@ -243,11 +243,6 @@ export class Viewer {
     this.want();
     this.redraw();
     this.updatePanels();
-  }
-
-  private streamFocus(): { layer: number; slice: number } {
-    const slice = Math.round(this.scene.baseGrid.toIndex(this.scene.snapped)[2]);
-    return { layer: this.scene.base.id, slice };
   }
 
   // ---- stream -------------------------------------------------------------------------------
@@ -344,8 +339,7 @@ export class Viewer {
   private async showAlone(id: number | null): Promise<void> {
     if (!(await this.registering.close())) return;
     await this.scene.showAlone(id);
-    this.complete = false;
-    this.stream.want(this.scene.view.layers, this.scene.wanted, this.streamFocus());
+    this.want();
     this.redraw();
     this.updatePanels();
   }
@@ -354,7 +348,7 @@ export class Viewer {
   private async siblingChosen(): Promise<void> {
     this.complete = false;
     await this.scene.mount();
-    this.stream.want(this.scene.view.layers, this.scene.wanted, this.streamFocus());
+    this.want();
     const gone = this.scene.release();
     for (const id of gone) this.loaded.forget(id);
     this.stream.forget(gone);
@@ -362,40 +356,12 @@ export class Viewer {
     this.updatePanels();
   }
 
-  // ---- going places ---------------------------------------------------------------------------
-
   goto(point: Vec3): void {
-    if (this.store.state.alone !== null) void this.showAlone(null).then(() => this.store.patch({ focus: point }));
-    else this.store.patch({ focus: point });
-  }
-
-  gotoFinding(finding: Finding): void {
-    this.drawing.selectedFinding = finding.id;
-    if (!this.store.state.marks) this.store.patch({ marks: true });
-    this.goto(finding.position);
+    this.going.goto(point);
   }
 
   gotoFindingId(id: number): void {
-    const finding = this.scene.view.findings.find((candidate) => candidate.id === id);
-    if (finding) this.gotoFinding(finding);
-  }
-
-  private stepFinding(step: number): void {
-    const { findings } = this.scene.view;
-    if (!findings.length) return;
-    const current = findings.findIndex((finding) => finding.id === this.drawing.selectedFinding);
-    const next = current < 0 ? (step > 0 ? 0 : findings.length - 1) : (current + step + findings.length) % findings.length;
-    void this.selectTab('findings');
-    this.gotoFinding(findings[next]!);
-  }
-
-  private pick(pane: PaneName, at: Point2): boolean {
-    const finding = this.drawing.findingAt(pane, at);
-    if (!finding) return false;
-    this.drawing.selectedFinding = finding.id;
-    void this.selectTab('findings');
-    this.redraw();
-    return true;
+    this.going.gotoFindingId(id);
   }
 
   /** Fetches the view again: new layers, findings, decisions, run progress. */
@@ -406,17 +372,11 @@ export class Viewer {
     // Marks made while this answer was on its way are not in it.
     if (version !== this.tools.book.version) [view.measurements, view.key_images] = [this.scene.view.measurements, this.scene.view.key_images];
     const wrong = mismatch(this.opened, view);
-    if (wrong) {
-      toast(wrong, 'bad');
-      return;
-    }
+    if (wrong) return toast(wrong, 'bad');
     const before = this.scene.wanted.map((layer) => layer.id).join();
     this.scene.adopt(view);
     await this.scene.mount();
-    if (this.scene.wanted.map((layer) => layer.id).join() !== before) {
-      this.complete = false;
-      this.stream.want(this.scene.view.layers, this.scene.wanted, this.streamFocus());
-    }
+    if (this.scene.wanted.map((layer) => layer.id).join() !== before) this.want();
     this.redraw();
     this.updatePanels();
   }
