@@ -193,7 +193,6 @@ export class Commands {
   }
 
   rememberFraming(pane: PaneName): void {
-    this.scene.panes.followCamera(pane);
     this.store.patch({ framings: { ...this.state.framings, ...this.scene.panes.framings(pane) } });
   }
 }

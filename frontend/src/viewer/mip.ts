@@ -65,6 +65,8 @@ function footprint(grid: Grid, { origin, right, up, bin }: Detector): { start: [
   return { start, steps };
 }
 
+const NOTHING = -(2 ** 31);
+
 /** Half the width of a voxel's shadow, in bins: a voxel wider than a bin falls on more than one. */
 function halfShadow(steps: readonly [number, number][]): number {
   return Math.max(steps.reduce((sum, [u]) => sum + Math.abs(u), 0) / 2 - 0.25, 0.25);
@@ -73,6 +75,41 @@ function halfShadow(steps: readonly [number, number][]): number {
 /** The same across rows; none where rows are the slices themselves. */
 function halfRows(steps: readonly [number, number][]): number {
   return Math.max(steps.reduce((sum, [, v]) => sum + Math.abs(v), 0) / 2 - 0.5, 0);
+}
+
+interface Lines {
+  start: readonly [number, number];
+  ui: number;
+  uj: number;
+  uk: number;
+  vk: number;
+  half: number;
+  width: number;
+  height: number;
+}
+
+/** The usual case, where a slice is one line of the picture and a voxel falls on at most two bins: whole numbers only. */
+function byLines(pixels: Pixels, [nx, ny, nz]: Vec3, at: Lines, values: Float32Array): void {
+  const { ui, uj, uk, half, width, height } = at;
+  const line = new Int32Array(width + 2);
+  for (let k = 0; k < nz; k++) {
+    const row = Math.round(at.start[1] + at.vk * k);
+    if (row < 0 || row >= height) continue;
+    line.fill(NOTHING);
+    for (let j = 0; j < ny; j++) {
+      // Truncation rounds, as nothing lies left of the first bin.
+      let u = at.start[0] + uk * k + uj * j + 0.5;
+      const first = (k * ny + j) * nx;
+      for (let p = first; p < first + nx; p++, u += ui) {
+        const value = pixels[p]!;
+        const low = (u - half) | 0;
+        const high = (u + half) | 0;
+        if (value > line[low]!) line[low] = value;
+        if (value > line[high]!) line[high] = value;
+      }
+    }
+    for (let column = 0; column < width; column++) if (line[column]! !== NOTHING) values[row * width + column] = line[column]!;
+  }
 }
 
 export function project(grid: Grid, pixels: Pixels, angle: number): Mip {
@@ -84,6 +121,10 @@ export function project(grid: Grid, pixels: Pixels, angle: number): Mip {
   const values = new Float32Array(width * height).fill(NaN);
   const [nx, ny, nz] = grid.counts;
   const [[ui, vi], [uj, vj], [uk, vk]] = steps as [[number, number], [number, number], [number, number]];
+  if (tall === 0 && half <= 0.5 && Math.abs(vi) + Math.abs(vj) < 1e-6) {
+    byLines(pixels, [nx, ny, nz], { start, ui, uj, uk, vk, half, width, height }, values);
+    return { detector, values };
+  }
   let p = 0;
   for (let k = 0; k < nz; k++) {
     for (let j = 0; j < ny; j++) {

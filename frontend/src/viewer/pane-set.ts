@@ -25,7 +25,9 @@ export class PaneSet {
   /** Elements of the panes; the viewer gives a pane one when it comes on screen. */
   place: (plans: readonly PanePlan[]) => ReadonlyMap<PaneName, HTMLDivElement> = () => new Map();
 
-  constructor(private readonly scene: Scene) {}
+  constructor(private readonly scene: Scene) {
+    scene.stage.moved = (pane) => this.followCamera(pane);
+  }
 
   private get state() {
     return this.scene.store.state;

@@ -99,6 +99,9 @@ export class Stage {
   private timer = 0;
   private wait = FLUSH_MS;
 
+  /** Told when a reader zooms or pans a pane. */
+  moved: (pane: PaneName) => void = () => undefined;
+
   constructor(private readonly onDrawn: (pane: PaneName) => void) {
     init({ rendering: { webGlContextCount: 1 } } as never);
     this.engine = new RenderingEngine(ENGINE);
@@ -309,11 +312,13 @@ export class Stage {
   zoomBy(pane: PaneName, factor: number, at: Point2): void {
     const scale = Math.min(Math.max(this.framing(pane).scale * factor, 0.2), 30);
     this.viewport(pane).setScale(scale, at);
+    this.moved(pane);
   }
 
   panBy(pane: PaneName, dx: number, dy: number): void {
     const [x, y] = this.viewport(pane).getPan();
     this.viewport(pane).setPan([x + dx, y + dy]);
+    this.moved(pane);
   }
 
   toWorld(pane: PaneName, at: Point2): Vec3 {

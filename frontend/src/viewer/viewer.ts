@@ -193,6 +193,8 @@ export class Viewer {
       tools: this.tools,
     });
     this.store.subscribe((_state, changed) => {
+      // A MIP that turns leaves all else as it is.
+      if ([...changed].every((key) => key === 'angles')) return this.schedule();
       if (changed.has('focus')) {
         this.scene.aim();
         this.acts.probeCard.hide();
