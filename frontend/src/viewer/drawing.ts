@@ -145,7 +145,7 @@ export class Drawing {
         return settings ? [{ layer, settings, trying: scene.trying(layer) }] : [];
       }),
       ...(base.id === scene.base.id ? {} : { linkedTo: { layer: base, trying: scene.trying(base) } }),
-      compare: compares ? this.comparison() : linked ? null : { title: t('{layer}, own space', { layer: base.label }), notes: [['warn', t('Not registered: not fused')]] },
+      compare: compares ? this.comparison() : linked ? null : { title: t('{layer}, own space', { layer: base.label }), notes: [['warn', t('Cursor not linked: not registered')]] },
       cursor: scene.beside ? `${scene.base.label} ${millimetres(scene.focus)}` : null,
       alone: state.alone !== null,
       coarse: this.coarse(name, plan),

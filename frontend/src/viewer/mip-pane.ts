@@ -170,7 +170,6 @@ export class MipPane {
       place: t('turned {angle}°', { angle: this.angle }),
       flags: [
         ...(this.scene.view.patient.synthetic || base.synthetic ? [['synthetic', 'SYNTHETIC'] as const] : []),
-        ...(plan.linked ? [] : [['warn', t('Not registered: not fused')] as const]),
         ...(this.loaded.covered(base) ? [] : [['warn', t('Not all slices are here yet')] as const]),
         ...(this.loaded.covered(base) && !this.loaded.complete(base) ? [['info', t('Coarse preview')] as const] : []),
         ...(base.lossy ? [['warn', t('{layer} lossy {ratio}', { layer: base.label, ratio: base.lossy })] as const] : []),

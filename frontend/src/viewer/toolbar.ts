@@ -56,11 +56,11 @@ export class Toolbar {
     const group = (...children: Node[]): HTMLElement => h('div', { class: 'tool-group' }, ...children);
     this.element.append(
       group(...this.tools.elements),
+      group(button('Reset', () => commands.reset(), { title: 'Reset zoom, pan, windows (R)' }), button('?', openHelp, { title: 'Keys and mouse (?)' })),
       group(this.layer, this.preset, this.colormap),
       group(this.fusion, this.compare, this.amount, this.beside),
       group(this.cross, this.layout),
       this.view.element,
-      group(button('Reset', () => commands.reset(), { title: 'Reset zoom, pan, windows (R)' }), button('?', openHelp, { title: 'Keys and mouse (?)' })),
     );
   }
 
