@@ -5,7 +5,8 @@ receive the same synthetic 512 x 512 x 16 bit CT slices from the same sender, DC
 over 1, 4 and 8 associations at a time, on the same disk. Each run starts with an empty archive, and
 what was sent is counted afterwards: rows, and files with their checksum as name.
 
-STOW-RS follows, with 5, 10, 50 and 100 files a request, one request after the other.
+STOW-RS follows, with 5, 10, 50 and 100 files a request, one request after the other (``--clients``:
+of each of so many clients at a time).
 
 ``storescu`` runs with ``TCP_NODELAY=1`` for both: without it the sender waits for its own packets.
 """
@@ -23,6 +24,7 @@ import tempfile
 import time
 import urllib.request
 from collections.abc import Callable, Iterator
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -110,30 +112,49 @@ def send(folders: list[Path], port: int, associations: int) -> float:
     return time.perf_counter() - began
 
 
-def stow(folders: list[Path], receiver: Receiver, files: int) -> float:
-    """Send all folders by STOW-RS, so many files a request, one request after the other."""
+def stow(folders: list[Path], receiver: Receiver, files: int, clients: int = 1) -> float:
+    """Send all folders by STOW-RS, so many files a request; each client sends one request after
+    the other. Seconds on the line: what is sent is put together before."""
+    shares = [_requests(folders[number::clients], files) for number in range(clients)]
+    if clients == 1:
+        return sum(_post(receiver, body) for body in shares[0])
+    ready = [list(share) for share in shares]
+
+    def send_all(bodies: list[bytes]) -> None:
+        for body in bodies:
+            _post(receiver, body)
+
+    began = time.perf_counter()
+    with ThreadPoolExecutor(clients) as threads:
+        list(threads.map(send_all, ready))
+    return time.perf_counter() - began
+
+
+def _requests(folders: list[Path], files: int) -> Iterator[bytes]:
     paths = [path for folder in folders for path in sorted(folder.iterdir())]
-    url = urlsplit(receiver.stow)
     head = b"\r\n--%b\r\nContent-Type: application/dicom\r\n\r\n" % BOUNDARY
-    seconds = 0.0
     for first in range(0, len(paths), files):
         parts = [head + path.read_bytes() for path in paths[first : first + files]]
-        body = b"".join([*parts, b"\r\n--%b--\r\n" % BOUNDARY])
-        began = time.perf_counter()
-        connection = http.client.HTTPConnection(url.netloc, timeout=300)
-        connection.request("POST", url.path, body, {
-            "Content-Type": 'multipart/related; type="application/dicom"; boundary='
-            + BOUNDARY.decode(),
-            "Accept": "application/dicom+json",
-            "Authorization": f"Bearer {receiver.token}",
-        })  # fmt: skip
-        answer = connection.getresponse()
-        said = answer.read()
-        if answer.status != 200:
-            raise RuntimeError(f"STOW: {answer.status} {said[:300]!r}")
-        connection.close()
-        seconds += time.perf_counter() - began
-    return seconds
+        yield b"".join([*parts, b"\r\n--%b--\r\n" % BOUNDARY])
+
+
+def _post(receiver: Receiver, body: bytes) -> float:
+    """Seconds of one request."""
+    url = urlsplit(receiver.stow)
+    began = time.perf_counter()
+    connection = http.client.HTTPConnection(url.netloc, timeout=300)
+    connection.request("POST", url.path, body, {
+        "Content-Type": 'multipart/related; type="application/dicom"; boundary='
+        + BOUNDARY.decode(),
+        "Accept": "application/dicom+json",
+        "Authorization": f"Bearer {receiver.token}",
+    })  # fmt: skip
+    answer = connection.getresponse()
+    said = answer.read()
+    if answer.status != 200:
+        raise RuntimeError(f"STOW: {answer.status} {said[:300]!r}")
+    connection.close()
+    return time.perf_counter() - began
 
 
 @contextmanager
@@ -238,7 +259,7 @@ def radfuse_on_postgresql(work: Path, processes: int, web: bool) -> Iterator[Rec
 
 def measure(
     name: str, images: list[Path], count: int, options: argparse.Namespace, *,
-    associations: int = 0, files: int = 0,
+    associations: int = 0, files: int = 0, clients: int = 1,
 ) -> float:  # fmt: skip
     """One run with an empty archive: prints its row, returns images per second."""
     work = Path(tempfile.mkdtemp(prefix="ingest-", dir=options.disk))
@@ -253,7 +274,7 @@ def measure(
         with context as receiver:
             before, cpu_before = receiver.peak(), receiver.cpu()
             if files:
-                seconds = stow(images, receiver, files)
+                seconds = stow(images, receiver, files, clients)
             else:
                 seconds = send(images, receiver.port, associations)
             cpu = receiver.cpu() - cpu_before
@@ -265,6 +286,8 @@ def measure(
         shutil.rmtree(work)
     speed = count / seconds
     way = f"{files}/request" if files else f"{associations} assoc"
+    if clients > 1:
+        way = f"{clients} x {files}/req"
     print(f"{name:<12}{way:>12}{count:>8}{seconds:>9.1f}{speed:>9.0f}"
           f"{1000 * cpu / count:>9.1f}{before:>9}{peak:>9}", end="", flush=True)  # fmt: skip
     return speed
@@ -275,6 +298,7 @@ def main() -> None:
     parser.add_argument("--images", type=int, default=2000)
     parser.add_argument("--associations", type=int, nargs="*", default=[1, 4, 8])
     parser.add_argument("--files", type=int, nargs="*", default=[5, 10, 50, 100], help="STOW-RS")
+    parser.add_argument("--clients", type=int, nargs="+", default=[1], help="STOW-RS at a time")
     parser.add_argument("--receivers", nargs="+", default=["orthanc", "sqlite", "postgresql"])
     parser.add_argument(
         "--processes", type=int, default=0,
@@ -288,7 +312,11 @@ def main() -> None:
         print(f"{'receiver':<12}{'way':>12}{'images':>8}{'s':>9}{'img/s':>9}"
               f"{'CPU ms':>9}{'MiB at 0':>9}{'MiB peak':>9}{'ratio':>8}")  # fmt: skip
         ways = [{"associations": number} for number in options.associations]
-        ways += [{"files": number} for number in options.files]
+        ways += [
+            {"files": number, "clients": clients}
+            for clients in options.clients
+            for number in options.files
+        ]
         for way in ways:
             orthancs = 0.0
             for name in options.receivers:
