@@ -24,13 +24,14 @@ PYTHON_CALLS = {
     "ngettext": (1, 2), "ngettext_lazy": (1, 2),
     "pgettext": ((1, "c"), 2), "pgettext_lazy": ((1, "c"), 2),
 }  # fmt: skip
-SCRIPT_CALLS = {"t": None, "tn": (1, 2)}
 TEXT = r"""(?:u?'(?:[^'\\]|\\.)*'|u?"(?:[^"\\]|\\.)*"|u?'''(?:[^'\\]|\\.|'(?!''))*''')"""
 IN_TEMPLATES = re.compile(
     rf"""\b(?:(n)gettext\(\s*({TEXT})\s*,\s*({TEXT})|pgettext\(\s*({TEXT})\s*,\s*({TEXT})"""
     rf"""|gettext\(\s*({TEXT}))""",
     re.DOTALL,
 )
+LITERAL = r"'(?:[^'\\\n]|\\.)*'"
+IN_SCRIPTS = re.compile(rf"""(?<![\w.$'])(tn?)\(\s*(?:({LITERAL})(?:\s*,\s*({LITERAL}))?)?""")
 
 Message = str | tuple[str, str]
 """A text, or its forms for one and for many."""
@@ -62,15 +63,18 @@ def template_texts() -> Iterator[tuple[str, Message, str | None]]:
 
 
 def script_texts() -> Iterator[tuple[str, Message, str | None]]:
-    """(place, message, context) of the TypeScript sources."""
+    """(place, message, context) of the TypeScript sources, also of a call inside another."""
     for path in sorted((ROOT / "frontend" / "src").rglob("*.ts")):
         if path.name == "i18n.ts":
             continue
-        for line, message, _, _ in extract(
-            "javascript", io.BytesIO(path.read_bytes()), SCRIPT_CALLS,
-            options={"template_string": True},
-        ):  # fmt: skip
-            yield _place(path, line), _message(message), None
+        source = path.read_text()
+        for found in IN_SCRIPTS.finditer(source):
+            place = _place(path, source.count("\n", 0, found.start()) + 1)
+            name, one, many = found.groups()
+            if one is None or (name == "tn" and many is None):
+                raise ValueError(f"{place}: {name}() needs plain literals, the catalogue's keys")
+            first = ast.literal_eval(one)
+            yield place, (first, ast.literal_eval(many)) if name == "tn" else first, None
 
 
 def _place(path: Path, line: int) -> str:

@@ -30,7 +30,7 @@ from workstation.reading.models import FindingReview
 from workstation.reading.more_notices import more_notices
 from workstation.receiving.models import RoleSource, Series
 from workstation.receiving.services.tagging import role_label
-from workstation.worklist.models import Case, CaseState, Priority
+from workstation.worklist.models import Case, CaseState
 from workstation.worklist.services import holds
 
 STREAM_VERSION = 1
@@ -99,7 +99,7 @@ def _case(case: Case, user: User) -> dict[str, Any]:
         "id": case.pk,
         "title": case.title,
         "state": case.state,
-        "priority": Priority(case.priority).name.lower(),
+        "priority": case.priority_name,
         "pathway": case.pathway,
         "problem": case.problem,
         "new_images": case.new_images,

@@ -62,6 +62,11 @@ class Case(SiteRow):
             models.Index(fields=["priority", "received_at", "id"], name="case_urgency"),
         ]
 
+    @property
+    def priority_name(self) -> str:
+        """``stat``, ``urgent`` or ``routine``: for styles and scripts, in every language."""
+        return Priority(self.priority).name.lower()
+
 
 class Claim(SiteRow):
     """Who holds the case. One row per case at most: the lock two readers cannot both get."""

@@ -11,16 +11,19 @@ from django.utils import timezone
 from django.utils.html import format_html_join
 from django.utils.safestring import SafeString, mark_safe
 from django.utils.translation import gettext as _
+from django.utils.translation import gettext_lazy
 
 from workstation.worklist.models import Case, CaseState, Priority
 from workstation.worklist.targets import spell, target_of
 
+PATHWAYS = {"lung": gettext_lazy("Lung pathway"), "glioma": gettext_lazy("Glioma pathway")}
+"""Of cases that a pathway was found for; the general one says nothing."""
 PERCENT = re.compile(r"(?P<step>.+) (?P<percent>\d{1,3})\s?%")
 IMAGES = re.compile(r"(?P<here>\d+) of (?P<all>\d+) images received")
 
 
 def prepare(cases: Iterable[Any], user: Any) -> None:
-    """Sets on each case: reader, since, mine, why, percent, target, age, priority_name and
+    """Sets on each case: reader, since, mine, why, percent, target, pathway_name, age and
     priority_options."""
     now = timezone.now()
     options = {priority.value: _options(priority) for priority in Priority}
@@ -32,8 +35,8 @@ def prepare(cases: Iterable[Any], user: Any) -> None:
         case.percent = _percent(case)
         case.why = "" if case.mine else _why(case, now)
         case.target = target_of(case, now)
+        case.pathway_name = PATHWAYS.get(case.pathway, "")
         case.age = spell(now - case.received_at)
-        case.priority_name = Priority(case.priority).name.lower()
         case.priority_options = options[case.priority]
 
 

@@ -108,6 +108,14 @@ function listKey(event: KeyboardEvent): void {
   actions[row]?.focus();
 }
 
+/** What scrolls can be scrolled by keyboard: a table that is wider than its place takes the focus. */
+function reachScrollers(): void {
+  for (const box of document.querySelectorAll<HTMLElement>('.table-wrap')) {
+    if (box.scrollWidth > box.clientWidth) box.tabIndex = 0;
+    else box.removeAttribute('tabindex');
+  }
+}
+
 export function installWidgets(): void {
   document.addEventListener('click', (event) => {
     const target = event.target as Element;
@@ -125,4 +133,7 @@ export function installWidgets(): void {
   tick();
   window.setInterval(tick, 20_000);
   document.body.addEventListener('htmx:afterSettle', tick);
+  reachScrollers();
+  document.body.addEventListener('htmx:afterSettle', reachScrollers);
+  window.addEventListener('resize', reachScrollers);
 }
