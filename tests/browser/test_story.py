@@ -98,7 +98,7 @@ def hook(page: Any, name: str) -> Any:
     return page.evaluate(f"window.radfuse ? window.radfuse.{name} : false")
 
 
-def pane_pixels(page: Any, pane: str = "axial") -> np.ndarray:
+def pane_pixels(page: Any, pane: str = "fused") -> np.ndarray:
     """The drawn image of one pane, [row, column, RGB]; labels and marks lie above it."""
     data = page.evaluate(f"window.radfuse.canvas('{pane}').toDataURL('image/png')")
     picture = Image.open(io.BytesIO(base64.b64decode(data.partition(",")[2])))
@@ -145,6 +145,8 @@ def test_the_whole_chain(product: Product, open_as: Opener) -> None:
     # --- images: fused, badged, labelled ---
     until(lambda: hook(reader, "ready"), 90, "the first image")
     until(lambda: hook(reader, "complete"), 120, "every slice")
+    shown = reader.evaluate("window.radfuse.state()")
+    assert (shown["protocol"], len(shown["panes"])) == ("pet-ct", 4)  # chosen by rule
     fused = pane_pixels(reader)
     assert fused.max() > 60
     assert coloured(fused) > 0.01, "PET is drawn over CT"

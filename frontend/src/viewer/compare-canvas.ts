@@ -50,7 +50,7 @@ export class CompareCanvas {
   }
 
   private tone(layer: Layer): Tone | null {
-    const settings = this.scene.store.settings(layer.id);
+    const settings = this.scene.panes.settings(this.pane.name, layer);
     if (!settings) return null;
     const stored = (value: number): number => (value - layer.intercept) / layer.slope;
     return {
@@ -98,7 +98,7 @@ export class CompareCanvas {
 
   /** In one unit (HU, SUV) both through the reference's window, else each through its own. */
   private difference(base: Layer, moving: Layer, reference: Float32Array, values: Float32Array, raster: Raster): Uint8ClampedArray<ArrayBuffer> {
-    const settings = this.scene.store.settings(base.id);
+    const settings = this.scene.panes.settings(this.pane.name, base);
     const tone = this.tone(base)!;
     const other = sameScale(base, moving) && settings
       ? { ...tone, lower: (settings.centre - settings.width / 2 - moving.intercept) / moving.slope, upper: (settings.centre + settings.width / 2 - moving.intercept) / moving.slope }

@@ -212,6 +212,6 @@ export class ReaderTools {
     const { pointer } = this;
     const pane = pointer && this.panes.get(pointer.pane);
     if (!pointer || !pane) return;
-    this.lens.show(pane.element, pointer.at, () => [this.scene.stage.canvas(pointer.pane), pane.compare, pane.marks]);
+    this.lens.show(pane.element, pointer.at, () => [this.scene.stage.canvas(pointer.pane), pane.slab, pane.compare, pane.marks]);
   }
 }

@@ -108,7 +108,7 @@ export class KeyImages {
     const canvas = document.createElement('canvas');
     [canvas.width, canvas.height] = [image.width, image.height];
     const context = canvas.getContext('2d')!;
-    for (const layer of [image, pane.compare, pane.marks]) if (layer.width && !layer.hidden) context.drawImage(layer, 0, 0, canvas.width, canvas.height);
+    for (const layer of [image, pane.slab, pane.compare, pane.marks]) if (layer.width && !layer.hidden) context.drawImage(layer, 0, 0, canvas.width, canvas.height);
     const scale = canvas.width / pane.element.clientWidth;
     context.setTransform(scale, 0, 0, scale, 0, 0);
     this.texts(pane.name, context);
