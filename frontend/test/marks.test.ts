@@ -19,7 +19,7 @@ const view = (z: number, slab = 0): PaneView => ({
   toCanvas: ([x, y]) => [x, y], toWorld: ([x, y]) => [x, y, z], width: 500, height: 400,
 });
 const mark = (tool: ShownMark['tool'], points: Vec3[]): ShownMark => ({
-  key: 'm1', id: 1, name: 'M1', tool, points, label: '', lines: ['1'], grown: null, state: 'stored', reason: '',
+  key: 'm1', id: 1, name: 'M1', tool, points, label: '', lines: ['1'], brief: ['1'], grown: null, state: 'stored', reason: '',
 });
 
 describe('drawing by hand', () => {

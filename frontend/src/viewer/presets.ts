@@ -44,6 +44,9 @@ export const PET_PRESETS: readonly Preset[] = [5, 7, 10, 15].map((top) => ({ nam
 export function isHu(layer: Layer): boolean {
   return layer.unit === "[hnsf'U]";
 }
+export function isSuvUnit(unit: string): boolean {
+  return /^(?:g|cm2)\/ml\{SUV/.test(unit);
+}
 export function isSuv(layer: Layer): boolean {
   return layer.unit.startsWith('g/ml{SUV');
 }

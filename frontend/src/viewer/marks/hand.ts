@@ -94,7 +94,7 @@ export class Hand {
     const view = this.scene.store.state.alone === null ? this.events.view(pane) : null;
     const placed = view ? this.marks(pane).flatMap((mark) => placeMark(mark, view) ?? []) : [];
     this.placedIn.set(pane, placed);
-    this.labelsOf(pane).update(placed, this.selected, this.written, () => this.events.occupied(pane));
+    this.labelsOf(pane).update(placed, this.selected, [this.selected, this.hovered, 'draft'], this.written, () => this.events.occupied(pane));
     return { placed, selected: this.selected, hovered: this.hovered };
   }
 
@@ -123,7 +123,7 @@ export class Hand {
     const shown = marksShown(this.book, this.layers(pane)).map((mark) => (this.grab?.key === mark.key ? held(mark, this.grab) : mark));
     const { drawn, asking } = this;
     const draft = drawn?.pane === pane ? { tool: drawn.gesture.tool, points: drawn.gesture.points } : asking?.pane === pane ? asking : null;
-    if (draft) shown.push({ key: 'draft', id: null, name: '', label: '', grown: null, reason: '', state: 'draft', lines: preview(draft.tool, draft.points), ...draft });
+    if (draft) shown.push({ key: 'draft', id: null, name: '', label: '', grown: null, reason: '', state: 'draft', brief: [], lines: preview(draft.tool, draft.points), ...draft });
     return shown;
   }
 
@@ -360,7 +360,7 @@ const FIRST_RADIUS_MM: Partial<Record<MarkTool, number>> = { threshold: 20, sphe
 
 /** A mark in the hand: where it is now, and none of the numbers of where it was. */
 function held(mark: ShownMark, { moved, points, tool }: Grab): ShownMark {
-  return moved ? { ...mark, points, lines: preview(tool, points), grown: null, state: 'draft' } : mark;
+  return moved ? { ...mark, points, lines: preview(tool, points), brief: preview(tool, points), grown: null, state: 'draft' } : mark;
 }
 
 function addScaled(p: Vec3, v: Vec3, s: number): Vec3 {

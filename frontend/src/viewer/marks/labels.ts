@@ -15,6 +15,8 @@ export interface LabelActions {
 
 const BARS_PX = 60;
 const GAP_PX = 9;
+const STEP_PX = 17;
+const FURTHER = 12;
 
 export class MarkLabels {
   readonly element = h('div', { class: 'mark-labels' });
@@ -22,8 +24,8 @@ export class MarkLabels {
 
   constructor(private readonly actions: LabelActions) {}
 
-  /** `hidden`: key of the mark whose text is being written in a field of its own. */
-  update(placed: readonly PlacedMark[], selected: string | null, hidden: string | null, occupied: () => Box[]): void {
+  /** `full`: keys of marks with all their values, the others in brief. `hidden`: its text is being written. */
+  update(placed: readonly PlacedMark[], selected: string | null, full: readonly (string | null)[], hidden: string | null, occupied: () => Box[]): void {
     const shown = placed.filter(({ mark }) => mark.key !== hidden && (mark.lines.length || mark.label || mark.state !== 'stored'));
     const keys = new Set(shown.map(({ mark }) => mark.key));
     for (const [key, { element }] of this.made) {
@@ -34,7 +36,7 @@ export class MarkLabels {
     const taken = shown.length ? occupied() : [];
     const pane = { width: this.element.clientWidth, height: this.element.clientHeight };
     for (const one of shown) {
-      const element = this.labelOf(one.mark);
+      const element = this.labelOf(full.includes(one.mark.key) ? one.mark : { ...one.mark, lines: one.mark.brief });
       element.classList.toggle('is-selected', one.mark.key === selected);
       element.classList.toggle('is-faint', one.seen === 'faint');
       const [width, height] = [element.offsetWidth, element.offsetHeight];
@@ -127,6 +129,10 @@ export function placeLabel(anchor: Point2, mark: Box, width: number, height: num
     at(along, mark.y - GAP_PX - height),
     at(mark.x - GAP_PX - width, anchor[1] - height / 2),
   ];
+  // Further down and up, past the texts of other marks of the same lesion.
+  for (let n = 1; n <= FURTHER; n++) {
+    places.push(at(along, mark.y + mark.height + GAP_PX + n * STEP_PX), at(along, mark.y - GAP_PX - height - n * STEP_PX));
+  }
   const inside = ({ x, y }: Box): boolean => x >= 0 && y >= 0 && x + width <= pane.width && y + height <= pane.height;
   // Colour bars stand at the middle of the right edge.
   const bars: Box = { x: pane.width - BARS_PX, y: pane.height * 0.25, width: BARS_PX, height: pane.height * 0.45 };

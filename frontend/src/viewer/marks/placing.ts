@@ -18,6 +18,8 @@ export interface ShownMark {
   label: string;
   /** The server's values, one layer to a line; empty while they are computed. */
   lines: readonly string[];
+  /** The same for a mark that is not looked at now: it must not hide the image. */
+  brief: readonly string[];
   /** Of a grown volume. */
   grown: Grown | null;
   state: 'stored' | 'saving' | 'failed' | 'draft';

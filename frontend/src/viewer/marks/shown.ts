@@ -4,7 +4,7 @@ import type { Layer, Measurement } from '../types';
 import { type Book, keyOf } from './book';
 import { type Grown, grownOf } from './grown';
 import type { ShownMark } from './placing';
-import { linesOf } from './words';
+import { briefOf, linesOf } from './words';
 
 export interface Layers {
   /** Ids on screen, whose values stand beside the marks. */
@@ -38,13 +38,14 @@ export function marksShown(book: Book, layers: Layers): ShownMark[] {
       label: measurement.label,
       // Numbers of the old place are not shown at the new one.
       lines: move ? [] : linesOf(measurement, layers.shown),
+      brief: move ? [] : briefOf(measurement, layers.shown),
       grown: move ? null : grownFor(measurement, layers),
       state: move?.state ?? 'stored',
       reason: move?.reason ?? '',
     };
   });
   const unsaved = book.unsaved.map(({ key, body, state, reason }): ShownMark => ({
-    key, id: null, name: '', tool: body.tool, points: body.points, label: body.label, lines: [], grown: null, state, reason,
+    key, id: null, name: '', tool: body.tool, points: body.points, label: body.label, lines: [], brief: [], grown: null, state, reason,
   }));
   return [...stored, ...unsaved];
 }

@@ -2,6 +2,7 @@
 import type { Vec3 } from '../../affine';
 import { t } from '../../i18n';
 import type { MeasuredValue, Measurement } from '../types';
+import { isSuvUnit } from '../presets';
 import { distance } from './shapes';
 import type { MarkTool } from './tools';
 
@@ -34,6 +35,19 @@ export function linesOf(measurement: Measurement, layers: readonly number[]): st
     }
   }
   return lines;
+}
+
+/** One value of each layer on screen: SUVmax of a PET, the mean of anything else. */
+export function briefOf(measurement: Measurement, layers: readonly number[]): string[] {
+  const { tool, values } = measurement;
+  const regions = values.filter((value) => value.layer !== null && layers.includes(value.layer));
+  if (measurement.outdated || tool === 'probe' || !regions.length) return linesOf(measurement, layers);
+  const parts = [...new Set(regions.map((value) => value.key))].map((key) => {
+    const mine = regions.filter((value) => value.key === key);
+    const best = mine.find((value) => value.name === 'max' && isSuvUnit(value.unit)) ?? mine.find((value) => value.name === 'mean') ?? mine[0]!;
+    return best.value === null ? `${best.layer_label}: ${best.reason}` : `${best.title} ${best.text}`;
+  });
+  return [parts.join('  ')];
 }
 
 /** Values of one unit, which is said once: the server's words without the unit, and the last one with it. */
