@@ -45,7 +45,7 @@ async function ask(url: string, form?: FormData): Promise<unknown> {
     const said = (answer.body as { detail?: unknown } | null)?.detail;
     if (answer.status !== 423 && typeof said === 'string') throw new Refused(said);
     if (answer.status === 200) throw new Refused(t('You are signed out. Reload the page and sign in.'));
-    if (tries >= TRIES) throw new Error(`The server cannot be reached (${answer.status}).`);
+    if (tries >= TRIES) throw new Error(t('The server cannot be reached ({status}).', { status: answer.status }));
     await new Promise((resolve) => setTimeout(resolve, 500 * 2 ** tries));
   }
 }

@@ -22,10 +22,10 @@ function detailOf(body: string): string {
 /** What an answer of the server means for the upload. */
 export function troubleOf(status: number, body: string): Trouble {
   const detail = detailOf(body);
-  if (status === NO_ROOM) return { kind: 'stop', reason: detail || 'The server has no room for more files.' };
+  if (status === NO_ROOM) return { kind: 'stop', reason: detail || t('The server has no room for more files.') };
   if (status === 0 || status >= 500 || PASSING.includes(status)) return { kind: 'lost' };
   if (status === 401 || status === 403) return { kind: 'stop', reason: status === 401 ? SIGNED_OUT : detail || SIGNED_OUT };
-  return { kind: 'file', reason: detail || `The server refused this file (${status}).` };
+  return { kind: 'file', reason: detail || t('The server refused this file ({status}).', { status }) };
 }
 
 export function tusTransport(filesUrl: string): Transport {

@@ -32,7 +32,7 @@ async function call<T>(method: string, url: string, body?: unknown): Promise<T> 
   try {
     response = await fetch(url, { method, headers, ...(body === undefined ? {} : { body: JSON.stringify(body) }) });
   } catch (error) {
-    if (error instanceof TypeError) throw new ApiError('The server cannot be reached. Check the connection and try again.', 0);
+    if (error instanceof TypeError) throw new ApiError(t('The server cannot be reached. Check the connection and try again.'), 0);
     throw error;
   }
   const isJson = response.headers.get('content-type')?.includes('json') ?? false;

@@ -179,7 +179,7 @@ export class BesidePane {
       coarse: !fine,
       synthetic: this.scene.view.patient.synthetic || layer.synthetic,
       compare: {
-        title: `${layer.label}, own space`,
+        title: t('{layer}, own space', { layer: layer.label }),
         notes: this.lost ? [['warn', LOST[this.lost]()]] : linked ? [] : [['warn', t('Cursor not linked: not registered')]],
       },
       cursor: this.lost ? null : `${layer.label} ${millimetres(view.cursor)}`,

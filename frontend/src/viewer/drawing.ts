@@ -164,7 +164,7 @@ export class Drawing {
     if (comparing === 'edges') return { title: `edges of ${compared.label}`, notes: [] };
     if (comparing === 'swipe') return { title: name, notes: [] };
     const { text, doubtful } = differenceNote(base, compared);
-    return { title: name, notes: [[doubtful ? 'warn' : 'info', text], ['info', `Orange: ${base.label} brighter, blue: ${compared.label}`]] };
+    return { title: name, notes: [[doubtful ? 'warn' : 'info', text], ['info', t('Orange: {base} brighter, blue: {compared}', { base: base.label, compared: compared.label })]] };
   }
 
   /** True while what a pane shows of the base is not full resolution everywhere. */

@@ -43,7 +43,7 @@ export class LandmarksPanel {
     const known = values.filter((value): value is number => value !== null);
     const focused = this.element.contains(document.activeElement) ? (document.activeElement as HTMLElement).dataset['landmark'] : undefined;
     this.element.replaceChildren(
-      h('p', { class: 'small', text: waiting || 'Mark the same spot in both images, side by side: first in one, then in the other.', attrs: { role: 'status' } }),
+      h('p', { class: 'small', text: waiting || t('Mark the same spot in both images, side by side: first in one, then in the other.'), attrs: { role: 'status' } }),
       h('div', { class: 'row' },
         mayDecide ? button(t('Place pairs (M)'), this.actions.place, { class: 'btn btn--small btn--primary', data: { landmark: 'place' } }) : null,
         mayDecide ? this.fitButton(pairs.length) : null,

@@ -119,7 +119,7 @@ export class LayersPanel {
     let amount: HTMLElement | null = null;
     const lines: Node[] = [detail];
     const role = layer.series_role;
-    if (role) lines.push(h('div', { class: 'muted small', text: role.by_hand ? `${role.label} (set by hand)` : role.label, title: role.reason }));
+    if (role) lines.push(h('div', { class: 'muted small', text: role.by_hand ? t('{role} (set by hand)', { role: role.label }) : role.label, title: role.reason }));
     if (isReference) {
       lines.unshift(h('span', { class: 'badge badge--info', text: t('Reference') }));
     } else {

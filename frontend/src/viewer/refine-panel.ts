@@ -77,7 +77,7 @@ export class RefinePanel {
       );
       if (mayDecide) card.append(h('div', { class: 'row' }, act('cancel', t('Cancel'))));
     } else if (refinement.state === 'failed') {
-      card.append(h('div', { class: 'notice notice--bad' }, h('span', { text: refinement.error || 'It stopped without a reason.' })));
+      card.append(h('div', { class: 'notice notice--bad' }, h('span', { text: refinement.error || t('It stopped without a reason.') })));
       if (mayDecide) card.append(h('div', { class: 'row' }, act('retry', t('Try again')), act('cancel', t('Give up'))));
     } else if (refinement.state === 'done' && result) {
       const error = estimatedError(result.quality);

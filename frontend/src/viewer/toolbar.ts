@@ -1,4 +1,5 @@
 /** Buttons above the panes. */
+import { t } from '../i18n';
 import { COLORMAP_LABELS, type ColormapName } from './colormaps';
 import { type Commands, TILES } from './commands';
 import { COMPARE_LABELS, type CompareMode } from './comparison';
@@ -11,18 +12,18 @@ const MODE_KEYS: Partial<Record<CompareMode, string>> = { checkerboard: 'K', swi
 const OFFERED: readonly ColormapName[] = ['grey', 'hot-iron', 'viridis', 'probability'];
 
 export class Toolbar {
-  readonly element = h('div', { class: 'viewer-toolbar', attrs: { role: 'toolbar', 'aria-label': 'Viewer tools' } });
+  readonly element = h('div', { class: 'viewer-toolbar', attrs: { role: 'toolbar', 'aria-label': t('Viewer tools') } });
   private readonly tools: ToolMenus;
   private readonly view: ViewBar;
-  private readonly layer = h('select', { class: 'input', attrs: { 'aria-label': 'Layer that window and colours act on' } });
-  private readonly preset = h('select', { class: 'input', attrs: { 'aria-label': 'Window preset' } });
-  private readonly colormap = h('select', { class: 'input', attrs: { 'aria-label': 'Colour map' } });
+  private readonly layer = h('select', { class: 'input', attrs: { 'aria-label': t('Layer that window and colours act on') } });
+  private readonly preset = h('select', { class: 'input', attrs: { 'aria-label': t('Window preset') } });
+  private readonly colormap = h('select', { class: 'input', attrs: { 'aria-label': t('Colour map') } });
   private readonly fusion: HTMLButtonElement;
   private readonly cross: HTMLButtonElement;
   private readonly layout: HTMLButtonElement;
   private readonly beside: HTMLButtonElement;
-  private readonly compare = h('select', { class: 'input', title: 'How the registered pair is compared', attrs: { 'aria-label': 'Comparison of the registered pair' }, data: { compare: '' } });
-  private readonly amount = h('input', { class: 'compare-amount', attrs: { type: 'range', 'aria-label': 'Amount of the comparison' }, data: { amount: '' } });
+  private readonly compare = h('select', { class: 'input', title: t('How the registered pair is compared'), attrs: { 'aria-label': t('Comparison of the registered pair') }, data: { compare: '' } });
+  private readonly amount = h('input', { class: 'compare-amount', attrs: { type: 'range', 'aria-label': t('Amount of the comparison') }, data: { amount: '' } });
   private layerKey = '';
   private presetKey = '';
 
@@ -34,9 +35,9 @@ export class Toolbar {
   ) {
     this.tools = new ToolMenus(commands, toolActions);
     this.view = new ViewBar(commands, openLayouts);
-    this.fusion = button('Fusion', () => commands.toggleFusion(), { title: 'Fusion on / off (F)', data: { action: 'fusion' } });
-    this.cross = button('Lines', () => commands.toggleCrosshair(), { title: 'Crosshair lines on / off (X)' });
-    this.layout = button('1-up', () => commands.toggleOneUp(commands.scene.store.state.pane), { title: 'One pane / all panes (Enter, double click)' });
+    this.fusion = button(t('Fusion'), () => commands.toggleFusion(), { title: t('Fusion on / off (F)'), data: { action: 'fusion' } });
+    this.cross = button(t('Lines'), () => commands.toggleCrosshair(), { title: t('Crosshair lines on / off (X)') });
+    this.layout = button('1-up', () => commands.toggleOneUp(commands.scene.store.state.pane), { title: t('One pane / all panes (Enter, double click)') });
     for (const name of OFFERED) this.colormap.append(h('option', { text: COLORMAP_LABELS[name], attrs: { value: name } }));
     this.layer.addEventListener('change', () => commands.setActive(Number(this.layer.value)));
     this.preset.addEventListener('change', () => {
@@ -52,11 +53,11 @@ export class Toolbar {
       if (mode !== commands.scene.store.state.compare) commands.setCompare(mode);
     });
     this.amount.addEventListener('input', () => this.amountChosen());
-    this.beside = button('Side by side', () => commands.toggleBeside(), { title: 'Reference and moving series in its own space, cursors linked (V)', data: { action: 'beside' } });
+    this.beside = button(t('Side by side'), () => commands.toggleBeside(), { title: t('Reference and moving series in its own space, cursors linked (V)'), data: { action: 'beside' } });
     const group = (...children: Node[]): HTMLElement => h('div', { class: 'tool-group' }, ...children);
     this.element.append(
       group(...this.tools.elements),
-      group(button('Reset', () => commands.reset(), { title: 'Reset zoom, pan, windows (R)' }), button('?', openHelp, { title: 'Keys and mouse (?)' })),
+      group(button(t('Reset'), () => commands.reset(), { title: t('Reset zoom, pan, windows (R)') }), button('?', openHelp, { title: t('Keys and mouse (?)') })),
       group(this.layer, this.preset, this.colormap),
       group(this.fusion, this.compare, this.amount, this.beside),
       group(this.cross, this.layout),
@@ -83,7 +84,7 @@ export class Toolbar {
     if (presetKey !== this.presetKey) {
       this.presetKey = presetKey;
       this.preset.replaceChildren(
-        h('option', { text: 'Custom', attrs: { value: '' } }),
+        h('option', { text: t('Custom'), attrs: { value: '' } }),
         ...presets.map((p, n) => h('option', { text: `${n + 1}  ${p.name}`, attrs: { value: String(n) } })),
       );
     }
@@ -117,9 +118,9 @@ export class Toolbar {
     this.amount.min = tiles ? '0' : '10';
     this.amount.max = tiles ? String(TILES.length - 1) : '95';
     this.amount.value = String(tiles ? TILES.findIndex((size) => size >= state.tile) : Math.round(100 - state.edge * 100));
-    const words = tiles ? `Tile ${state.tile} mm (− +)` : 'Fewer or more edges (− +)';
+    const words = tiles ? t('Tile {tile} mm (− +)', { tile: state.tile }) : t('Fewer or more edges (− +)');
     this.amount.title = words;
-    this.amount.setAttribute('aria-label', tiles ? 'Tile size' : 'Amount of edges');
+    this.amount.setAttribute('aria-label', tiles ? t('Tile size') : t('Amount of edges'));
     this.amount.setAttribute('aria-valuetext', tiles ? `${state.tile} mm` : `${this.amount.value} %`);
   }
 
