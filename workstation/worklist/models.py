@@ -134,6 +134,7 @@ class PlacementKind(models.TextChoices):
     PUT_IN = "put_in", _("Put in by hand")
     TAKEN_OUT = "taken_out", _("Taken out by hand")
     LEFT = "left", _("Left for another case")
+    COMPARED = "compared", _("Put in for comparison, as an earlier study")
 
 
 class Placement(SiteRow):
