@@ -7,15 +7,18 @@ import { AlignPanel } from './align-panel';
 import { Aligning } from './aligning';
 import type { Api } from './api';
 import type { Commands } from './commands';
+import { LandmarkPairs } from './landmark-pairs';
 import { LandmarksPanel } from './landmarks-panel';
 import { LeaveDialog } from './leave';
 import type { LandmarkMark } from './overlay';
 import { isImage } from './presets';
 import { RefinePanel } from './refine-panel';
 import { RegistrationPanel, type Section } from './registration-panel';
-import { type DecisionBody, isOpen, type JudgedBody, type LandmarkFit, type LandmarkPair, type LandmarkSet, type Refinement, type ToolsState } from './registration-types';
-import { MODELS } from './registration-words';
+import { type DecisionBody, type JudgedBody, type LandmarkFit, type LandmarkPair, type LandmarkSet, type Refinement, type ToolsState } from './registration-types';
+import { listedSeries, subjectOf } from './registration-subject';
+import { RefinementPreview } from './refinement-preview';
 import type { Scene } from './scene';
+import { ToolsStates } from './tools-states';
 import type { Layer, TransformModel } from './types';
 
 export interface RegisteringHooks {
@@ -28,31 +31,22 @@ export interface RegisteringHooks {
   showAlone(layer: Layer): void;
 }
 
-const POLL_MS = 2500;
-/** After a question that was not answered. */
-const POLL_AGAIN_MS = 10_000;
 /** A refinement in one of these has taken the alignment it started from over. */
 const HANDED_OVER: readonly Refinement['state'][] = ['queued', 'running', 'done'];
-
-const pairIds = (state: ToolsState | undefined): string => state?.landmarks?.pairs.map((pair) => pair.id).join() ?? '';
 
 export class Registering {
   readonly aligning: Aligning;
   readonly leaveDialog = new LeaveDialog();
   readonly panel: RegistrationPanel;
-  readonly states = new Map<number, ToolsState>();
+  private readonly tools: ToolsStates;
   private readonly alignPanel: AlignPanel;
   private readonly landmarksPanel: LandmarksPanel;
   private readonly refinePanel: RefinePanel;
   private openLayer: number | null = null;
   private section: Section = 'summary';
   private fit: LandmarkFit | null = null;
-  /** Ends of the pair that is being placed, and whose it is; the moving one in that series' own LPS. */
-  private pending: { registration: number; reference?: Vec3; moving?: Vec3 } | null = null;
-  /** The refinement whose result is on the images without being accepted. */
-  private shown: { id: number; registration: number; words: string } | null = null;
-  private poll = 0;
-  private asked = 0;
+  private readonly pairs = new LandmarkPairs();
+  private readonly previewed: RefinementPreview;
 
   constructor(
     private readonly scene: Scene,
@@ -61,6 +55,12 @@ export class Registering {
     private readonly acts: Acts,
     private readonly hooks: RegisteringHooks,
   ) {
+    this.previewed = new RefinementPreview(scene);
+    this.tools = new ToolsStates(api, acts, {
+      open: () => this.layer?.registration_id ?? null,
+      kept: () => hooks.changed(),
+      pairsChanged: (registration) => this.pairsChanged(registration),
+    });
     this.aligning = new Aligning(scene, (mounts) => {
       if (mounts) void hooks.remount();
       else hooks.changed();
@@ -86,7 +86,7 @@ export class Registering {
     this.refinePanel = new RefinePanel({
       start: (model) => void this.refine(model),
       act: (refinement, act) => void this.refineAct(refinement, act),
-      preview: (refinement) => void this.preview(this.shown?.id === refinement.id ? null : refinement),
+      preview: (refinement) => void this.preview(this.previewed.shown?.id === refinement.id ? null : refinement),
       accept: (refinement) => void this.decide({ decision: 'accepted', refinement: refinement.id }),
     });
     window.addEventListener('beforeunload', (event) => {
@@ -94,30 +94,24 @@ export class Registering {
     });
   }
 
+  get states(): Map<number, ToolsState> {
+    return this.tools.all;
+  }
+
   private get mayDecide(): boolean {
     return this.scene.view.case.can.decide_registration;
   }
 
-  /** A deformed layer stands for the one it was made from: that is what is aligned and compared. */
   subject(layer: Layer): Layer {
-    const { deformed } = layer;
-    if (!deformed) return layer;
-    return this.scene.layers.find((other) => other.kind === 'series' && other.registration_id === deformed.registration) ?? layer;
+    return subjectOf(layer, this.scene.layers);
   }
 
   get layer(): Layer | null {
     return this.openLayer === null ? null : (this.scene.layer(this.openLayer) ?? null);
   }
 
-  /** Series other than the reference, one per registration, for the list. */
   get listed(): Layer[] {
-    const seen = new Set<number>();
-    return this.scene.layers.filter((layer) => {
-      const id = layer.registration_id;
-      if (layer.kind !== 'series' || layer.id === this.scene.reference.id || (id !== null && seen.has(id))) return false;
-      if (id !== null) seen.add(id);
-      return true;
-    });
+    return listedSeries(this.scene.layers, this.scene.reference);
   }
 
   // ---- the panel ------------------------------------------------------------------------------
@@ -137,7 +131,7 @@ export class Registering {
     if (!(await this.leave())) return false;
     await this.preview(null);
     this.openLayer = null;
-    this.pending = null;
+    this.pairs.forget();
     this.fit = null;
     this.hooks.changed();
     return true;
@@ -156,11 +150,11 @@ export class Registering {
       return;
     }
     const tools = layer.registration_id === null ? null : (this.states.get(layer.registration_id) ?? null);
-    const trying = this.scene.trying(layer) ?? (this.shown?.registration === layer.registration_id ? this.shown?.words : null) ?? null;
+    const trying = this.scene.trying(layer) ?? (this.previewed.shown?.registration === layer.registration_id ? this.previewed.shown?.words : null) ?? null;
     if (layer.registration_id !== null) this.alignPanel.update(layer.registration_id);
     if (tools) {
-      this.landmarksPanel.update(tools, this.scene.trying(layer) === null ? null : this.scene.matrix(layer), this.fit, this.waiting(tools.id), this.mayDecide);
-      this.refinePanel.update(tools, this.startWords(tools), this.shown?.id ?? null, this.mayDecide);
+      this.landmarksPanel.update(tools, this.scene.trying(layer) === null ? null : this.scene.matrix(layer), this.fit, this.pairs.waiting(tools.id), this.mayDecide);
+      this.refinePanel.update(tools, this.startWords(tools), this.previewed.shown?.id ?? null, this.mayDecide);
     }
     const bodies: Partial<Record<Section, HTMLElement>> = { align: this.alignPanel.element };
     if (tools) Object.assign(bodies, { landmarks: this.landmarksPanel.element, refine: this.refinePanel.element });
@@ -176,10 +170,10 @@ export class Registering {
   private forget(): void {
     if (this.openLayer === null) return;
     this.openLayer = null;
-    this.pending = null;
+    this.pairs.forget();
     this.fit = null;
-    window.clearTimeout(this.poll);
-    this.takeOff();
+    this.tools.stop();
+    this.previewed.takeOff();
     if (this.aligning.dirty) toast(t('The case was analysed again meanwhile: the alignment that was not saved is dropped.'), 'warn');
     this.aligning.end();
   }
@@ -191,37 +185,8 @@ export class Registering {
   }
 
   /** Takes the open registration's state from the server; polls while a refinement is under way. */
-  async fetch(): Promise<void> {
-    window.clearTimeout(this.poll);
-    const id = this.layer?.registration_id;
-    if (id == null) return;
-    const question = ++this.asked;
-    const old = this.states.get(id);
-    const before = old?.refinements ?? [];
-    const state = await this.acts.attempt(() => this.api.registration(id));
-    // A later question is under way: its answer is the newer one.
-    if (question !== this.asked) return;
-    const again = (ms: number): void => {
-      window.clearTimeout(this.poll);
-      this.poll = window.setTimeout(() => void this.fetch(), ms);
-    };
-    if (!state) {
-      if (before.some(isOpen)) again(POLL_AGAIN_MS);
-      return;
-    }
-    this.keep(state);
-    if (state.refinements.some(isOpen)) again(POLL_MS);
-    const finished = state.refinements.find((now) => now.state === 'done' && before.some((old) => old.id === now.id && isOpen(old)));
-    if (finished) toast(t('{series}: the refinement is done. Judge it before it counts.', { series: state.label }), 'ok');
-    // A new layer, or a decision that somebody else made meanwhile.
-    if (finished || (old && old.decisions[0]?.id !== state.decisions[0]?.id)) await this.hooks.refresh();
-  }
-
-  private keep(state: ToolsState): void {
-    const old = this.states.get(state.id);
-    this.states.set(state.id, state);
-    if (old && pairIds(old) !== pairIds(state)) this.pairsChanged(state.id);
-    this.hooks.changed();
+  fetch(): Promise<void> {
+    return this.tools.fetch(() => this.hooks.refresh());
   }
 
   /** A fit on screen is not the fit to these pairs: it goes on as an alignment by hand. */
@@ -357,12 +322,6 @@ export class Registering {
     return true;
   }
 
-  private waiting(registration: number): string {
-    if (this.pending?.registration !== registration) return '';
-    if (this.pending.reference) return t('Now the same spot in the moving series.');
-    return this.pending.moving ? t('Now the same spot in the reference.') : '';
-  }
-
   /** One end of a pair of the series beside; with both the pair is stored. */
   async mark(end: 'reference' | 'moving', point: Vec3): Promise<void> {
     const layer = this.marked;
@@ -373,13 +332,9 @@ export class Registering {
       await this.open(layer, 'landmarks');
       if (this.layer?.registration_id !== id) return;
     }
-    const pending = this.pending?.registration === id ? this.pending : { registration: id };
-    this.pending = { ...pending, [end]: point };
+    const pair = this.pairs.put(id, end, point);
     this.hooks.changed();
-    const { reference, moving } = this.pending;
-    if (!reference || !moving) return;
-    this.pending = null;
-    await this.landmarks(id, () => this.api.addLandmark(id, reference, moving));
+    if (pair) await this.landmarks(id, () => this.api.addLandmark(id, pair.reference, pair.moving));
   }
 
   private async remove(pair: LandmarkPair): Promise<void> {
@@ -391,7 +346,7 @@ export class Registering {
     const set = await this.acts.attempt(act);
     const state = this.states.get(id);
     // Null: the last pair was removed. Undefined: refused, and that has been said.
-    if (set !== undefined && state) this.keep({ ...state, landmarks: set?.pairs.length ? set : null });
+    if (set !== undefined && state) this.tools.keep({ ...state, landmarks: set?.pairs.length ? set : null });
     else void this.fetch();
   }
 
@@ -400,10 +355,7 @@ export class Registering {
     const id = this.marked?.registration_id;
     if (id == null) return [];
     const pairs = this.states.get(id)?.landmarks?.pairs ?? [];
-    const own = this.section === 'landmarks' || this.scene.beside ? pairs : [];
-    const stored = own.map((pair: LandmarkPair, n) => ({ text: String(n + 1), point: pair[space], open: false }));
-    const waiting = this.pending?.registration === id ? this.pending[space] : undefined;
-    return waiting ? [...stored, { text: String(pairs.length + 1), point: waiting, open: true }] : stored;
+    return this.pairs.marks(id, pairs, space, this.section === 'landmarks' || this.scene.beside !== null);
   }
 
   private async fitLandmarks(): Promise<void> {
@@ -431,30 +383,16 @@ export class Registering {
   }
 
   private async refineAct(refinement: Refinement, act: 'cancel' | 'retry' | 'discard'): Promise<void> {
-    if (this.shown?.id === refinement.id) await this.preview(null);
+    if (this.previewed.shown?.id === refinement.id) await this.preview(null);
     if (await this.acts.attempt(() => this.api.refinement(refinement.id, act))) await this.fetch();
   }
 
   /** Draws a result that is not accepted, under a badge that says so; null takes it off. */
   private async preview(refinement: Refinement | null): Promise<void> {
-    if (!this.shown && !refinement) return;
+    if (!this.previewed.shown && !refinement) return;
     if (refinement && !(await this.leave())) return;
-    this.takeOff();
-    const result = refinement?.result;
-    if (refinement && result) {
-      const { id, registration } = refinement;
-      const words = t('Preview, not accepted: {model} refinement', { model: MODELS[result.model].toLowerCase() });
-      this.shown = { id, registration, words };
-      if (result.layer !== null) this.scene.look({ id: result.layer, words });
-      else this.scene.tryMatrix(registration, { matrix: result.matrix, words });
-    }
+    this.previewed.takeOff();
+    if (refinement) this.previewed.show(refinement);
     await this.hooks.remount();
-  }
-
-  private takeOff(): void {
-    if (!this.shown) return;
-    this.scene.look(null);
-    this.scene.tryMatrix(this.shown.registration, null);
-    this.shown = null;
   }
 }
