@@ -185,7 +185,7 @@ export class Drawing {
     const slab = panes.slab(name);
     if (slab) {
       const mm = slabThickness(this.scene.grid(plan.base.id), axes[name]!.normal, slab.mm);
-      words.push(`${PROJECTION_NAMES[slab.mode]} ${mm.toFixed(mm < 10 ? 1 : 0)} mm`);
+      words.push(`${PROJECTION_NAMES[slab.mode]()} ${mm.toFixed(mm < 10 ? 1 : 0)} mm`);
     }
     return words;
   }
