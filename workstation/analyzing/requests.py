@@ -6,6 +6,7 @@ import hashlib
 from pathlib import Path
 
 from django.conf import settings
+from django.db.models import Q
 from pydantic import TypeAdapter
 
 from analysis.contracts import (
@@ -31,6 +32,7 @@ from workstation.receiving.models import Instance, RoleSource, Series, Study
 from workstation.receiving.services import came_by_rule
 from workstation.receiving.storage import path_of
 from workstation.worklist.models import Case
+from workstation.worklist.services import compared_studies
 
 _VOLUME: TypeAdapter[VolumeRecord] = TypeAdapter(VolumeRecord)
 _FIXED: TypeAdapter[dict[str, RegistrationRecord]] = TypeAdapter(dict[str, RegistrationRecord])
@@ -72,13 +74,18 @@ def inputs_digest(case: Case) -> str:
     return digest.hexdigest() if count else ""
 
 
+def prior_studies(case: Case) -> set[int]:
+    """The case's studies that are there for comparison: fetched by a rule, or put in as such."""
+    compared = Q(pk__in=compared_studies(case))
+    rows = Study.objects.filter(came_by_rule() | compared, cases=case)
+    return set(rows.values_list("pk", flat=True))
+
+
 def series_inputs(case: Case) -> tuple[SeriesInput, ...]:
     """Every series of the case's complete studies, RTSTRUCT included, with its archived files and
     the values that a reader entered for it."""
     entries = entries_in_force(case)
-    priors = set(
-        Study.objects.filter(came_by_rule(), cases=case).values_list("pk", flat=True)
-    )
+    priors = prior_studies(case)
     rows = (
         Series.objects.filter(study__cases=case, study__completed_at__isnull=False)
         .select_related("study")

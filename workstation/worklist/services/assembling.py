@@ -51,6 +51,9 @@ def join_study_to_case(study: Study) -> Case:
 def home_of(study: Study) -> Case | None:
     """The case in which the study is read at its own site, if it has one."""
     cases = study.cases.filter(site=study.site_id).exclude(state=CaseState.CLOSED)
+    # A case that only compares with the study is not where it is read.
+    compared = Placement.objects.filter(study=study, kind=K.COMPARED).values("case")
+    cases = cases.exclude(pk__in=compared)
     for case in cases.select_related("patient__merged_into").order_by("pk"):
         # A case signed under another patient is a document; the study is read anew.
         if case.state in OPEN_STATES or resolve(case.patient).pk == study.patient_id:
@@ -88,7 +91,8 @@ def reassemble(study: Study) -> Case | None:
     case = home_of(study)
     if case is None:
         return _place(study)
-    if not _unread(case) or case.placements.filter(kind=K.PUT_IN).exists():
+    by_hand = case.placements.filter(kind__in=[K.PUT_IN, K.COMPARED])
+    if not _unread(case) or by_hand.exists():
         return case
     rules = rules_of(case.site)
     others = [s for s in _studies(case) if s.pk != study.pk and s.site_id == case.site_id]
@@ -114,7 +118,13 @@ def follow(case_id: int) -> None:
     case = Case.objects.select_for_update().filter(pk=case_id).first()
     if case is None or case.state == CaseState.CLOSED:
         return
-    own = list(case.studies.filter(site=case.site_id).select_related("patient"))
+    if case.state in OPEN_STATES:
+        _follow_compared(case)
+    own = list(
+        case.studies.filter(site=case.site_id)
+        .exclude(pk__in=compared_studies(case))
+        .select_related("patient")
+    )
     if case.state not in OPEN_STATES:
         for study in own:
             join_study_to_case(study)
@@ -177,10 +187,49 @@ def take_out(case: Case, study: Study, user: User, reason: str, *, address: str 
     own = locked.studies.filter(site=locked.site_id)
     if not own.exclude(pk=study.pk).exists():
         raise CannotPlace(gettext("This is the only study of the case."))
+    was_compared = compared_studies(locked).filter(study=study).exists()
     _remove(locked, study, K.TAKEN_OUT, f"taken out by hand: {reason}", by=user)
     _audit(locked, study, user, "taken out", address)
-    if study.site_id == locked.site_id:
+    if study.site_id == locked.site_id and not was_compared:
         _place(study)
+
+
+@transaction.atomic
+def compare_with(case: Case, study: Study, user: User, *, address: str = "") -> None:
+    """Look at an earlier study beside this case: its analysis registers the images as a prior,
+    which are never its reference and given to no network. Where the study is read does not
+    change. Raises :class:`CannotPlace`."""
+    locked = _open(case)
+    if locked.studies.filter(pk=study.pk).exists():
+        raise CannotPlace(gettext("The study is in this case already."))
+    people = {locked.patient_id, *(other.pk for other in linked_to(locked.patient))}
+    if study.patient_id not in people or study.deleted_at is not None:
+        raise CannotPlace(
+            gettext("The study is of another patient. Only one person is read in a case.")
+        )
+    days = [one.study_date for one in _studies(locked) if one.study_date]
+    if study.study_date is None or not days or study.study_date > max(days):
+        raise CannotPlace(gettext("Only an earlier study with a date can be a prior."))
+    if study.completed_at is None:
+        raise CannotPlace(gettext("The study is still arriving; try again when it is complete."))
+    _add(locked, study, K.COMPARED, "put in for comparison, as an earlier study", by=user)
+    _audit(locked, study, user, "compared", address)
+
+
+@transaction.atomic
+def stop_comparing(case: Case, study: Study, user: User, *, address: str = "") -> None:
+    """Undo :func:`compare_with`. Raises :class:`CannotPlace`."""
+    locked = _open(case)
+    if not compared_studies(locked).filter(study=study).exists():
+        raise CannotPlace(gettext("This study was not put in for comparison."))
+    _remove(locked, study, K.LEFT, "no longer compared", by=user)
+    _audit(locked, study, user, "no longer compared", address)
+
+
+def compared_studies(case: Case) -> QuerySet[Placement, int]:
+    """Ids of the studies that are in the case only for comparison."""
+    rows = case.placements.filter(kind=K.COMPARED)
+    return rows.values_list("study", flat=True)
 
 
 def placements_of(case: Case) -> dict[int, Placement]:
@@ -246,7 +295,20 @@ def _decide(rules: list[AssemblyRule], others: list[Study], study: Study) -> Dec
 
 
 def _studies(case: Case) -> list[Study]:
-    return list(case.studies.order_by("pk").prefetch_related("series"))
+    """Those that the case is about; what it only compares with draws no other study after it."""
+    rows = case.studies.exclude(pk__in=compared_studies(case))
+    return list(rows.order_by("pk").prefetch_related("series"))
+
+
+def _follow_compared(case: Case) -> None:
+    """A study for comparison that turned out to be another patient's leaves at once."""
+    people = {case.patient_id, *(other.pk for other in linked_to(case.patient))}
+    for study in case.studies.filter(pk__in=compared_studies(case)).exclude(patient__in=people):
+        # After a merge case and study change hands together; the rest of this sweep sees to it.
+        if resolve(study.patient).pk in people or study.patient_id == resolve(case.patient).pk:
+            continue
+        _remove(case, study, K.LEFT, "moved to another patient")
+        _say(case, "An earlier study turned out to be another patient's and was taken out.")
 
 
 def _follow_patient(case: Case, own: list[Study], strangers: list[Study]) -> None:
@@ -282,7 +344,7 @@ def _follow_links(case: Case) -> None:
             _say(case, "A study of another site was taken out: its patient is not this person.")
             continue
         decision = _decide(rules, own, study)
-        by_hand = study.pk in placed and placed[study.pk].kind == K.PUT_IN
+        by_hand = study.pk in placed and placed[study.pk].kind in (K.PUT_IN, K.COMPARED)
         if not by_hand and _unread(case) and not (decision and decision.joins):
             _remove(case, study, K.LEFT, decision.reason if decision else "no rule is for it")
     known = set(case.studies.values_list("study_instance_uid", flat=True))

@@ -26,7 +26,7 @@ from workstation.worklist.models import AssemblyRule, Case, CaseState, Placement
 
 UNREAD = (CaseState.RECEIVING, CaseState.ANALYSING, CaseState.READY)
 """Cases that no reader has begun; only these are taken apart or joined by themselves."""
-BY_HAND = (PlacementKind.PUT_IN, PlacementKind.TAKEN_OUT)
+BY_HAND = (PlacementKind.PUT_IN, PlacementKind.TAKEN_OUT, PlacementKind.COMPARED)
 MOST_SHOWN = 100
 
 
