@@ -19,6 +19,7 @@ from tests.reading.house import House, as_json
 from workstation.accounts.models import AuditRecord
 from workstation.analyzing.models import Layer, LayerKind
 from workstation.analyzing.requests import run_folder
+from workstation.reading import measurements
 from workstation.reading.measuring.growing import from_runs
 from workstation.reading.models import KeyImage, MeasuredValue, Measurement
 from workstation.reporting.content import measurements_of
@@ -591,3 +592,25 @@ def test_a_picture_must_be_one(api: Client, house: House) -> None:
 def test_voxels_are_those_of_the_affine_that_is_stored() -> None:
     """The numbers above lean on it."""
     assert AFFINE[0][3] == -10.0 and AFFINE[2][2] == 3.0
+
+
+def test_two_windows_do_not_undo_each_other(
+    api: Client, house: House, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A label that another window writes while the voxels are read stays; so does a deletion."""
+    one = made(api, house, tool="length", points=[[0, 0, 0], [3, 4, 12]])
+    real = measurements.measure_lines
+    meanwhile = [
+        {"label": "left adrenal"},
+        {"hidden_at": "2026-01-05T10:15:00Z"},
+    ]
+
+    def slow(*given: Any) -> Any:
+        Measurement.objects.filter(pk=one["id"]).update(**meanwhile.pop(0))
+        return real(*given)
+
+    monkeypatch.setattr(measurements, "measure_lines", slow)
+    moved = ok(patch(api, one, points=[[0, 0, 0], [0, 0, 5]]))
+    assert (moved["label"], moved["text"]) == ("left adrenal", "5.0 mm")
+    refused(patch(api, one, points=[[0, 0, 0], [0, 0, 9]]), "Restore it first")
+    assert Measurement.objects.get().text == "5.0 mm"

@@ -11,10 +11,10 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from workstation.analyzing.models import Layer, LayerKind, Registration, Run
+from workstation.analyzing.models import Layer, LayerKind, Registration
 from workstation.analyzing.transforms import transform_of
 from workstation.analyzing.volume_files import StoredVolume, open_layer
-from workstation.reading.fusion_state import FusionStatus, layer_statuses
+from workstation.reading.fusion_state import FusionStatus
 from workstation.reading.measuring import FloatArray
 from workstation.reading.measuring.lattices import Lattice
 
@@ -139,12 +139,12 @@ def chosen_keys(
 
 
 @contextmanager
-def open_layers(run: Run, keys: Iterable[str]) -> Iterator[list[Placed]]:
+def open_layers(statuses: Statuses, keys: Iterable[str]) -> Iterator[list[Placed]]:
     """The layers of these keys that are fused now, open for reading.
 
     Raises ``VolumeUnreadable`` when a stored volume or field is gone.
     """
-    shown = on_screen(layer_statuses(run))
+    shown = on_screen(statuses)
     with ExitStack() as stack:
         yield [
             _placed(*shown[key], stack.enter_context(open_layer(shown[key][1])))

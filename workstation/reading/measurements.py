@@ -30,7 +30,7 @@ from workstation.reading.measured_values import (
 )
 from workstation.reading.measuring import CannotMeasure
 from workstation.reading.models import MeasuredValue, Measurement, MeasurementTool
-from workstation.reading.services import ReviewRefused, check_points, probe
+from workstation.reading.services import ReviewRefused, check_points, check_reading, probe
 from workstation.worklist.models import Case
 
 Tool = MeasurementTool
@@ -41,10 +41,14 @@ FREEHAND_POINTS = (3, 2000)
 METHODS = ("41%", "50%", "fixed", "percist")
 MOST_LAYERS = 20
 LIVER = "liver"
+COMPUTED = (
+    "label", "points", "plane", "purpose", "threshold", "layers", "outline", "mask", "value",
+    "unit", "text", "notes", "evidence",
+)  # fmt: skip
+"""Columns that belong together: points and what was computed from them."""
 PROBED = "trilinear sample of the stored volume (segmentation: nearest voxel)"
 
 
-@transaction.atomic
 def make_measurement(
     case: Case,
     user: User,
@@ -60,18 +64,22 @@ def make_measurement(
 ) -> Measurement:
     """Compute and keep a measurement (README, Measurements). Raises :class:`ReviewRefused`, or
     ``VolumeUnreadable``."""
-    locked = lock_case(case.pk, user)
-    row = Measurement(case=locked, tool=tool, by=user)
+    check_reading(case, user)
+    row = Measurement(case=case, tool=tool, by=user)
     _describe(row, points=points, plane=plane, label=label, purpose=purpose, threshold=threshold)
-    row.number = next_number(locked.measurements)
-    run, statuses = statuses_of(locked)
+    run, statuses = statuses_of(case)
     row.layers = _keys(tool, statuses, layers)
-    _compute(row, run, statuses)
-    note_mark("made", row, locked, user, address)
+    # Reading voxels takes its time: nobody waits for the case, or for SQLite's one writer, so long.
+    values = _compute(row, run, statuses)
+    with transaction.atomic():
+        locked = lock_case(case.pk, user)
+        row.number = next_number(locked.measurements)
+        row.save()
+        _keep(row, values)
+        note_mark("made", row, locked, user, address)
     return row
 
 
-@transaction.atomic
 def change_measurement(
     measurement: Measurement,
     user: User,
@@ -81,25 +89,33 @@ def change_measurement(
     **changes: Any,
 ) -> Measurement:
     """New label, points, plane, purpose, threshold or layers; all but a label compute again."""
-    locked = lock_case(measurement.case_id, user)
-    row = Measurement.objects.select_for_update().get(pk=measurement.pk)
-    if row.hidden_at is not None:
-        raise ReviewRefused("This measurement was deleted. Restore it first.")
+    row = measurement
+    check_reading(row.case, user)
     now = {
         "points": row.points, "plane": row.plane, "label": row.label, "purpose": row.purpose,
         "threshold": row.threshold,
     }  # fmt: skip
     _describe(row, **{**now, **changes})
-    if set(changes) <= {"label"} and layers is None:
-        if row.tool in WORDS:
-            row.text = row.label[:300]
-        row.save()
-    else:
-        run, statuses = statuses_of(locked)
+    values: list[Row] | None = None
+    if not set(changes) <= {"label"} or layers is not None:
+        run, statuses = statuses_of(row.case)
         if layers is not None:
             row.layers = _keys(row.tool, statuses, layers)
-        _compute(row, run, statuses)
-    note_mark("changed", row, locked, user, address)
+        values = _compute(row, run, statuses)
+    with transaction.atomic():
+        locked = lock_case(row.case_id, user)
+        stored = Measurement.objects.select_for_update().get(pk=row.pk)
+        if stored.hidden_at is not None:
+            raise ReviewRefused("This measurement was deleted. Restore it first.")
+        if "label" not in changes:
+            row.label = stored.label  # another window may have written it meanwhile
+        if row.tool in WORDS:
+            row.text = row.label
+        told = ["label", "text"] if row.tool in WORDS else ["label"]
+        row.save(update_fields=["changed_at", *(told if values is None else COMPUTED)])
+        if values is not None:
+            _keep(row, values)
+        note_mark("changed", row, locked, user, address)
     return row
 
 
@@ -170,8 +186,9 @@ def _keys(tool: str, statuses: Statuses, layers: Collection[int] | None) -> list
     return chosen_keys(statuses, layers, everything=tool == Tool.PROBE)
 
 
-def _compute(row: Measurement, run: Run | None, statuses: Statuses) -> None:
-    """Values, outline and mask of a described measurement, and what they rest on; saves all."""
+def _compute(row: Measurement, run: Run | None, statuses: Statuses) -> list[Row]:
+    """Headline, outline, mask and what they rest on, onto a described measurement; its values.
+    Nothing is written."""
     try:
         measured, evidence = _measured(row, run, statuses)
     except CannotMeasure as reason:
@@ -189,11 +206,13 @@ def _compute(row: Measurement, run: Run | None, statuses: Statuses) -> None:
     first = measured.rows[0] if measured.rows else None
     row.value, row.unit = (first.value, first.unit) if first else (None, "")
     row.text = measured.text
-    row.save()
+    return measured.rows
+
+
+def _keep(row: Measurement, values: list[Row]) -> None:
     row.values.all().delete()
     MeasuredValue.objects.bulk_create(
-        MeasuredValue(measurement=row, position=n, **vars(one))
-        for n, one in enumerate(measured.rows)
+        MeasuredValue(measurement=row, position=n, **vars(one)) for n, one in enumerate(values)
     )
 
 
@@ -222,7 +241,7 @@ def _measured(
         return _probed(row, statuses), {}
     if len(row.layers) > MOST_LAYERS:
         raise CannotMeasure(f"Choose at most {MOST_LAYERS} series to measure.")
-    with open_layers(run, row.layers) as layers:
+    with open_layers(statuses, row.layers) as layers:
         if tool in PLANAR:
             return measure_outline(tool, row.points, row.plane["normal"], layers), {}
         if tool == Tool.SPHERE:
