@@ -160,8 +160,8 @@ export class Drawing {
     const { tile } = this.scene.store.state;
     if (comparing === 'blend' || !compared) return null;
     const name = COMPARE_LABELS[comparing].toLowerCase();
-    if (comparing === 'checkerboard') return { title: name, notes: [['info', `${tile} mm tiles`]] };
-    if (comparing === 'edges') return { title: `edges of ${compared.label}`, notes: [] };
+    if (comparing === 'checkerboard') return { title: name, notes: [['info', t('{tile} mm tiles', { tile })]] };
+    if (comparing === 'edges') return { title: t('edges of {label}', { label: compared.label }), notes: [] };
     if (comparing === 'swipe') return { title: name, notes: [] };
     const { text, doubtful } = differenceNote(base, compared);
     return { title: name, notes: [[doubtful ? 'warn' : 'info', text], ['info', t('Orange: {base} brighter, blue: {compared}', { base: base.label, compared: compared.label })]] };
@@ -185,7 +185,7 @@ export class Drawing {
     const slab = panes.slab(name);
     if (slab) {
       const mm = slabThickness(this.scene.grid(plan.base.id), axes[name]!.normal, slab.mm);
-      words.push(`${PROJECTION_NAMES[slab.mode]()} ${mm.toFixed(mm < 10 ? 1 : 0)} mm`);
+      words.push(`${PROJECTION_NAMES[slab.mode]} ${mm.toFixed(mm < 10 ? 1 : 0)} mm`);
     }
     return words;
   }

@@ -1,7 +1,6 @@
 /** Slabs of a volume on a pane's pixels: maximum, minimum or mean of parallel planes, sampled on the CPU. */
 import { t } from '../i18n';
 import { add, dot, type Grid, scale, type Vec3 } from '../affine';
-import { t } from '../i18n';
 import type { Pixels } from './codec';
 import { type Raster, samplePlane } from './sampling';
 

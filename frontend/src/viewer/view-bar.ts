@@ -25,7 +25,7 @@ export class ViewBar {
     this.opener = button(t('Planes ▾'), () => this.toggle(Boolean(this.panel.hidden)), { title: t('Planes, slab, turn and links of the panes'), data: { action: 'planes' }, attrs: { 'aria-expanded': 'false' } });
     this.planes = button(t('Patient planes'), () => view.togglePlanes(), { title: t('Along the patient, or along the slices as acquired (Shift+V)'), data: { action: 'patient-planes' } });
     this.handles = button(t('Oblique'), () => view.toggleHandles(), { title: t('Handles that turn the crossing planes (Shift+X)'), data: { action: 'oblique' } });
-    this.slab.append(h('option', { text: t('No slab'), attrs: { value: '' } }), ...(Object.entries(PROJECTION_NAMES).map(([mode, name]) => h('option', { text: name(), attrs: { value: mode } }))));
+    this.slab.append(h('option', { text: t('No slab'), attrs: { value: '' } }), ...(Object.entries(PROJECTION_NAMES).map(([mode, name]) => h('option', { text: name, attrs: { value: mode } }))));
     this.mm.append(...SLAB_MM.map((mm) => h('option', { text: `${mm} mm`, attrs: { value: String(mm) } })));
     this.slab.addEventListener('change', () => view.setSlab((this.slab.value || null) as ProjectionMode | null));
     this.mm.addEventListener('change', () => view.setSlab((this.slab.value || 'mip') as ProjectionMode, Number(this.mm.value)));
