@@ -8,6 +8,7 @@ from django.db import models
 
 from workstation.accounts.models import SiteQuerySet, SiteRow, User
 from workstation.analyzing.models import Finding, Refinement, Registration
+from workstation.receiving.models import Study
 from workstation.worklist.models import Case
 
 
@@ -187,6 +188,54 @@ class KeyImage(SiteRow):
     @property
     def name(self) -> str:
         return f"K{self.number}"
+
+
+class PriorPair(SiteRow):
+    """A lesion of this case and the same lesion in an earlier study: a measurement or a finding
+    each. What became of its size is computed when it is asked for, never kept."""
+
+    SITE_PATH = "case__site"
+    objects = Hideable.as_manager()
+
+    case = models.ForeignKey(Case, on_delete=models.CASCADE, related_name="prior_pairs")
+    measurement = models.ForeignKey(
+        Measurement, on_delete=models.CASCADE, null=True, related_name="prior_pairs"
+    )
+    finding = models.ForeignKey(
+        Finding, on_delete=models.CASCADE, null=True, related_name="prior_pairs"
+    )
+    earlier_measurement = models.ForeignKey(
+        Measurement, on_delete=models.CASCADE, null=True, related_name="+"
+    )
+    earlier_finding = models.ForeignKey(
+        Finding, on_delete=models.CASCADE, null=True, related_name="+"
+    )
+    study = models.ForeignKey(
+        Study, on_delete=models.PROTECT, related_name="+",
+        help_text="The earlier study, whose date counts.",
+    )  # fmt: skip
+    is_node = models.BooleanField(
+        default=False, help_text="A lymph node: its short axis goes into the sum of diameters."
+    )
+    proposed_mm = models.FloatField(
+        null=True, help_text="Distance through the registration, if the pair was proposed by it."
+    )
+    by = models.ForeignKey(User, on_delete=models.PROTECT)
+    at = models.DateTimeField(auto_now_add=True)
+    hidden_at = models.DateTimeField(null=True)
+    hidden_by = models.ForeignKey(User, on_delete=models.PROTECT, null=True, related_name="+")
+
+    class Meta:
+        ordering = ["id"]
+        constraints = [
+            models.CheckConstraint(
+                condition=models.Q(measurement=None) ^ models.Q(finding=None), name="pair_of_one"
+            ),
+            models.CheckConstraint(
+                condition=models.Q(earlier_measurement=None) ^ models.Q(earlier_finding=None),
+                name="pair_with_one",
+            ),
+        ]
 
 
 class LandmarkPair(SiteRow):
