@@ -46,6 +46,8 @@ class KindCase(Case):
     loose = False
     """True: the PET is not registered."""
     other_patient = False
+    tilted = False
+    """True: the gantry leaned by 15 degrees."""
 
     def __init__(self) -> None:
         super().__init__(size=64, slices=30)
@@ -59,7 +61,7 @@ class KindCase(Case):
     def reset(self) -> None:
         super().reset()
         self.preferences = {}
-        self.kind, self.loose, self.other_patient = "pet-ct", False, False
+        self.kind, self.loose, self.other_patient, self.tilted = "pet-ct", False, False, False
 
     def view(self) -> dict[str, Any]:
         view = super().view()
@@ -79,6 +81,11 @@ class KindCase(Case):
                 made["registration_id"] = 3
                 made["fusion"] = unregistered if self.loose else self.pet_fusion()
             layers.append(made)
+        if self.tilted:
+            c, s = np.cos(np.radians(15)), np.sin(np.radians(15))
+            lean = np.array([[1, 0, 0, 0], [0, c, -s, 0], [0, s, c, 0], [0, 0, 0, 1]])
+            for made in layers:
+                made["affine"] = (lean @ made["affine"]).tolist()
         view["layers"] = [*layers, known[HEATMAP], known[LABELS]]
         if self.other_patient:
             view["patient"]["patient_id"] = "SYN-2"

@@ -287,6 +287,27 @@ def test_letters_follow_the_camera(case: KindCase, look: Any) -> None:
     assert letters(page, "axial") == ["R", "L", "A", "P"]
 
 
+def test_patient_planes_are_straight_whatever_the_gantry(case: KindCase, look: Any) -> None:
+    case.kind, case.tilted = "mpr", True
+    page = look()
+    assert letters(page, "axial") == ["R", "L", "AF", "PH"]
+    page.keyboard.press("Shift+V")
+    settle(page)
+    assert letters(page, "axial") == ["R", "L", "A", "P"]
+    assert "patient planes" in page.inner_text(".pane[data-pane=axial] .pane-title")
+    before = state(page)["focus"]
+    area = box(page, "axial")
+    page.mouse.move(area["x"] + 100, area["y"] + 100)
+    page.mouse.wheel(0, 120)
+    moved = np.subtract(state(page)["focus"], before)
+    assert moved[2] < 0 and np.allclose(moved[:2], 0)  # straight towards the feet
+    a, b = (
+        page.evaluate(f"Array.from(window.radfuse.toWorld('axial', {at}))")
+        for at in ([10, 10], [200, 150])
+    )
+    assert a[2] == pytest.approx(b[2], abs=1e-6)
+
+
 def test_an_oblique_plane_is_turned_by_its_handle(case: KindCase, look: Any) -> None:
     case.kind = "mpr"
     page = look()
