@@ -9,7 +9,7 @@ from PIL import Image
 
 from workstation.analyzing.models import Layer
 from workstation.analyzing.shown import current_run
-from workstation.analyzing.volume_files import VolumeUnreadable, open_layer
+from workstation.analyzing.volume_files import StoredVolume, VolumeUnreadable, open_layer
 from workstation.worklist.models import Case
 
 LONGEST_SIDE = 192
@@ -17,6 +17,12 @@ LONGEST_SIDE = 192
 
 class NoPicture(Exception):
     """Nothing to draw yet."""
+
+
+def _level(volume: StoredVolume) -> int:
+    """The coarsest level that still has a picture's pixels."""
+    enough = [n for n, level in enumerate(volume.levels) if max(level.shape[1:]) >= LONGEST_SIDE]
+    return enough[-1] if enough else 0
 
 
 def thumbnail_png(case: Case) -> bytes:
@@ -32,7 +38,7 @@ def thumbnail_png(case: Case) -> bytes:
     try:
         with open_layer(layer) as volume:
             record = volume.record
-            level = len(record.levels) - 1
+            level = _level(volume)
             entry = record.levels[level]
             stored = volume.decode(entry.shape[0] // 2, level)
     except VolumeUnreadable as error:

@@ -167,9 +167,11 @@ export class Drawing {
     return { title: name, notes: [[doubtful ? 'warn' : 'info', text], ['info', t('Orange: {base} brighter, blue: {compared}', { base: base.label, compared: compared.label })]] };
   }
 
-  /** True while what a pane shows of the base is not full resolution everywhere. */
+  /** True while what a pane shows, base and fused layers, is not full resolution everywhere. */
   private coarse(name: PaneName, { base, linked }: PanePlan): boolean {
     const { scene } = this;
+    // A fused layer lies on a grid of its own: a pane cuts across many of its slices.
+    if (scene.panes.visible(name).some((layer) => !this.loaded.complete(layer))) return true;
     // Slices of another layer, or of a slab, are cut across.
     const isOwn = !linked || base.id === scene.base.id;
     if (scene.axes[name]!.axis !== 2 || !isOwn || scene.panes.slab(name)) return !this.loaded.complete(base);
