@@ -28,12 +28,12 @@ from workstation.reading.kept_decisions import decision_notices
 from workstation.reading.measurement_view import Screen, marks_json
 from workstation.reading.models import FindingReview
 from workstation.reading.more_notices import more_notices
+from workstation.reading.stream import VERSION
 from workstation.receiving.models import RoleSource, Series
 from workstation.receiving.services.tagging import role_label
 from workstation.worklist.models import Case, CaseState
 from workstation.worklist.services import holds
 
-STREAM_VERSION = 1
 Originals = dict[int | None, tuple[int, int | None]]
 """Series -> its main layer and its registration."""
 CODECS = {"int16": 1, "uint8": 2}
@@ -87,7 +87,7 @@ def case_view(case: Case, user: User) -> dict[str, Any]:
             *(_notice(notice) for notice in notices),
         ],
         "preferences": preferences_of(user, "viewer."),
-        "stream": {"path": f"/ws/cases/{case.pk}/slices/", "version": STREAM_VERSION},
+        "stream": {"path": f"/ws/cases/{case.pk}/slices/", "version": VERSION},
     }
 
 
