@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 import numpy as np
+from django.utils.translation import gettext
 
 from workstation.analyzing.models import LayerKind, Registration, Run, RunState
 from workstation.reading.fusion_state import (
@@ -64,9 +65,11 @@ def alignment_json(run: Run | None, statuses: Statuses, may: bool) -> dict[str, 
     message = ""
     if changed:
         names = ", ".join(label for _, label in changed)
-        message = f"Findings were computed with the earlier alignment of {names}."
+        message = gettext(
+            "Findings were computed with the earlier alignment of {names}."
+        ).format(names=names)
         if may:
-            message += " Run again?"
+            message = gettext("{message} Run again?").format(message=message)
     return {
         "changed": [pk for pk, _ in changed],
         "message": message,

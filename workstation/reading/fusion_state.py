@@ -11,6 +11,7 @@ from typing import Any
 
 import numpy as np
 from django.db.models import Prefetch
+from django.utils.translation import gettext, gettext_lazy
 
 from workstation.analyzing.fixing import DECIDED
 from workstation.analyzing.models import (
@@ -39,11 +40,11 @@ IDENTITY: list[list[float]] = [
 FUSED_STATES = ("same_frame", "registered")
 RIGID_TOLERANCE = 1e-4
 START_WORDS = {
-    "computed": "the computed registration",
-    "delivered": "the delivered position",
-    "hand": "hand alignment",
-    "landmarks": "landmarks",
-    "refined": "an earlier refinement",
+    "computed": gettext_lazy("the computed registration"),
+    "delivered": gettext_lazy("the delivered position"),
+    "hand": gettext_lazy("hand alignment"),
+    "landmarks": gettext_lazy("landmarks"),
+    "refined": gettext_lazy("an earlier refinement"),
 }
 """Where a refinement started, in a badge."""
 
@@ -73,20 +74,23 @@ class FusionStatus:
     def as_json(self) -> dict[str, Any]:
         """For the viewer, without the matrix, which the view gives beside it, and the field."""
         values = asdict(self)
+        values["badge"], values["reasons"] = str(self.badge), [str(one) for one in self.reasons]
         values.pop("matrix")
         values.pop("field")
         return values
 
 
-REFERENCE = FusionStatus("reference", True, "Reference series", IDENTITY)
-DERIVED = FusionStatus("same_frame", True, "Computed in the reference space", IDENTITY)
+REFERENCE = FusionStatus("reference", True, gettext_lazy("Reference series"), IDENTITY)
+DERIVED = FusionStatus(
+    "same_frame", True, gettext_lazy("Computed in the reference space"), IDENTITY
+)
 PENDING = FusionStatus(
     "not_registered",
     False,
-    "Not registered yet: not fused",
+    gettext_lazy("Not registered yet: not fused"),
     IDENTITY,
     verdict="refused",
-    reasons=("The registration has not run yet.",),
+    reasons=(gettext_lazy("The registration has not run yet."),),
 )
 
 
@@ -116,7 +120,7 @@ def status_of(
     fused, badge = _judge(registration, decision)
     field = None if nudged else registration.deformation
     if fused and field and DECIDED not in registration.parameters:
-        badge += ", shown without its deformation"
+        badge = gettext("{badge}, shown without its deformation").format(badge=badge)
     return FusionStatus(
         state=registration.state,
         fused=fused,
@@ -149,9 +153,13 @@ def _refined(refinement: Refinement, decision: RegistrationDecision) -> FusionSt
     """Of the layer that a refinement moved; its deformed picture is a layer of its own."""
     start, who = START_WORDS[refinement.start_method], decision.by.display_name
     if refinement.model == RefinementModel.DEFORMABLE:
-        badge = f"Registered without its deformation: {start}, accepted by {who}"
+        badge = gettext(
+            "Registered without its deformation: {start}, accepted by {who}"
+        ).format(start=start, who=who)
     else:
-        badge = f"Registered: refined ({refinement.model}) from {start}, accepted by {who}"
+        badge = gettext("Registered: refined ({model}) from {start}, accepted by {who}").format(
+            model=refinement.model, start=start, who=who
+        )
     return _status_of_refinement(refinement, True, badge, refinement.matrix, decision)
 
 
@@ -161,9 +169,11 @@ def deformed_status(
     """Of a deformed layer: fused only while the latest decision accepts its refinement."""
     decision = in_force(decision)
     if decision is not None and accepted_refinement(decision) == refinement:
-        badge = f"Deformed: {refinement.method}, accepted by {decision.by.display_name}"
+        badge = gettext("Deformed: {method}, accepted by {who}").format(
+            method=refinement.method, who=decision.by.display_name
+        )
         return _status_of_refinement(refinement, True, badge, IDENTITY, decision)
-    badge = "Deformed: not fused until you accept it"
+    badge = gettext("Deformed: not fused until you accept it")
     return _status_of_refinement(refinement, False, badge, IDENTITY, None)
 
 
@@ -171,13 +181,17 @@ def _deformed_by_run(registration: Registration, status: FusionStatus) -> Fusion
     """Of the layer that the run itself drew (a deformation that was delivered, or one that a reader
     had accepted before): fused as long as that registration is the one on record."""
     if status.field is None or status.refinement is not None:
-        badge = "Deformed: replaced by the reader's decision, not fused"
+        badge = gettext("Deformed: replaced by the reader's decision, not fused")
         return replace(status, fused=False, badge=badge, matrix=IDENTITY)
     badge = status.badge
     if status.fused:
         decided = registration.parameters.get(DECIDED, {})
         who = status.decision["by"] if status.decision else decided.get("name", "")
-        badge = f"Deformed: {status.method}" + (f", accepted by {who}" if who else "")
+        badge = (
+            gettext("Deformed: {method}, accepted by {who}")
+            if who
+            else gettext("Deformed: {method}")
+        ).format(method=status.method, who=who)
     return replace(status, badge=badge, matrix=IDENTITY)
 
 
@@ -225,31 +239,36 @@ def _judge(
     if decision is not None:
         who = decision.by.display_name
         if decision.decision == RegistrationDecisionKind.REJECTED:
-            return False, f"Rejected by {who}: not fused"
+            return False, gettext("Rejected by {who}: not fused").format(who=who)
         if decision.decision == RegistrationDecisionKind.NUDGED:
             return True, _by_hand(decision, who)
         if can_accept(registration):
-            what = "Same frame of reference" if registration.state == "same_frame" else "Registered"
-            return True, f"{what}, accepted by {who}"
+            if registration.state == "same_frame":
+                text = gettext("Same frame of reference, accepted by {who}")
+            else:
+                text = gettext("Registered, accepted by {who}")
+            return True, text.format(who=who)
     if registration.state == "reference":
-        return True, "Reference series"
+        return True, gettext("Reference series")
     decided = registration.parameters.get(DECIDED)
     if decided is not None:
         return registration.state in FUSED_STATES, str(decided["badge"])
     if registration.state == "not_registered" or registration.verdict == "refused":
-        return False, "Not registered: not fused"
+        return False, gettext("Not registered: not fused")
     if registration.verdict == "doubtful":
-        return False, "Doubtful: not fused until you accept it"
+        return False, gettext("Doubtful: not fused until you accept it")
     if registration.state == "same_frame":
-        return True, "Same frame of reference"
-    return True, "Registered"
+        return True, gettext("Same frame of reference")
+    return True, gettext("Registered")
 
 
 def _by_hand(decision: RegistrationDecision, who: str) -> str:
     if decision.method != DecisionMethod.LANDMARKS:
-        return f"Aligned by hand, {who}"
+        return gettext("Aligned by hand, {who}").format(who=who)
     pairs, rms = decision.evidence["count"], decision.evidence["rms_mm"]
-    return f"Aligned by {pairs} landmark pairs (RMS {rms:.1f} mm), {who}"
+    return gettext("Aligned by {pairs} landmark pairs (RMS {rms} mm), {who}").format(
+        pairs=pairs, rms=f"{rms:.1f}", who=who
+    )
 
 
 def can_accept(registration: Registration) -> bool:

@@ -9,7 +9,9 @@ from __future__ import annotations
 from collections.abc import Collection
 from typing import Any
 
+from django.conf import settings
 from django.utils.translation import gettext as _
+from django.utils.translation import override
 
 from workstation.analyzing.fixing import DECIDED, fixed_registration
 from workstation.analyzing.models import Registration, Run
@@ -78,6 +80,8 @@ def _changed(uid: str, reference: str, before: dict[str, str] | None, now: dict[
     return "" if before.get(reference) == now.get(reference) else "reference_images"
 
 
+# What goes on record is in one language, whoever asked for the new run.
+@override(settings.LANGUAGE_CODE)
 def _decided(
     run: Run,
 ) -> list[tuple[str, FusionStatus, Registration, dict[str, Any]]]:
@@ -154,6 +158,7 @@ def lost_decisions(run: Run) -> list[dict[str, Any]]:
     ]  # fmt: skip
 
 
+@override(settings.LANGUAGE_CODE)
 def _made_meanwhile(run: Run) -> dict[str, dict[str, Any]]:
     """Decisions on earlier runs, made after this one had begun with what was decided by then."""
     rows = RegistrationDecision.objects.filter(

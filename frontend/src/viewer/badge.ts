@@ -14,11 +14,11 @@ export function badgeLevel(layer: Layer): BadgeLevel {
 
 export function badgeText(layer: Layer): string {
   const { fusion } = layer;
-  if (layer.kind === 'segmentation') return `${layer.label}: computed, unverified`;
+  if (layer.kind === 'segmentation') return t('{label}: computed, unverified', { label: layer.label });
   if (layer.kind === 'heatmap') {
-    return `${layer.label.replace(/^AI: /, '')}: AI ${layer.model ?? ''}, unverified`.replace(/ +,/, ',');
+    return t('{label}: AI {model}, unverified', { label: layer.label.replace(/^AI: /, ''), model: layer.model ?? '' }).replace(/ +([,，])/, '$1');
   }
-  if (!fusion.fused) return `${layer.label}: ${fusion.badge || 'Not registered: not fused'}`;
+  if (!fusion.fused) return `${layer.label}: ${fusion.badge || t('Not registered: not fused')}`;
   const decided = fusion.decision ? `, ${fusion.decision.decision} by ${fusion.decision.by}` : '';
   const text = fusion.badge || (fusion.state === 'same_frame' ? t('Same frame of reference') : t('Registered'));
   const deformed = layer.kind === 'deformed' && !/deform/i.test(text) ? t('Deformed layer, ') : '';

@@ -58,7 +58,7 @@ export class FindingsPanel {
 
   private card(finding: Finding): HTMLElement {
     const { state } = finding.review;
-    const [level, words] = state === 'pending' ? ['ai', `${originOf(finding)}, unverified`.replace(/^c/, 'C')] : STATE_BADGE[state];
+    const [level, words] = state === 'pending' ? ['ai', t('{origin}, unverified', { origin: originOf(finding) }).replace(/^c/, 'C')] : STATE_BADGE[state];
     const label = finding.review.label || finding.label;
     const location = finding.review.location || finding.location;
     const goto = h('button', { class: 'finding-goto', title: t('Show in the images'), attrs: { type: 'button' }, data: { finding: String(finding.id) } },

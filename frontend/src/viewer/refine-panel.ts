@@ -14,15 +14,15 @@ export interface RefineActions {
 }
 
 const HELP: Record<TransformModel, string> = {
-  rigid: 'moves and turns',
-  affine: 'also stretches and shears',
+  rigid: t('moves and turns'),
+  affine: t('also stretches and shears'),
   deformable: t('bends locally; marked as deformed'),
 };
 const STATES: Record<Refinement['state'], string> = {
   queued: t('Waiting'), running: t('Running'), done: t('Result'), failed: t('Failed'), cancelled: t('Cancelled'), discarded: t('Discarded'),
 };
 const STARTS: Record<Refinement['start']['method'], string> = {
-  computed: 'the computed alignment', delivered: 'the delivered position', hand: 'alignment by hand', landmarks: 'the landmark fit', refined: 'an earlier refinement',
+  computed: t('the computed alignment'), delivered: t('the delivered position'), hand: t('alignment by hand'), landmarks: t('the landmark fit'), refined: t('an earlier refinement'),
 };
 
 /** Older ones stand in the history of decisions, if they were accepted. */
@@ -61,7 +61,7 @@ export class RefinePanel {
 
   private card(refinement: Refinement, newest: boolean, shown: boolean, mayDecide: boolean): HTMLElement {
     const { result } = refinement;
-    const title = `${MODELS[refinement.model]} from ${STARTS[refinement.start.method]}`;
+    const title = t('{model} from {start}', { model: MODELS[refinement.model], start: STARTS[refinement.start.method] });
     const state = refinement.accepted ? h('span', { class: 'badge badge--ok', text: t('Accepted, in force') }) : h('span', { class: 'muted small', text: STATES[refinement.state] });
     const card = h('section', { class: 'refinement', data: { refinement: String(refinement.id), state: refinement.state } },
       h('div', { class: 'spread' }, h('span', { class: 'strong', text: title }), state),

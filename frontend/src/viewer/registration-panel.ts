@@ -3,7 +3,7 @@ import { t } from '../i18n';
 import { badgeLevel, badgeText } from './badge';
 import { button, h } from './dom';
 import type { JudgedBody, ToolsState } from './registration-types';
-import { estimatedError, facts, figureText, fusionFacts, historyList, qualityTable, reasonsList, when } from './registration-words';
+import { DECISIONS, estimatedError, facts, figureText, fusionFacts, historyList, qualityTable, reasonsList, when } from './registration-words';
 import type { Layer } from './types';
 
 export type Section = 'summary' | 'align' | 'landmarks' | 'refine' | 'history';
@@ -109,7 +109,7 @@ export class RegistrationPanel {
     const nodes: (Node | null)[] = [tools?.problem ? h('div', { class: 'notice notice--bad', data: { problem: '' } }, h('span', { text: tools.problem })) : null, fusionFacts(fusion)];
     if (fusion.decision) {
       const { by, at, reason } = fusion.decision;
-      nodes.push(facts([[t('Decision'), `${fusion.decision.decision} by ${by}, ${when(at)}`], [t('Reason'), reason]]));
+      nodes.push(facts([[t('Decision'), t('{decision} by {by}, {at}', { decision: DECISIONS[fusion.decision.decision], by, at: when(at) })], [t('Reason'), reason]]));
     }
     if (decides && warning) nodes.push(h('div', { class: 'notice notice--warn', data: { warning: '' } }, h('span', { text: warning })));
     if (decides && mayDecide) nodes.push(...this.decisions(layer, tools));
@@ -170,7 +170,7 @@ export class RegistrationList {
         h('div', { class: 'strong', text: layer.label }),
         h('span', { class: `badge badge--${trying ? 'warn' : badgeLevel(layer)}`, text: trying ? `${layer.label}: ${trying}` : badgeText(layer) }),
         words ? h('div', { class: 'muted small', text: words }) : null,
-        decided ? h('div', { class: 'muted small', text: `${decided.decision} by ${decided.by}, ${when(decided.at)}` }) : null,
+        decided ? h('div', { class: 'muted small', text: t('{decision} by {by}, {at}', { decision: DECISIONS[decided.decision], by: decided.by, at: when(decided.at) }) }) : null,
         ...(fusion.fused ? [] : fusion.reasons.slice(0, 2).map((text) => h('div', { class: 'muted small', text }))),
       ),
       button(t('Open'), () => this.open(layer), { attrs: { 'aria-label': t('Registration of {label}', { label: layer.label }) } }),

@@ -2,7 +2,7 @@
 import { t, tn } from '../i18n';
 import { h } from './dom';
 import type { DecisionRow, Verdict } from './registration-types';
-import type { Fusion, QualityFigure, TransformModel } from './types';
+import type { DecisionKind, Fusion, QualityFigure, TransformModel } from './types';
 
 /** Names and units come as the analysis writes them: "estimated_error", "deg". */
 function readable(name: string): string {
@@ -21,7 +21,7 @@ export function figureText(figure: Pick<QualityFigure, 'value' | 'unit'>): strin
 export function qualityTable(quality: readonly QualityFigure[]): HTMLElement | null {
   if (!quality.length) return null;
   const rows = quality.map((figure) => {
-    const mark = figure.passed === null ? '' : figure.passed ? 'passed' : 'failed';
+    const mark = figure.passed === null ? '' : figure.passed ? t('passed') : t('failed');
     return h('tr', {},
       h('td', {}, readable(figure.name), figure.basis ? h('div', { class: 'muted small', text: figure.basis }) : null),
       h('td', { class: 'right num nowrap', text: figureText(figure) }),
@@ -39,10 +39,17 @@ export function estimatedError(quality: readonly QualityFigure[]): QualityFigure
 
 export const MODELS: Record<TransformModel, string> = { rigid: t('Rigid'), affine: t('Affine'), deformable: t('Deformable') };
 
+/** What a reader decided, as said of it in a line. */
+export const DECISIONS: Record<DecisionKind, string> = {
+  accepted: t('accepted'), rejected: t('rejected'), nudged: t('aligned'), withdrawn: t('taken back'),
+};
+
+const VERDICTS = { usable: t('Usable'), doubtful: t('Doubtful'), refused: t('Refused') };
+
 export function verdictBadge(verdict: Verdict): HTMLElement | null {
   if (!verdict) return null;
   const level = { usable: 'ok', doubtful: 'warn', refused: 'bad' }[verdict];
-  return h('span', { class: `badge badge--${level}`, text: verdict.charAt(0).toUpperCase() + verdict.slice(1) });
+  return h('span', { class: `badge badge--${level}`, text: VERDICTS[verdict] });
 }
 
 export function when(at: string): string {
@@ -64,7 +71,7 @@ export function historyList(decisions: readonly DecisionRow[]): HTMLElement {
   if (!decisions.length) return h('p', { class: 'muted small', text: t('No decision yet: the registration stands as computed.') });
   return h('ol', { class: 'plain stack-tight history' }, ...decisions.map((row, n) =>
     h('li', { data: { decisionRow: String(row.id) } },
-      h('div', {}, h('span', { class: 'strong', text: decisionWords(row) }), n || row.decision === 'withdrawn' ? null : h('span', { class: 'badge badge--info', text: 'in force' })),
+      h('div', {}, h('span', { class: 'strong', text: decisionWords(row) }), n || row.decision === 'withdrawn' ? null : h('span', { class: 'badge badge--info', text: t('in force') })),
       h('div', { class: 'muted small', text: `${row.by}, ${when(row.at)}${row.reason ? `: ${row.reason}` : ''}` }),
     ),
   ));

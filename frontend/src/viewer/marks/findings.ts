@@ -1,4 +1,5 @@
 /** Findings as circles, with their number and what is known of them. */
+import { t } from '../../i18n';
 import type { Point2 } from '../stage';
 import { distanceTo } from '../slicing';
 import type { Finding } from '../types';
@@ -10,7 +11,7 @@ const COLOUR_BAR_PX = 64;
 
 /** A network's findings carry its probability; the others come from thresholds and contours. */
 export function originOf(finding: Finding): string {
-  return finding.probability === null ? 'computed' : 'AI';
+  return finding.probability === null ? t('computed') : 'AI';
 }
 
 export function findingColour(finding: Finding): string {
@@ -49,7 +50,9 @@ export function drawFindings(context: Context, marks: Marks): void {
     context.arc(at[0], at[1], radius, 0, Math.PI * 2);
     context.stroke();
     context.restore();
-    const text = `${finding.number}${finding.review.state === 'rejected' ? ' rejected' : unverified ? ` ${originOf(finding)}, unverified` : ''}`;
+    const text = finding.review.state === 'rejected'
+      ? t('{number} rejected', { number: finding.number })
+      : unverified ? t('{number} {origin}, unverified', { number: finding.number, origin: originOf(finding) }) : String(finding.number);
     context.font = FONT;
     const [x, y] = textPlace({ at, radius }, context.measureText(text).width, marks.width);
     label(context, text, x, y, colour);
