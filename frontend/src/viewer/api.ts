@@ -35,7 +35,7 @@ async function call<T>(method: string, url: string, body?: unknown): Promise<T> 
     if (error instanceof TypeError) throw new ApiError(t('The server cannot be reached. Check the connection and try again.'), 0);
     throw error;
   }
-  const isJson = response.headers.get('content-type')?.includes('json') ?? false;
+  const isJson = response.status !== 204 && (response.headers.get('content-type')?.includes('json') ?? false);
   const answer: unknown = isJson ? await response.json() : undefined;
   if (!response.ok) {
     const detail = (answer as { detail?: unknown } | undefined)?.detail;

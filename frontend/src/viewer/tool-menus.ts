@@ -77,7 +77,7 @@ export class ToolMenus {
     private readonly commands: Commands,
     private readonly actions: ToolActions,
   ) {
-    const items = (list: readonly Item[]): HTMLButtonElement[] => list.map(({ tool, symbol, key }) => this.item(tool, menuItem(toolName(tool), symbol, key, () => commands.setTool(tool))));
+    const items = (list: readonly Item[]): HTMLButtonElement[] => list.map(({ tool, symbol, key }) => this.item(tool, menuItem(toolName(tool), symbol, key, () => commands.setTool(tool), { tool })));
     this.measure = new Menu(t('Measure'), 'pencil-line', [
       ...items(MEASURE),
       menuItem(t('Key image'), 'image-plus', 'Shift+K', () => actions.keepImage(), { act: 'key-image' }),

@@ -16,6 +16,7 @@ export interface LabelActions {
 const BARS_PX = 60;
 const GAP_PX = 9;
 const STEP_PX = 17;
+const FAR_PX = 40;
 const FURTHER = 12;
 
 export class MarkLabels {
@@ -42,6 +43,9 @@ export class MarkLabels {
       const [width, height] = [element.offsetWidth, element.offsetHeight];
       const [x, y] = placeLabel(one.anchor, boxOf(one), width, height, pane, taken);
       taken.push({ x, y, width, height });
+      const near: Point2 = [Math.min(Math.max(one.anchor[0], x), x + width), Math.min(Math.max(one.anchor[1], y), y + height)];
+      const isFar = Math.hypot(near[0] - one.anchor[0], near[1] - one.anchor[1]) > FAR_PX;
+      one.leader = isFar ? [one.anchor, near] : null;
       element.style.transform = `translate(${Math.round(x)}px, ${Math.round(y)}px)`;
     }
   }

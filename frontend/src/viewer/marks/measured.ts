@@ -42,6 +42,15 @@ export function drawMeasured(context: Context, { placed, selected, hovered }: Me
       }
       haloed(context, colour, chosen ? 1.75 : 1.5);
     }
+    if (one.leader) {
+      context.save();
+      context.setLineDash([1, 4]);
+      context.lineWidth = 1;
+      context.strokeStyle = colour;
+      path(context, one.leader, false);
+      context.stroke();
+      context.restore();
+    }
     if (one.arrow) arrow(context, one.arrow, colour);
     context.setLineDash([]);
     for (const dot of one.dots) cross(context, dot, colour);

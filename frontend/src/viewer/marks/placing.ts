@@ -52,6 +52,8 @@ export interface PlacedMark {
   handles: { index: number; at: Point2 }[];
   /** Where its text goes: its rightmost, else topmost point. */
   anchor: Point2;
+  /** To a text that found room only further away. */
+  leader: readonly [Point2, Point2] | null;
 }
 
 const CLOSE_MM = 1e-3;
@@ -92,6 +94,7 @@ export function placeMark(mark: ShownMark, view: PaneView): PlacedMark | null {
     dots,
     handles: seen === 'own' ? figure.handles.map(({ index, at }) => ({ index, at: view.toCanvas(at) })) : [],
     anchor: anchor ?? view.toCanvas(mark.points[0]!),
+    leader: null,
   };
 }
 
