@@ -81,6 +81,18 @@ describe('what a pane may show', () => {
     }
   });
 
+  test('an accepted deformation stands in for its own volume, and not while that one is moved by hand', () => {
+    const reference = layer('CT', 'CT', 'CT', REFERENCE);
+    const pet = layer('PT', 'PET', 'PET_AC');
+    const made = layer('PT', 'PET', '', { kind: 'deformed', registration_id: pet.registration_id, deformed: { registration: pet.registration_id!, refinement: 1, of: pet.id, outside_share: 0 } });
+    const spec = PROTOCOLS.find(({ id }) => id === 'pet-ct')!.panes.find(({ id }) => id === 'pet')!;
+    const all: Fused = { reference, layers: [reference, pet, made], overlays: [pet, made] };
+    expect(planOf(spec, all)!.base.id).toBe(made.id);
+    expect(planOf(spec, { ...all, tried: (one) => one.id === pet.id })!.base.id).toBe(pet.id);
+    const other = { ...made, deformed: { ...made.deformed!, of: pet.id + 100 } };
+    expect(planOf(spec, { ...all, layers: [reference, pet, other], overlays: [pet, other] })!.base.id).toBe(pet.id);
+  });
+
   test('a prior never stands in for the current series', () => {
     const { layers } = CASES['prior']!;
     for (const { panes } of PROTOCOLS) {

@@ -40,7 +40,7 @@ export class PaneSet {
     // A layer in its own space, and a pair side by side, are read in the three planes.
     const isPlain = state.alone !== null || scene.beside !== null;
     this.protocol = isPlain ? PLAIN : chooseProtocol(content, scene.view.case.pathway, state.protocol);
-    const fused = { reference: scene.base, overlays: scene.overlays, layers: scene.layers };
+    const fused = { reference: scene.base, overlays: scene.overlays, layers: scene.layers, tried: (layer: Layer) => scene.trying(layer) !== null };
     this.plans = this.protocol.panes.flatMap((spec) => planOf(spec, fused) ?? []);
     if (!this.planar.length) {
       this.protocol = PLAIN;

@@ -66,14 +66,18 @@ export interface Fused {
   /** All that may be drawn in the reference's space, the reference left out, bottom first. */
   overlays: readonly Layer[];
   layers: readonly Layer[];
+  /** A layer that is drawn otherwise than recorded just now: it is that one the reader wants to see. */
+  tried?: (layer: Layer) => boolean;
 }
 
 /** The layers of a pane; null where its base is not in the case. */
-export function planOf(spec: PaneSpec, { reference, overlays, layers }: Fused): PanePlan | null {
+export function planOf(spec: PaneSpec, { reference, overlays, layers, tried }: Fused): PanePlan | null {
   const base = spec.base === 'reference' ? reference : find(spec.base, layers, reference);
   if (!base) return null;
   // A deformed layer stands in for the one it was made from, as it does in the fused panes.
-  const deformed = overlays.find((layer) => layer.kind === 'deformed' && layer.fusion.fused && layer.deformed?.registration === base.registration_id);
+  const replaces = ({ kind, fusion, deformed }: Layer): boolean =>
+    kind === 'deformed' && fusion.fused && deformed?.registration === base.registration_id && (deformed?.of ?? base.id) === base.id;
+  const deformed = base.id === reference.id || tried?.(base) ? undefined : overlays.find(replaces);
   const drawn = deformed ?? base;
   const linked = drawn.id === reference.id || overlays.some((layer) => layer.id === drawn.id);
   if (!linked || spec.overlays === 'none') return { spec, base: drawn, overlays: [], linked };
