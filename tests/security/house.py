@@ -26,7 +26,7 @@ from tests.factories import (
 from workstation.accounts.models import AccessToken, Role, Site, User
 from workstation.analyzing.models import PetEntry, Refinement
 from workstation.exporting.models import Delivery, Destination, Export, ExportObject
-from workstation.reading.models import KeyImage, LandmarkPair, Measurement
+from workstation.reading.models import KeyImage, LandmarkPair, Measurement, PriorPair
 from workstation.receiving.models import (
     DeidentificationProfile,
     IdentityChange,
@@ -148,6 +148,9 @@ def build() -> House:
             "measurement_id": measurement.pk,
             "key_image_id": key_image.pk,
             "landmark_id": landmark.pk,
+            "pair_id": PriorPair.objects.create(
+                case=case, measurement=measurement, earlier_finding=finding, study=study, by=own
+            ).pk,
             "refinement_id": refinement.pk,
             "sentence_id": sentence.pk,
             "delivery_id": delivery.pk,

@@ -23,6 +23,7 @@ ACTIONS: dict[str, str] = {
     "landmark": "placed or removed a landmark pair",
     "refine": "asked for a refined registration, or stopped, retried or discarded one",
     "measure": "made, changed, deleted or restored a measurement or key image",
+    "pair": "paired a measurement with one of an earlier study, or took that back or again",
     "enter_suv_input": "entered a value that a PET header lacks, or took it back",
     "edit": "saved a report draft",
     "sign": "signed a report",

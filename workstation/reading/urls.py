@@ -6,6 +6,7 @@ from django.urls import path
 
 from workstation.reading import api, views
 from workstation.reading import measurement_api as marks
+from workstation.reading import prior_api as priors
 from workstation.reading import registration_api as tools
 
 app_name = "reading"
@@ -41,6 +42,21 @@ urlpatterns = [
         "api/key-images/<int:key_image_id>/picture/",
         marks.KeyImagePictureView.as_view(),
         name="key-image-picture",
+    ),
+    path("api/cases/<int:case_id>/priors/", priors.PriorsView.as_view(), name="priors"),
+    path(
+        "api/cases/<int:case_id>/priors/<int:study_id>/",
+        priors.PriorView.as_view(),
+        name="prior",
+    ),
+    path(
+        "api/cases/<int:case_id>/prior-pairs/", priors.PriorPairsView.as_view(), name="prior-pairs"
+    ),
+    path("api/prior-pairs/<int:pair_id>/", priors.PriorPairView.as_view(), name="prior-pair"),
+    path(
+        "api/prior-pairs/<int:pair_id>/restore/",
+        priors.PriorPairRestoreView.as_view(),
+        name="prior-pair-restore",
     ),
     path("api/findings/<int:finding_id>/review/", api.FindingReviewView.as_view(), name="review"),
     path("api/cases/<int:case_id>/thumbnail.png", api.thumbnail, name="thumbnail"),
