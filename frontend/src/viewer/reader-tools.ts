@@ -1,5 +1,6 @@
 /** The reader's tools of one case put together: marks, key images, cine and the lens. */
 import type { Vec3 } from '../affine';
+import { t } from '../i18n';
 import { toast } from '../pages/toast';
 import { type Api, ApiError } from './api';
 import { Cine } from './cine';
@@ -129,14 +130,14 @@ export class ReaderTools {
   }
 
   async undo(): Promise<void> {
-    const name = await this.book.history.undo();
-    if (name) toast(name, 'info');
+    const act = await this.book.history.undo();
+    if (act) toast(t('Undone: {act}', { act }), 'info');
     this.events.changed();
   }
 
   async redo(): Promise<void> {
-    const name = await this.book.history.redo();
-    if (name) toast(name, 'info');
+    const act = await this.book.history.redo();
+    if (act) toast(t('Redone: {act}', { act }), 'info');
     this.events.changed();
   }
 

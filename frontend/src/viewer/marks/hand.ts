@@ -267,7 +267,7 @@ export class Hand {
     this.asking = { pane, tool: 'threshold', points };
     const view = this.events.view(pane)!;
     const active = layers.find((layer) => layer.id === this.scene.store.state.active) ?? layers.find((layer) => this.events.visible(pane).includes(layer)) ?? layers[0]!;
-    this.closeForm = volumeForm(this.events.element(pane), view.toCanvas(points[1]!), layers, active.id, (grow) => {
+    this.closeForm = volumeForm(this.events.element(pane), view.toCanvas(points[0]!), view.toCanvas(points[1]!), layers, active.id, (grow) => {
       this.closeForm = null;
       this.asking = null;
       if (grow) this.select(this.book.add({ ...this.body('threshold', points, frame), layers: [grow.layer], threshold: grow.threshold }).key);

@@ -9,6 +9,8 @@ export interface Grow {
   layer: number;
 }
 
+const GAP_PX = 14;
+
 /** As it was chosen last, in this window. */
 let last: { method: ThresholdMethod; value: number } = { method: '41%', value: 4 };
 
@@ -23,8 +25,8 @@ function words(method: ThresholdMethod): string {
   }
 }
 
-/** Opens the form in a pane; `done` is called once, with null when it was given up. Returns how to close it. */
-export function volumeForm(pane: HTMLElement, at: Point2, layers: readonly Layer[], preferred: number, done: (grow: Grow | null) => void): () => void {
+/** Opens the form beside a ball (its middle and rim in a pane); `done` is called once, with null when it was given up. Returns how to close it. */
+export function volumeForm(pane: HTMLElement, middle: Point2, rim: Point2, layers: readonly Layer[], preferred: number, done: (grow: Grow | null) => void): () => void {
   let open = true;
   const close = (grow: Grow | null): void => {
     if (!open) return;
@@ -65,9 +67,11 @@ export function volumeForm(pane: HTMLElement, at: Point2, layers: readonly Layer
   });
   for (const kind of ['pointerdown', 'dblclick', 'wheel', 'contextmenu']) form.addEventListener(kind, (event) => event.stopPropagation());
   pane.append(form);
-  const right = at[0] + 16 + form.offsetWidth <= pane.clientWidth;
-  form.style.left = `${right ? at[0] + 16 : Math.max(at[0] - 16 - form.offsetWidth, 4)}px`;
-  form.style.top = `${Math.min(Math.max(at[1] - form.offsetHeight / 2, 4), Math.max(pane.clientHeight - form.offsetHeight - 4, 4))}px`;
+  // The lesion stays in sight: right of the ball, else left of it.
+  const radius = Math.hypot(rim[0] - middle[0], rim[1] - middle[1]) + GAP_PX;
+  const isRight = middle[0] + radius + form.offsetWidth <= pane.clientWidth;
+  form.style.left = `${isRight ? middle[0] + radius : Math.max(middle[0] - radius - form.offsetWidth, 4)}px`;
+  form.style.top = `${Math.min(Math.max(middle[1] - form.offsetHeight / 2, 4), Math.max(pane.clientHeight - form.offsetHeight - 4, 4))}px`;
   (radios.find((radio) => radio.checked) ?? radios[0]!).focus();
   return () => close(null);
 }
