@@ -10,6 +10,7 @@ from typing import Any
 
 import numpy as np
 from django.db import transaction
+from django.utils.translation import gettext
 from django.utils.translation import gettext as _
 
 from workstation.accounts.models import User
@@ -72,7 +73,7 @@ def _lock(registration: Registration, user: User) -> Case:
     case = Case.objects.select_for_update().get(pk=registration.run.case_id)
     check_reading(case, user)
     if registration.state == "reference":
-        raise ReviewRefused("This is the reference series itself.")
+        raise ReviewRefused(gettext("This is the reference series itself."))
     return case
 
 
@@ -111,7 +112,7 @@ def decide_registration(
     reject, or withdraw the decision before."""
     case = _lock(registration, user)
     if decision not in Kind.values:
-        raise ReviewRefused("A registration is accepted, nudged, rejected or withdrawn.")
+        raise ReviewRefused(gettext("A registration is accepted, nudged, rejected or withdrawn."))
     row = RegistrationDecision(
         registration=registration, decision=decision, reason=reason.strip()[:500], by=user
     )
@@ -128,7 +129,7 @@ def decide_registration(
         row.method = DecisionMethod.COMPUTED
         _check_acceptable(registration)
     elif decision == Kind.WITHDRAWN and in_force(latest_decision(registration)) is None:
-        raise ReviewRefused("There is no decision to take back.")
+        raise ReviewRefused(gettext("There is no decision to take back."))
     row.save()
     detail = {"decision": decision}
     if row.method in (DecisionMethod.LANDMARKS, DecisionMethod.REFINED):
@@ -143,19 +144,20 @@ def decide_registration(
 def _check_acceptable(registration: Registration) -> None:
     if not can_accept(registration):
         raise ReviewRefused(
-            "This registration was refused and cannot be accepted: "
-            + (" ".join(registration.reasons) or "its quality is too low.")
-            + " Align it by hand if you need the fusion."
+            gettext(
+                "This registration was refused and cannot be accepted: {why} "
+                "Align it by hand if you need the fusion."
+            ).format(why=" ".join(registration.reasons) or gettext("its quality is too low."))
         )
 
 
 def _acceptable(registration: Registration, refinement_id: int) -> Refinement:
     found = registration.refinements.filter(pk=refinement_id).first()
     if found is None:
-        raise ReviewRefused("This refinement is not one of this registration.")
+        raise ReviewRefused(gettext("This refinement is not one of this registration."))
     if not refinement_can_be_accepted(found):
         why = " ".join(found.reasons) or f"it is {found.get_state_display().lower()}."
-        raise ReviewRefused(f"This refinement cannot be accepted: {why}")
+        raise ReviewRefused(gettext("This refinement cannot be accepted: {why}").format(why=why))
     return found
 
 
@@ -176,7 +178,9 @@ def place_landmark(
     case = _lock(registration, user)
     there, here = check_points([reference, moving], 2)
     if registration.landmarks.count() >= MOST_PAIRS:
-        raise ReviewRefused(f"At most {MOST_PAIRS} landmark pairs can be kept.")
+        raise ReviewRefused(gettext(
+            "At most {most_pairs} landmark pairs can be kept."
+        ).format(most_pairs=MOST_PAIRS))
     pair = LandmarkPair.objects.create(
         registration=registration, reference=there, moving=here, label=label.strip()[:64], by=user
     )
@@ -229,7 +233,9 @@ def _landmark_alignment(
     fit = fit_landmarks(registration)
     matrix = fit.pop("matrix")
     if sent is not None and not same_alignment(matrix, four_by_four(sent)):
-        raise ReviewRefused("This is not the fit to the landmarks as they are now. Fit again.")
+        raise ReviewRefused(gettext(
+            "This is not the fit to the landmarks as they are now. Fit again."
+        ))
     residuals = {row["id"]: row["residual_mm"] for row in fit.pop("pairs")}
     fit["pairs"] = [
         {
@@ -291,7 +297,10 @@ def steer_refinement(
     case = _lock(refinement.registration, user)
     if what == "discard" and refinement.decisions.exists():
         raise ReviewRefused(
-            "A decision stands on this result; it stays on record. Reject or replace it instead."
+            gettext(
+                "A decision stands on this result; it stays on record. Reject or replace it "
+                "instead."
+            )
         )
     verb = {
         "cancel": cancel_refinement, "retry": retry_refinement, "discard": discard_refinement,
@@ -313,13 +322,15 @@ def map_points(
     """Points of one space in the other (None: no counterpart), and the model of the transform."""
     count = len(points) if isinstance(points, list) else 0
     if not 0 < count <= MOST_MAPPED:
-        raise ReviewRefused(f"Send 1 to {MOST_MAPPED} points.")
+        raise ReviewRefused(gettext(
+            "Send 1 to {most_mapped} points."
+        ).format(most_mapped=MOST_MAPPED))
     checked = check_points(points, count)
     if refinement is None:
         status, transform = transform_on_record(registration)
         model = status.model
     elif refinement.matrix is None or refinement.verdict == "refused":
-        raise ReviewRefused("This refinement has no result that could map points.")
+        raise ReviewRefused(gettext("This refinement has no result that could map points."))
     else:
         transform = transform_of(registration.run, refinement.matrix, refinement.deformation)
         model = refinement.model
@@ -342,15 +353,17 @@ def run_again(case: Case, user: User, *, address: str = "") -> Run:
     if locked.state == CaseState.DRAFT:
         # What is signed belongs to the run that the report was laid out from.
         raise ReviewRefused(
-            "The report was begun with these findings and would keep them. "
+            gettext(
+"The report was begun with these findings and would keep them. "
             "Say in the report what the new alignment changes."
+)
         )
     run = current_run(locked)
     newest = latest_run(locked)
     if run is None or newest is None or newest.state not in ENDED:
-        raise ReviewRefused("An analysis of this case is under way; wait for it.")
+        raise ReviewRefused(gettext("An analysis of this case is under way; wait for it."))
     if run.pk != newest.pk:
-        raise ReviewRefused("The newest analysis of this case failed; retry it first.")
+        raise ReviewRefused(gettext("The newest analysis of this case failed; retry it first."))
     if locked.studies.filter(completed_at__isnull=True).exists():
         raise ReviewRefused(
             _("Images of this case are still arriving; they are analysed when all are here.")
@@ -360,7 +373,7 @@ def run_again(case: Case, user: User, *, address: str = "") -> Run:
             _("The images of this case changed since this analysis; a new one begins by itself.")
         )
     if not changed_alignments(run):
-        raise ReviewRefused("The findings were computed with these alignments already.")
+        raise ReviewRefused(gettext("The findings were computed with these alignments already."))
     again = start_run(
         locked, "another alignment", by=user, fixed_registrations=fixed_registrations(run)
     )

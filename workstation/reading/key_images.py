@@ -10,6 +10,7 @@ import math
 from typing import Any
 
 from django.db import transaction
+from django.utils.translation import gettext
 from PIL import Image, UnidentifiedImageError
 
 from workstation.accounts.models import User
@@ -62,7 +63,7 @@ def label_key_image(image: KeyImage, user: User, *, label: str, address: str = "
     locked = lock_case(image.case_id, user)
     row = KeyImage.objects.select_for_update().defer("picture").get(pk=image.pk)
     if row.hidden_at is not None:
-        raise ReviewRefused("This key image was deleted. Restore it first.")
+        raise ReviewRefused(gettext("This key image was deleted. Restore it first."))
     row.label = label.strip()[:200]
     row.save(update_fields=["label"])
     note_mark("changed", row, locked, user, address)
@@ -72,14 +73,16 @@ def label_key_image(image: KeyImage, user: User, *, label: str, address: str = "
 def _state(state: Any, screen: Screen) -> dict[str, Any]:
     """Plane and layers checked, layers by series key; the rest of the view as it came."""
     if not isinstance(state, dict) or set(state) - {"point", "normal", "up", "layers", "view"}:
-        raise ReviewRefused("The state has point, normal, up, layers and view.")
+        raise ReviewRefused(gettext("The state has point, normal, up, layers and view."))
     point, normal, up = check_points([state.get(name) for name in ("point", "normal", "up")], 3)
     view = state.get("view", {})
     if not isinstance(view, dict) or len(json.dumps(view)) > MOST_STATE:
-        raise ReviewRefused("The view of a key image has at most 8 kB.")
+        raise ReviewRefused(gettext("The view of a key image has at most 8 kB."))
     layers = state.get("layers")
     if not isinstance(layers, list) or not 0 < len(layers) <= MOST_LAYERS:
-        raise ReviewRefused(f"A key image shows 1 to {MOST_LAYERS} layers.")
+        raise ReviewRefused(
+            gettext("A key image shows 1 to {most_layers} layers.").format(most_layers=MOST_LAYERS)
+        )
     return {
         "point": point,
         "normal": normal,
@@ -93,15 +96,15 @@ def _layer(given: Any, screen: Screen) -> dict[str, Any]:
     layer = given.get("layer") if isinstance(given, dict) else None
     key = screen.key(layer) if isinstance(layer, int) else None
     if key is None:
-        raise ReviewRefused("A layer of the key image is not on screen in this case.")
+        raise ReviewRefused(gettext("A layer of the key image is not on screen in this case."))
     window = given.get("window")
     if not isinstance(window, list) or len(window) != 2 or not all(map(_is_number, window)):
-        raise ReviewRefused("A window is [width, centre].")
+        raise ReviewRefused(gettext("A window is [width, centre]."))
     opacity, colormap = given.get("opacity", 1.0), given.get("colormap", "")
     if not _is_number(opacity) or not 0 <= opacity <= 1:
-        raise ReviewRefused("An opacity is 0 to 1.")
+        raise ReviewRefused(gettext("An opacity is 0 to 1."))
     if not isinstance(colormap, str) or len(colormap) > 40:
-        raise ReviewRefused("A colormap is a name.")
+        raise ReviewRefused(gettext("A colormap is a name."))
     return {"key": key, "window": window, "opacity": opacity, "colormap": colormap}
 
 
@@ -118,7 +121,7 @@ def _picture(url: str) -> tuple[bytes, str]:
     """The bytes of a data URL that really is a PNG or JPEG, and its type."""
     prefix = next((p for p in PREFIXES if url.startswith(p)), None)
     if prefix is None or len(url) > 4 * MOST_BYTES // 3 + 100:
-        raise ReviewRefused("The picture is a PNG or JPEG of at most 4 MB.")
+        raise ReviewRefused(gettext("The picture is a PNG or JPEG of at most 4 MB."))
     try:
         data = base64.b64decode(url[len(prefix) :], validate=True)
         with Image.open(io.BytesIO(data)) as picture:
@@ -127,7 +130,7 @@ def _picture(url: str) -> tuple[bytes, str]:
                 picture.load()
     except (binascii.Error, UnidentifiedImageError, Image.DecompressionBombError, OSError,
             SyntaxError, ValueError):  # fmt: skip
-        raise ReviewRefused("The picture cannot be read. Take it again.") from None
+        raise ReviewRefused(gettext("The picture cannot be read. Take it again.")) from None
     if kind not in FORMATS or size > MOST_PIXELS or len(data) > MOST_BYTES:
-        raise ReviewRefused("The picture is a PNG or JPEG of at most 4 MB.")
+        raise ReviewRefused(gettext("The picture is a PNG or JPEG of at most 4 MB."))
     return data, FORMATS[kind]

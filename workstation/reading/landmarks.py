@@ -6,6 +6,7 @@ from dataclasses import dataclass
 
 import numpy as np
 import numpy.typing as npt
+from django.utils.translation import gettext
 
 FloatArray = npt.NDArray[np.float64]
 
@@ -52,12 +53,18 @@ def fit_rigid(reference: npt.ArrayLike, moving: npt.ArrayLike) -> FloatArray:
     there = np.asarray(reference, dtype=np.float64).reshape(-1, 3)
     here = np.asarray(moving, dtype=np.float64).reshape(-1, 3)
     if len(there) < FEWEST:
-        raise FitRefused(f"A fit needs at least {FEWEST} landmark pairs; there are {len(there)}.")
+        raise FitRefused(
+            gettext("A fit needs at least {fewest} landmark pairs; there are {n}.").format(
+                fewest=FEWEST, n=len(there)
+            )
+        )
     for name, points in (("reference", there), ("moving", here)):
         if _thickness(points) < THINNEST_MM:
             raise FitRefused(
-                f"The landmarks of the {name} image lie on a line, which leaves a turn open. "
-                "Add a pair away from that line."
+                gettext(
+                    "The landmarks of the {name} image lie on a line, which leaves a turn open. "
+                    "Add a pair away from that line."
+                ).format(name=name)
             )
     middle_there, middle_here = there.mean(axis=0), here.mean(axis=0)
     u, _, vt = np.linalg.svd((here - middle_here).T @ (there - middle_there))

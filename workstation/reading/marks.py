@@ -10,6 +10,7 @@ from typing import Any
 from django.db import transaction
 from django.db.models import Max
 from django.utils import timezone
+from django.utils.translation import gettext
 
 from workstation.accounts.models import User
 from workstation.accounts.services import record
@@ -37,7 +38,11 @@ def next_number(rows: Any) -> int:
     """For a new row of a locked case, of its measurements or key images."""
     last = rows.aggregate(last=Max("number"))["last"] or 0
     if last >= MOST_OF_A_KIND:
-        raise ReviewRefused(f"A case keeps at most {MOST_OF_A_KIND} of these.")
+        raise ReviewRefused(
+            gettext("A case keeps at most {most_of_a_kind} of these.").format(
+                most_of_a_kind=MOST_OF_A_KIND
+            )
+        )
     return int(last) + 1
 
 

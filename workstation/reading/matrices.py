@@ -6,6 +6,7 @@ from typing import Any
 
 import numpy as np
 import numpy.typing as npt
+from django.utils.translation import gettext
 
 from workstation.reading.fusion_state import is_rigid
 from workstation.reading.services import FARTHEST_MM, ReviewRefused
@@ -21,7 +22,9 @@ def nudged_matrix(matrix: Any, current: Any) -> list[list[float]]:
     ``current``: a nudge keeps the stretch of an affine alignment and adds none."""
     rows = four_by_four(matrix)
     if not (is_rigid(rows) or is_rigid(rows @ np.linalg.inv(np.asarray(current)))):
-        raise ReviewRefused("A nudge may move and turn an image, not stretch or mirror it.")
+        raise ReviewRefused(
+            gettext("A nudge may move and turn an image, not stretch or mirror it.")
+        )
     return as_lists(rows)
 
 
@@ -30,9 +33,13 @@ def affine_matrix(matrix: Any) -> list[list[float]]:
     rows = four_by_four(matrix)
     stretch = np.linalg.svd(rows[:3, :3], compute_uv=False)
     if stretch[0] > MOST_STRETCH or stretch[2] < 1 / MOST_STRETCH:
-        raise ReviewRefused(f"The start stretches the image more than {MOST_STRETCH:g} times.")
+        raise ReviewRefused(
+            gettext("The start stretches the image more than {most_stretch:g} times.").format(
+                most_stretch=MOST_STRETCH
+            )
+        )
     if np.linalg.det(rows[:3, :3]) < 0:
-        raise ReviewRefused("The start mirrors the image.")
+        raise ReviewRefused(gettext("The start mirrors the image."))
     return as_lists(rows)
 
 
@@ -41,13 +48,13 @@ def four_by_four(matrix: Any) -> npt.NDArray[np.float64]:
     try:
         rows = np.array(matrix, dtype=np.float64)
     except (TypeError, ValueError, OverflowError):
-        raise ReviewRefused("An alignment needs a 4x4 matrix.") from None
+        raise ReviewRefused(gettext("An alignment needs a 4x4 matrix.")) from None
     if rows.shape != (4, 4) or not np.isfinite(rows).all():
-        raise ReviewRefused("An alignment needs a 4x4 matrix.")
+        raise ReviewRefused(gettext("An alignment needs a 4x4 matrix."))
     if not np.allclose(rows[3], [0, 0, 0, 1]):
-        raise ReviewRefused("The last row of an alignment is 0, 0, 0, 1.")
+        raise ReviewRefused(gettext("The last row of an alignment is 0, 0, 0, 1."))
     if np.abs(rows[:3, 3]).max() > FARTHEST_MM:
-        raise ReviewRefused("The alignment moves the image out of every room.")
+        raise ReviewRefused(gettext("The alignment moves the image out of every room."))
     return rows
 
 

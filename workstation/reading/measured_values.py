@@ -7,6 +7,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 import numpy as np
+from django.utils.translation import gettext
 
 from workstation.reading.measured_layers import Placed
 from workstation.reading.measuring import CannotMeasure, lines, outlines
@@ -136,12 +137,14 @@ def measure_threshold(
     suv = is_suv(pet.unit)
     if threshold["method"] in ("fixed", "percist") and not suv:
         raise CannotMeasure(
-            f"{pet.label} has no SUV (its values are in {pet.unit}), and this threshold is one of "
-            "SUV. Enter what the header lacks, or take 41 % or 50 % of the maximum."
+            gettext(
+                "{label} has no SUV (its values are in {unit}), and this threshold is one of SUV. "
+                "Enter what the header lacks, or take 41 % or 50 % of the maximum."
+            ).format(label=pet.label, unit=pet.unit)
         )
     sphere = ball(pet.lattice, pet.voxels, centre, radius, margin=1)
     if sphere is None or not sphere.mask.any():
-        raise CannotMeasure(f"{pet.label} does not reach this sphere.")
+        raise CannotMeasure(gettext("{label} does not reach this sphere.").format(label=pet.label))
     level, how, notes = _level(threshold, hottest(sphere), liver, pet.unit)
     method = f"voxels at or above {in_words(level, pet.unit)} ({how}), 26-connected to the hottest"
     region = grow(pet.lattice, sphere, level, method)
@@ -167,14 +170,16 @@ def _level(
     method = threshold["method"]
     if method in SHARES:
         if most <= 0:
-            raise CannotMeasure("There is no uptake in this sphere.")
+            raise CannotMeasure(gettext("There is no uptake in this sphere."))
         return SHARES[method] * most, f"{SHARES[method]:.0%} of the maximum", []
     if method == "fixed":
         return float(threshold["value"]), "fixed", []
     if liver is None:
         raise CannotMeasure(
-            "PERCIST needs the liver: place a sphere of 3 cm in healthy right liver on this PET, "
+            gettext(
+"PERCIST needs the liver: place a sphere of 3 cm in healthy right liver on this PET, "
             "with the purpose liver, then try again."
+)
         )
     notes = []
     if abs(liver.width_mm - LIVER_MM) > LIVER_TOLERANCE_MM:
@@ -275,8 +280,10 @@ def _sphere(points: list[list[float]]) -> tuple[np.ndarray, float]:
     radius = float(np.linalg.norm(surface - centre))
     if not RADIUS_MM[0] <= radius <= RADIUS_MM[1]:
         raise CannotMeasure(
-            f"A sphere has a radius of {RADIUS_MM[0]:.0f} to {RADIUS_MM[1]:.0f} mm; this one has "
-            f"{radius:.1f} mm."
+            gettext(
+                "A sphere has a radius of {radius_mm_0:.0f} to {radius_mm_1:.0f} mm; this one has "
+                "{radius:.1f} mm."
+            ).format(radius_mm_0=RADIUS_MM[0], radius_mm_1=RADIUS_MM[1], radius=radius)
         )
     return centre, radius
 

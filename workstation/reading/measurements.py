@@ -7,6 +7,7 @@ from collections.abc import Collection
 from typing import Any
 
 from django.db import transaction
+from django.utils.translation import gettext
 
 from workstation.accounts.models import User
 from workstation.analyzing.models import Run
@@ -106,7 +107,7 @@ def change_measurement(
         locked = lock_case(row.case_id, user)
         stored = Measurement.objects.select_for_update().get(pk=row.pk)
         if stored.hidden_at is not None:
-            raise ReviewRefused("This measurement was deleted. Restore it first.")
+            raise ReviewRefused(gettext("This measurement was deleted. Restore it first."))
         if "label" not in changes:
             row.label = stored.label  # another window may have written it meanwhile
         if row.tool in WORDS:
@@ -128,14 +129,16 @@ def _describe(
     """Check what the reader drew and said against the tool; nothing is computed yet."""
     tool = row.tool
     if tool not in Tool.values:
-        raise ReviewRefused(f"The tool is one of {', '.join(Tool.values)}.")
+        raise ReviewRefused(
+            gettext("The tool is one of {values}.").format(values=", ".join(Tool.values))
+        )
     row.points = _points(tool, points)
     row.plane = _plane(tool, plane)
     row.label = label.strip()[:200]
     if tool == Tool.TEXT and not row.label:
-        raise ReviewRefused("A text needs words.")
+        raise ReviewRefused(gettext("A text needs words."))
     if purpose and (purpose != LIVER or tool != Tool.SPHERE):
-        raise ReviewRefused("The only purpose is liver, of a sphere.")
+        raise ReviewRefused(gettext("The only purpose is liver, of a sphere."))
     row.purpose = purpose
     row.threshold = _threshold(threshold) if tool == Tool.THRESHOLD else None
 
@@ -146,33 +149,39 @@ def _points(tool: str, points: Any) -> list[list[float]]:
     least, most = FREEHAND_POINTS
     count = len(points) if isinstance(points, list) else 0
     if not least <= count <= most:
-        raise ReviewRefused(f"A freehand outline has {least} to {most} points.")
+        raise ReviewRefused(
+            gettext("A freehand outline has {least} to {most} points.").format(
+                least=least, most=most
+            )
+        )
     return check_points(points, count)
 
 
 def _plane(tool: str, plane: Any) -> dict[str, Any] | None:
     if plane is None:
         if tool in PLANAR:
-            raise ReviewRefused("This tool needs its plane.")
+            raise ReviewRefused(gettext("This tool needs its plane."))
         return None
     normal = plane.get("normal") if isinstance(plane, dict) else None
     [checked] = check_points([normal], 1)
     size = math.hypot(*checked)
     if size < 1e-6:
-        raise ReviewRefused("The plane's normal has no direction.")
+        raise ReviewRefused(gettext("The plane's normal has no direction."))
     return {"normal": [v / size for v in checked]}
 
 
 def _threshold(threshold: Any) -> dict[str, Any]:
     method = threshold.get("method") if isinstance(threshold, dict) else None
     if method not in METHODS:
-        raise ReviewRefused(f"The threshold is one of {', '.join(METHODS)}.")
+        raise ReviewRefused(
+            gettext("The threshold is one of {join}.").format(join=", ".join(METHODS))
+        )
     if method != "fixed":
         return {"method": method, "value": None}
     value = threshold.get("value")
     is_number = isinstance(value, int | float) and not isinstance(value, bool)
     if not is_number or not 0 < value <= 1000:
-        raise ReviewRefused("A fixed threshold is an SUV above 0, e.g. 4.0.")
+        raise ReviewRefused(gettext("A fixed threshold is an SUV above 0, e.g. 4.0."))
     return {"method": method, "value": float(value)}
 
 
@@ -236,11 +245,15 @@ def _measured(
     if tool in LINES:
         return measure_lines(tool, row.points), {}
     if run is None:
-        raise CannotMeasure("There are no images to measure yet.")
+        raise CannotMeasure(gettext("There are no images to measure yet."))
     if tool == Tool.PROBE:
         return _probed(row, statuses), {}
     if len(row.layers) > MOST_LAYERS:
-        raise CannotMeasure(f"Choose at most {MOST_LAYERS} series to measure.")
+        raise CannotMeasure(
+            gettext("Choose at most {most_layers} series to measure.").format(
+                most_layers=MOST_LAYERS
+            )
+        )
     with open_layers(statuses, row.layers) as layers:
         if tool in PLANAR:
             return measure_outline(tool, row.points, row.plane["normal"], layers), {}
@@ -249,9 +262,9 @@ def _measured(
         pets = [one for one in layers if one.modality == "PT"]
         if len(pets) != 1:
             raise CannotMeasure(
-                "There is no fused PET to grow in."
+                gettext("There is no fused PET to grow in.")
                 if not pets
-                else "Choose one PET: the volume grows in one series."
+                else gettext("Choose one PET: the volume grows in one series.")
             )
         [pet] = pets
         row.layers = [pet.key]
@@ -268,7 +281,7 @@ def _probed(row: Measurement, statuses: Statuses) -> Measured:
     wanted = [pk for pk, key in keys.items() if key in row.layers]
     found = [v for v in probe(row.case, row.points[0], wanted) if v["value"] is not None]
     if not found:
-        raise CannotMeasure("No fused image reaches this point.")
+        raise CannotMeasure(gettext("No fused image reaches this point."))
     rows = [
         Row(
             "value", v["value"], v["unit"], PROBED, keys.get(v["layer"], ""), v["label"]
@@ -293,8 +306,10 @@ def liver_of(case: Case, key: str, statuses: Statuses) -> Liver | None:
     here = on_screen(statuses).get(key)
     if here is None or newest.evidence.get("placed", {}).get(key) != fingerprint(*here):
         raise CannotMeasure(
-            f"The liver sphere {newest.name} was measured before the images were aligned or "
-            "analysed anew. Move it, or place another one."
+            gettext(
+                "The liver sphere {name} was measured before the images were aligned or analysed "
+                "anew. Move it, or place another one."
+            ).format(name=newest.name)
         )
     centre, surface = newest.points
     return Liver(

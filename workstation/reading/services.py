@@ -11,6 +11,7 @@ from typing import Any
 
 import numpy as np
 from django.db import transaction
+from django.utils.translation import gettext
 
 from workstation.accounts.models import User
 from workstation.accounts.services import record
@@ -36,9 +37,9 @@ class ReviewRefused(Exception):
 def check_reading(case: Case, user: User) -> None:
     """Raise :class:`ReviewRefused` unless the user holds the case and it is not signed."""
     if case.state in (CaseState.SIGNED, CaseState.ADDENDED):
-        raise ReviewRefused("The report is signed; its findings and registrations stand.")
+        raise ReviewRefused(gettext("The report is signed; its findings and registrations stand."))
     if not holds(case, user):
-        raise ReviewRefused("You do not hold this case. Claim it first.")
+        raise ReviewRefused(gettext("You do not hold this case. Claim it first."))
 
 
 @transaction.atomic
@@ -60,7 +61,7 @@ def review_finding(
         FindingReview.objects.filter(finding=finding).delete()
     elif state in ReviewState.values:
         if state == ReviewState.EDITED and not (label.strip() or location.strip() or comment):
-            raise ReviewRefused("An edited finding needs a new name, place or comment.")
+            raise ReviewRefused(gettext("An edited finding needs a new name, place or comment."))
         review, _ = FindingReview.objects.update_or_create(
             finding=finding,
             defaults={
@@ -72,7 +73,7 @@ def review_finding(
             },
         )
     else:
-        raise ReviewRefused("A finding is accepted, edited, rejected or pending.")
+        raise ReviewRefused(gettext("A finding is accepted, edited, rejected or pending."))
     record(
         "review", user=user, site=case.site, obj=finding, case_id=case.pk,
         remote_address=address, detail={"state": state, "finding": finding.number},
@@ -84,16 +85,20 @@ def review_finding(
 def check_points(points: Any, count: int) -> list[list[float]]:
     """``count`` finite LPS points in mm, or :class:`ReviewRefused`."""
     if not isinstance(points, list) or len(points) != count:
-        raise ReviewRefused(f"This measurement needs {count} point{'s' if count > 1 else ''}.")
+        raise ReviewRefused(
+            gettext("This measurement needs {count} point{s_if_count_1_else}.").format(
+                count=count, s_if_count_1_else="s" if count > 1 else ""
+            )
+        )
     checked = []
     for point in points:
         if not isinstance(point, list) or len(point) != 3:
-            raise ReviewRefused("A point is [x, y, z] in millimetres.")
+            raise ReviewRefused(gettext("A point is [x, y, z] in millimetres."))
         # Compared before they are converted: an int may be too large for a float. NaN compares
         # with nothing.
         numbers = [v for v in point if isinstance(v, int | float) and not isinstance(v, bool)]
         if len(numbers) != 3 or not all(-FARTHEST_MM <= v <= FARTHEST_MM for v in numbers):
-            raise ReviewRefused("A point is [x, y, z] in millimetres.")
+            raise ReviewRefused(gettext("A point is [x, y, z] in millimetres."))
         checked.append([float(v) for v in numbers])
     return checked
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 import numpy as np
+from django.utils.translation import gettext
 from scipy import ndimage as ndi
 
 from workstation.reading.measuring import CannotMeasure, IntArray, Mask
@@ -43,8 +44,10 @@ def grow(lattice: Lattice, ball: Ball, threshold: float, method: str) -> Region:
     top = np.unravel_index(int(inside.argmax()), inside.shape)
     if inside[top] < threshold:
         raise CannotMeasure(
-            f"The hottest voxel of the sphere is {inside[top]:.2f}, below the threshold of "
-            f"{threshold:.2f}. Place the sphere elsewhere or take a lower threshold."
+            gettext(
+                "The hottest voxel of the sphere is {inside_top:.2f}, below the threshold of "
+                "{threshold:.2f}. Place the sphere elsewhere or take a lower threshold."
+            ).format(inside_top=inside[top], threshold=threshold)
         )
     hot = ball.values >= threshold
     labels, _ = ndi.label(hot & ball.mask, structure=NEIGHBOURS_26)

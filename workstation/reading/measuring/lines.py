@@ -6,6 +6,7 @@ from dataclasses import dataclass
 
 import numpy as np
 import numpy.typing as npt
+from django.utils.translation import gettext
 
 from workstation.reading.measuring import CannotMeasure, FloatArray
 
@@ -30,7 +31,7 @@ def length(first: npt.ArrayLike, second: npt.ArrayLike) -> float:
     """Euclidean distance in mm. Raises :class:`CannotMeasure` for one point twice."""
     mm = float(np.linalg.norm(_vector(first, second)))
     if mm < SHORTEST_MM:
-        raise CannotMeasure("The two ends are the same point. Draw the line longer.")
+        raise CannotMeasure(gettext("The two ends are the same point. Draw the line longer."))
     return mm
 
 
@@ -38,7 +39,9 @@ def angle(arm: npt.ArrayLike, vertex: npt.ArrayLike, other: npt.ArrayLike) -> fl
     """The angle at ``vertex`` in degrees, 0 to 180."""
     a, b = _vector(vertex, arm), _vector(vertex, other)
     if min(np.linalg.norm(a), np.linalg.norm(b)) < SHORTEST_MM:
-        raise CannotMeasure("An arm of the angle has no length. Move its end away from the vertex.")
+        raise CannotMeasure(
+            gettext("An arm of the angle has no length. Move its end away from the vertex.")
+        )
     # atan2 keeps its precision near 0 and 180 degrees, where acos loses half its digits.
     return float(np.degrees(np.arctan2(np.linalg.norm(np.cross(a, b)), a @ b)))
 
@@ -53,8 +56,10 @@ def axes(points: npt.ArrayLike) -> Axes:
     )
     if between < 90 - PERPENDICULAR_DEG:
         raise CannotMeasure(
-            f"The two axes stand at {between:.0f} degrees. RECIST asks for perpendicular ones: "
-            "turn one until they do."
+            gettext(
+                "The two axes stand at {between:.0f} degrees. RECIST asks for perpendicular ones: "
+                "turn one until they do."
+            ).format(between=between)
         )
     # Nearest points of the two lines.
     cosine = along @ across
@@ -64,10 +69,14 @@ def axes(points: npt.ArrayLike) -> Axes:
     gap = float(np.linalg.norm((a1 + s * along) - (b1 + t * across)))
     if gap > PLANE_MM:
         raise CannotMeasure(
-            f"The two axes pass each other at {gap:.1f} mm. Draw both in the same plane."
+            gettext(
+                "The two axes pass each other at {gap:.1f} mm. Draw both in the same plane."
+            ).format(gap=gap)
         )
     if not (-PLANE_MM <= s <= one + PLANE_MM and -PLANE_MM <= t <= two + PLANE_MM):
-        raise CannotMeasure("The two axes do not cross. Move the short one over the long one.")
+        raise CannotMeasure(
+            gettext("The two axes do not cross. Move the short one over the long one.")
+        )
     return Axes(max(one, two), min(one, two), between)
 
 

@@ -12,6 +12,7 @@ from typing import Protocol
 
 import numpy as np
 import numpy.typing as npt
+from django.utils.translation import gettext
 
 from workstation.reading.measuring import CannotMeasure, FloatArray, IntArray
 
@@ -61,7 +62,7 @@ def plane_through(point: npt.ArrayLike, normal: npt.ArrayLike) -> Plane:
     n = np.asarray(normal, dtype=np.float64)
     size = float(np.linalg.norm(n))
     if not np.isfinite(size) or size < 1e-6:
-        raise CannotMeasure("The plane's normal has no direction.")
+        raise CannotMeasure(gettext("The plane's normal has no direction."))
     n = n / size
     u = np.cross(n, np.eye(3)[int(np.argmin(np.abs(n)))])
     u /= np.linalg.norm(u)
@@ -138,12 +139,12 @@ def ellipse(points: npt.ArrayLike, normal: npt.ArrayLike) -> tuple[Plane, Ellips
     first, second = plane.flat([one, two])
     lengths = np.linalg.norm(first), np.linalg.norm(second)
     if min(lengths) < SMALLEST_MM:
-        raise CannotMeasure("The ellipse has no area. Draw it larger.")
+        raise CannotMeasure(gettext("The ellipse has no area. Draw it larger."))
     if max(lengths) > LARGEST_MM:
-        raise CannotMeasure("The ellipse is larger than a metre.")
+        raise CannotMeasure(gettext("The ellipse is larger than a metre."))
     sine = abs(float(first @ second)) / float(lengths[0] * lengths[1])
     if sine > np.sin(np.radians(PERPENDICULAR_DEG)):
-        raise CannotMeasure("The half axes of an ellipse are perpendicular.")
+        raise CannotMeasure(gettext("The half axes of an ellipse are perpendicular."))
     return plane, Ellipse(first, second)
 
 
@@ -155,10 +156,10 @@ def freehand(points: npt.ArrayLike, normal: npt.ArrayLike) -> tuple[Plane, Polyg
     _check_plane(plane, corners)
     flat = plane.flat(corners)
     if np.ptp(flat, axis=0).max() > LARGEST_MM:
-        raise CannotMeasure("The outline is larger than a metre.")
+        raise CannotMeasure(gettext("The outline is larger than a metre."))
     simple, cut = without_loops(_apart(flat))
     if len(simple) < 3 or abs(signed_area(simple)) < SMALLEST_MM**2:
-        raise CannotMeasure("The outline has no area. Draw around something.")
+        raise CannotMeasure(gettext("The outline has no area. Draw around something."))
     return plane, Polygon(simple), cut
 
 
@@ -174,7 +175,9 @@ def without_loops(corners: FloatArray) -> tuple[FloatArray, bool]:
     cuts = 0
     while (crossing := _first_crossing(corners)) is not None:
         if cuts == MOST_LOOPS:
-            raise CannotMeasure("The outline crosses itself again and again. Draw it anew.")
+            raise CannotMeasure(
+                gettext("The outline crosses itself again and again. Draw it anew.")
+            )
         i, j, at = crossing
         inner = np.vstack([at, corners[i + 1 : j + 1]])
         outer = np.vstack([corners[: i + 1], at, corners[j + 1 :]])
@@ -264,4 +267,4 @@ def _filled(corners: FloatArray) -> IntArray:
 
 def _check_plane(plane: Plane, points: FloatArray) -> None:
     if np.abs(plane.off(points)).max() > PLANE_MM:
-        raise CannotMeasure("The points do not lie in the plane that was named.")
+        raise CannotMeasure(gettext("The points do not lie in the plane that was named."))

@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 import numpy as np
+from django.utils.translation import gettext
 
 from workstation.reading.measuring import CannotMeasure, FloatArray, IntArray, Mask
 from workstation.reading.measuring.lattices import EDGE, Lattice, Voxels, block, take, trilinear
@@ -80,7 +81,9 @@ def _of_one_slice(
 def _sampled(lattice: Lattice, voxels: Voxels, plane: Plane, shape: Shape) -> Selection:
     step = lattice.smallest_edge_mm
     if shape.area / step**2 > MOST_SAMPLES:
-        raise CannotMeasure("The outline is too large for an oblique plane. Draw a smaller one.")
+        raise CannotMeasure(gettext(
+            "The outline is too large for an oblique plane. Draw a smaller one."
+        ))
     cells = shape.cells(np.array([[step, 0.0, 0.0], [0.0, step, 0.0]]))
     index = lattice.index_of(plane.lifted(cells * step))
     covered = lattice.covers(index)
@@ -135,7 +138,7 @@ def ball(
     if (high <= low).any():
         return None
     if int(np.prod(high - low)) > MOST_VOXELS:
-        raise CannotMeasure("The sphere holds too many voxels. Draw a smaller one.")
+        raise CannotMeasure(gettext("The sphere holds too many voxels. Draw a smaller one."))
     mask = _within(lattice, low, high, centre, radius)
     if not mask.any():
         return Ball(low, np.zeros(mask.shape), mask, outside)
