@@ -77,4 +77,5 @@ def decode_slice(
     for y in range(1, len(a)):
         a[y] += a[y - 1]
     np.cumsum(a, axis=1, dtype=unsigned, out=a)
-    return a.view(np.int16 if codec == 1 else np.uint8)
+    signed: Stored = a.view(np.int16 if codec == 1 else np.uint8)
+    return signed
