@@ -5,6 +5,7 @@ import { paintWhere } from './comparison';
 import { drawMarks, type LandmarkMark } from './overlay';
 import type { LinkedCursor } from './linked-cursor';
 import type { Loaded } from './loaded';
+import { type ButtonAct, buttonAct, Wheel } from './mouse';
 import { NativeView } from './native-view';
 import { Pane } from './panes';
 import { rasterOf, samplePlane } from './sampling';
@@ -23,7 +24,8 @@ export interface BesideActions {
   redraw(): void;
 }
 
-const WHEEL_PX = 40;
+/** Of a drag that scrolls, per slice. */
+const SCROLL_PX = 7;
 const LOST = {
   outside: () => t('No counterpart here'),
   unknown: () => t('Counterpart not known: the server did not answer'),
@@ -190,10 +192,11 @@ export class BesidePane {
 
   private install(): void {
     const { element } = this.pane;
-    let drag: 'tool' | 'zoom' | 'pan' | null = null;
+    let drag: ButtonAct | null = null;
+    let scrolled = 0;
     let start: Point2 = [0, 0];
     let last: Point2 = [0, 0];
-    let wheel = 0;
+    const wheel = new Wheel();
     const where = (event: MouseEvent): Point2 => {
       const box = this.pane.image.getBoundingClientRect();
       return [event.clientX - box.left, event.clientY - box.top];
@@ -202,7 +205,8 @@ export class BesidePane {
       if ((event.target as Element).closest('button') || !this.view) return;
       element.focus({ preventScroll: true });
       start = last = where(event);
-      drag = event.button === 1 ? 'pan' : event.button === 2 ? 'zoom' : 'tool';
+      drag = buttonAct(event.button);
+      scrolled = 0;
       const { tool } = this.scene.store.state;
       if (drag === 'tool' && tool !== 'window') {
         const point = this.view.toWorld(start);
@@ -221,23 +225,23 @@ export class BesidePane {
       const { tool } = this.scene.store.state;
       if (drag === 'pan') this.view.panBy(dx, dy);
       else if (drag === 'zoom') this.view.zoomBy(Math.exp(-dy / 150), start);
-      else if (tool === 'window') return this.actions.windowBy(layer, dx, dy);
+      else if (drag === 'scroll') {
+        const slices = Math.trunc((at[1] - start[1]) / SCROLL_PX) - scrolled;
+        scrolled += slices;
+        if (slices) this.step(slices);
+        return;
+      } else if (drag === 'window' || tool === 'window') return this.actions.windowBy(layer, dx, dy);
       else if (tool === 'crosshair') return this.choose(this.view.toWorld(at));
       this.actions.redraw();
     });
     for (const end of ['pointerup', 'pointercancel'] as const) element.addEventListener(end, () => (drag = null));
     element.addEventListener('wheel', (event) => {
       event.preventDefault();
-      if (event.ctrlKey || event.altKey) {
-        this.view?.zoomBy(Math.exp(-event.deltaY / 400), where(event));
-        this.actions.redraw();
-        return;
-      }
-      wheel += event.deltaMode === WheelEvent.DOM_DELTA_PIXEL ? event.deltaY / WHEEL_PX : event.deltaY;
-      const notch = Math.abs(event.deltaY) >= WHEEL_PX || event.deltaMode !== WheelEvent.DOM_DELTA_PIXEL;
-      const slices = notch ? Math.sign(event.deltaY) : Math.trunc(wheel);
-      wheel = notch ? 0 : wheel - slices;
-      if (slices) this.step(slices * (event.shiftKey ? 5 : 1));
+      const turned = wheel.turn(event);
+      if (!turned) return;
+      if ('slices' in turned) return this.step(turned.slices);
+      this.view?.zoomBy(turned.zoom, where(event));
+      this.actions.redraw();
     }, { passive: false });
     element.addEventListener('keydown', (event) => {
       const slices = { ArrowDown: 1, ArrowUp: -1, PageDown: 10, PageUp: -10 }[event.key];

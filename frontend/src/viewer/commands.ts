@@ -1,6 +1,7 @@
 /** What a reader can do by key, button or mouse, each in one function. */
 import type { ColormapName } from './colormaps';
 import type { CompareMode } from './comparison';
+import { windowSign } from './mouse';
 import { isImage, isSuv, presetsOf } from './presets';
 import type { Scene } from './scene';
 import { step } from './siblings';
@@ -52,6 +53,19 @@ export class Commands {
     this.store.patch({ active: id });
   }
 
+  /** The next of what window and colours can act on, as the toolbar lists them. */
+  stepActive(by: number): void {
+    const all = this.windowed;
+    const at = all.findIndex((layer) => layer.id === this.active.id);
+    this.setActive(all[(at + by + all.length) % all.length]!.id);
+  }
+
+  get windowed(): Layer[] {
+    const { scene } = this;
+    const inPanes = scene.panes.plans.map((plan) => plan.base);
+    return [...new Set([scene.base, ...scene.overlays, ...inPanes])].filter((layer) => layer.kind !== 'segmentation');
+  }
+
   setWindow(layer: Layer, width: number, centre: number): void {
     // SUV windows start at 0: a raised floor hides faint uptake, a negative one means nothing.
     const top = Math.max(centre + width / 2, 0.1);
@@ -59,12 +73,12 @@ export class Commands {
     else this.patch(layer, { width: Math.max(width, 1e-6), centre });
   }
 
-  /** A drag by pixels: right widens, down raises the centre (darker). */
+  /** A drag by pixels: right widens, down raises the centre (darker), or lowers it where the reader wants it so. */
   windowBy(layer: Layer, dx: number, dy: number): void {
     const settings = this.settings(layer);
     if (!settings) return;
     const perPixel = Math.max(layer.window[0], settings.width) / 250;
-    this.setWindow(layer, Math.max(settings.width + dx * perPixel, perPixel), settings.centre + dy * perPixel);
+    this.setWindow(layer, Math.max(settings.width + dx * perPixel, perPixel), settings.centre + windowSign() * dy * perPixel);
   }
 
   preset(n: number): void {
@@ -190,6 +204,15 @@ export class Commands {
     this.scene.panes.fit();
     this.scene.resetLooks();
     this.store.patch({ framings: {} });
+  }
+
+  /** About the middle of the pane with the focus. */
+  zoomBy(factor: number, pane: PaneName = this.state.pane): void {
+    const { panes, stage } = this.scene;
+    if (!panes.names.includes(pane) || !stage.has(pane)) return;
+    const { clientWidth, clientHeight } = stage.canvas(pane);
+    stage.zoomBy(pane, factor, [clientWidth / 2, clientHeight / 2]);
+    this.rememberFraming(pane);
   }
 
   rememberFraming(pane: PaneName): void {

@@ -1,60 +1,64 @@
-/** The `?` dialog: keys and mouse, from the same table that makes them work. */
+/** The cheat sheet: keys in force and mouse, by group, in two columns; it can be printed. */
 import { t } from '../i18n';
+import { type Action, ACTIONS, ALIGN_KEYS, type Group, GROUP_NAMES, REPORT_KEYS } from './actions';
 import { button, h } from './dom';
-import { ALIGN_KEYS, BINDINGS, type Binding } from './keys';
+import { keyLabel, keymap } from './keymap';
+import { mouse, mouseWords, SCHEME_NAMES } from './mouse';
 
-const NAMES: Record<string, string> = {
-  ArrowDown: '↓', ArrowUp: '↑', ArrowLeft: '←', ArrowRight: '→', PageDown: 'PgDn', PageUp: 'PgUp', ' ': 'Space', Escape: 'Esc',
-};
+type Row = readonly [readonly string[], string];
 
-const REPORT: readonly (readonly [string, string])[] = [
-  ['F2', t('to the report text')],
-  ['Ctrl+Enter', t('open sign-off')],
-];
-
-const MOUSE: readonly (readonly [string, string])[] = [
-  [t('Left drag'), t('the active tool')],
-  [t('Right drag'), t('zoom')],
-  [t('Middle drag'), t('pan')],
-  [t('Wheel'), t('slices (Shift: five at once, Ctrl: zoom)')],
-  [t('Double click'), t('one pane and back')],
-  [t('Click on a mark'), t('select that finding')],
-];
-
-const GROUPS: Record<Binding['group'], string> = {
-  Slices: t('Slices'), 'Window and colours': t('Window and colours'), Layers: t('Layers'), Tools: t('Tools'),
-  Compare: t('Compare'), Align: t('Align'), View: t('View'),
-};
-
-function kbd(key: string): HTMLElement {
-  return h('kbd', { class: 'kbd', text: NAMES[key] ?? (key.length === 1 ? key.toUpperCase() : key) });
+function kbd(chord: string): HTMLElement {
+  return h('kbd', { class: 'kbd', text: keyLabel(chord) });
 }
 
-export function helpDialog(): HTMLDialogElement {
-  const groups = [...new Set(BINDINGS.map((binding) => binding.group))];
-  const section = (group: Binding['group']): HTMLElement =>
-    h('section', {},
-      h('h3', { text: GROUPS[group] }),
-      h('dl', { class: 'facts small' },
-        ...BINDINGS.filter((binding) => binding.group === group).flatMap((binding) => [
-          h('dt', {}, ...binding.keys.flatMap((key) => [kbd(key), ' '])),
-          h('dd', { text: binding.help }),
-        ]),
-        ...(group === 'Align' ? ALIGN_KEYS.flatMap(([keys, text]) => [h('dt', {}, ...keys.flatMap((key) => [kbd(key), ' '])), h('dd', { text })]) : [])),
+function section(name: string, rows: readonly Node[]): HTMLElement {
+  return h('section', {}, h('h3', { text: name }), h('dl', { class: 'facts small' }, ...rows));
+}
+
+function keyRows(rows: readonly Row[]): Node[] {
+  return rows.flatMap(([keys, text]) => [h('dt', {}, ...keys.flatMap((key) => [kbd(key), ' '])), h('dd', { text })]);
+}
+
+/** Actions alike share a line. An action without a key is not on the sheet. */
+function rowsOf(group: Group): Row[] {
+  const map = keymap();
+  const rows = new Map<string, string[]>();
+  const said = ({ family, name }: Action): string => family ?? name;
+  for (const action of ACTIONS.filter((one) => one.group === group)) {
+    const keys = map.keys(action);
+    if (keys.length) rows.set(said(action), [...(rows.get(said(action)) ?? []), ...keys]);
+  }
+  return [...rows].map(([text, keys]) => [keys, text]);
+}
+
+export class CheatSheet {
+  readonly element = h('dialog', { class: 'dialog dialog--wide key-sheet', attrs: { 'aria-label': t('Keys and mouse') } });
+
+  constructor(private readonly change: () => void) {}
+
+  open(): void {
+    const groups = (Object.keys(GROUP_NAMES) as Group[]).map((group) => section(GROUP_NAMES[group], [
+      ...keyRows(rowsOf(group)),
+      ...(group === 'align' ? keyRows(ALIGN_KEYS) : []),
+    ]));
+    const chosen = mouse();
+    const words = mouseWords(chosen).flatMap(([name, text]) => [h('dt', { text: name }), h('dd', { text })]);
+    this.element.replaceChildren(
+      h('header', {},
+        h('h2', { text: t('Keys and mouse') }),
+        h('div', { class: 'row' },
+          button(t('Change'), () => {
+            this.element.close();
+            this.change();
+          }, { data: { action: 'change-keys' } }),
+          button(t('Print'), () => window.print(), { data: { action: 'print-keys' } }),
+          button(t('Close'), () => this.element.close()))),
+      h('div', { class: 'key-columns' },
+        ...groups,
+        section(t('Report'), keyRows(REPORT_KEYS.map(([key, text]) => [[key], text]))),
+        section(t('Mouse: {scheme}', { scheme: SCHEME_NAMES[chosen.scheme] }), words)),
+      h('p', { class: 'muted small', text: t('Keys rest while a text field has the focus, except those of the report. Values of length and probe are computed on the server from the stored geometry.') }),
     );
-  const mouse = h('section', {},
-    h('h3', { text: t('Mouse') }),
-    h('dl', { class: 'facts small' }, ...MOUSE.flatMap(([name, text]) => [h('dt', { text: name }), h('dd', { text })])),
-  );
-  const report = h('section', {},
-    h('h3', { text: t('Report') }),
-    h('dl', { class: 'facts small' }, ...REPORT.flatMap(([name, text]) => [h('dt', {}, h('kbd', { class: 'kbd', text: name })), h('dd', { text })])),
-  );
-  const dialog = h('dialog', { class: 'dialog dialog--wide', attrs: { 'aria-label': t('Keys and mouse') } });
-  dialog.append(
-    h('header', {}, h('h2', { text: t('Keys and mouse') }), button(t('Close'), () => dialog.close())),
-    h('div', { class: 'columns' }, ...groups.map(section), report, mouse),
-    h('p', { class: 'muted small', text: t('Keys rest while a text field has the focus, except those of the report. Values of length and probe are computed on the server from the stored geometry.') }),
-  );
-  return dialog;
+    if (!this.element.open) this.element.showModal();
+  }
 }

@@ -1,100 +1,37 @@
-/** Keyboard: one table, shown by the help dialog as it is. Off while a text field has the focus. */
-import { t } from '../i18n';
+/** Keyboard: from a key to the action it has now (`keymap.ts`). Off while a text field has the focus. */
+import { type ExtraActions, type Situation } from './actions';
 import type { Commands } from './commands';
-import type { ReaderTools } from './reader-tools';
+import { keymap } from './keymap';
+import { isMarkTool } from './marks/tools';
 
-export interface Binding {
-  keys: readonly string[];
-  help: string;
-  group: 'Slices' | 'Window and colours' | 'Layers' | 'Tools' | 'Compare' | 'Align' | 'View';
-  run: (commands: Commands, extra: ExtraActions, key: string) => void;
-}
+type Pressed = Pick<KeyboardEvent, 'key' | 'ctrlKey' | 'metaKey' | 'shiftKey'> & { code?: string; altKey?: boolean; getModifierState?: (name: string) => boolean };
 
-export interface ExtraActions {
-  help(): void;
-  cancel(): void;
-  stepFinding(step: number): void;
-  layouts(): void;
-  tools: ReaderTools;
-  /** Keys that mean something else while a layer is aligned; true when one was used. */
-  aligning(event: KeyboardEvent): boolean;
-}
-
-const FAR = 10;
-const LAYOUT_KEYS = ['1', '2', '3', '4', '5', '6', '7', '8', '9'].map((digit) => `Shift+${digit}`);
-
-export const BINDINGS: readonly Binding[] = [
-  { keys: ['ArrowDown', 'ArrowUp'], help: t('Next / previous slice'), group: 'Slices', run: (c, _, key) => c.scroll(key === 'ArrowDown' ? 1 : -1) },
-  { keys: ['PageDown', 'PageUp'], help: t('Ten slices on / back'), group: 'Slices', run: (c, _, key) => c.scroll(key === 'PageDown' ? FAR : -FAR) },
-  { keys: ['Home', 'End'], help: t('First / last slice'), group: 'Slices', run: (c, _, key) => c.scroll(key === 'End' ? 1e6 : -1e6) },
-  { keys: ['ArrowLeft', 'ArrowRight'], help: t('Previous / next pane'), group: 'Slices', run: (c, _, key) => c.nextPane(key === 'ArrowRight' ? 1 : -1) },
-  { keys: ['n', 'b'], help: t('Next / previous finding'), group: 'Slices', run: (_c, extra, key) => extra.stepFinding(key === 'n' ? 1 : -1) },
-  {
-    keys: ['1', '2', '3', '4', '5', '6', '7', '8', '9', '0'],
-    help: t('Window preset of the active layer, as numbered in the list (body part first)'),
-    group: 'Window and colours',
-    run: (c, _, key) => c.preset((Number(key) + 9) % 10),
-  },
-  { keys: ['i'], help: t('Invert the active layer'), group: 'Window and colours', run: (c) => c.invert() },
-  { keys: ['f'], help: t('Fusion on / off'), group: 'Layers', run: (c) => c.toggleFusion() },
-  { keys: ['e'], help: t('AI marks, heatmap and outlines on / off'), group: 'Layers', run: (c) => c.toggleAi() },
-  { keys: ['[', ']'], help: t('Less / more opacity of the fused layer'), group: 'Layers', run: (c, _, key) => c.opacityBy(key === ']' ? 0.1 : -0.1) },
-  { keys: [',', '.'], help: t('Previous / next volume of the active series (phase, b-value, echo)'), group: 'Layers', run: (c, _, key) => c.stepSibling(key === '.' ? 1 : -1) },
-  { keys: ['w'], help: t('Window tool (left drag: right = wider, down = darker)'), group: 'Tools', run: (c) => c.setTool('window') },
-  { keys: ['c'], help: t('Crosshair tool (click jumps the other panes)'), group: 'Tools', run: (c) => c.setTool('crosshair') },
-  { keys: ['l'], help: t('Length tool'), group: 'Tools', run: (c) => c.setTool('length') },
-  { keys: ['p'], help: t('Probe tool: every fused layer in its unit'), group: 'Tools', run: (c) => c.setTool('probe') },
-  { keys: ['Shift+L'], help: t('Long and short axis (RECIST): drag the long one, then the short one'), group: 'Tools', run: (c) => c.setTool('bidirectional') },
-  { keys: ['Shift+A'], help: t('Angle'), group: 'Tools', run: (c) => c.setTool('angle') },
-  { keys: ['Shift+E', 'Shift+O'], help: t('Ellipse / freehand region'), group: 'Tools', run: (c, _, key) => c.setTool(key === 'Shift+E' ? 'ellipse' : 'freehand') },
-  { keys: ['u', 'Shift+U'], help: t('PET volume by threshold / sphere'), group: 'Tools', run: (c, _, key) => c.setTool(key === 'u' ? 'threshold' : 'sphere') },
-  { keys: ['Shift+P', 'Shift+T'], help: t('Arrow / text'), group: 'Tools', run: (c, _, key) => c.setTool(key === 'Shift+P' ? 'arrow' : 'text') },
-  { keys: ['Shift+K'], help: t('Keep the pane as a key image'), group: 'Tools', run: (_c, extra) => void extra.tools.keepImage() },
-  { keys: ['Delete', 'Backspace'], help: t('Delete the selected mark (Ctrl+Z brings it back)'), group: 'Tools', run: (_c, extra) => void extra.tools.hand.remove() },
-  { keys: ['Ctrl+Z', 'Ctrl+Y'], help: t('Undo / redo: drawing, moving, deleting, labels'), group: 'Tools', run: (_c, extra, key) => void (key === 'Ctrl+Z' ? extra.tools.undo() : extra.tools.redo()) },
-  { keys: ['z', 'Shift+Z', 'q'], help: t('Zoom / pan / scroll with the left button'), group: 'Tools', run: (c, _, key) => c.setTool(key === 'z' ? 'zoom' : key === 'q' ? 'scroll' : 'pan') },
-  { keys: ['j'], help: t('Magnifier while held'), group: 'Tools', run: (_c, extra) => extra.tools.holdLens(true) },
-  { keys: ['y'], help: t('Cine: play / stop'), group: 'Slices', run: (_c, extra) => extra.tools.toggleCine() },
-  { keys: ['h', 'Shift+H'], help: t('Flip left to right / top to bottom'), group: 'View', run: (c, extra, key) => (key === 'h' ? c.view.flip() : extra.tools.flipVertically()) },
-  { keys: ['Shift+ArrowRight', 'Shift+ArrowLeft'], help: t('Turn a quarter right / left'), group: 'View', run: (c, _, key) => c.view.turn(key === 'Shift+ArrowRight' ? 1 : -1) },
-  { keys: ['k'], help: t('Checkerboard of reference and moving layer; again: blend'), group: 'Compare', run: (c) => c.setCompare('checkerboard') },
-  { keys: ['s'], help: t('Swipe: reference left of the divider, moving layer right'), group: 'Compare', run: (c) => c.setCompare('swipe') },
-  { keys: ['g'], help: t('Edges of the moving layer over the reference'), group: 'Compare', run: (c) => c.setCompare('edges') },
-  { keys: ['d'], help: t('Difference (says most within one modality)'), group: 'Compare', run: (c) => c.setCompare('difference') },
-  { keys: ['-', '+', '='], help: t('Smaller / larger tiles, fewer / more edges, divider left / right'), group: 'Compare', run: (c, _, key) => c.amountBy(key === '-' ? -1 : 1) },
-  { keys: ['v'], help: t('Side by side: reference and moving series in its own space, cursors linked'), group: 'Compare', run: (c) => c.toggleBeside() },
-  { keys: ['m'], help: t('Landmark tool: the same spot in both images'), group: 'Align', run: (c) => c.setTool('landmark') },
-  { keys: ['a'], help: t('Align the layer by hand (its own keys below)'), group: 'Align', run: (c) => c.setTool('align') },
-  { keys: ['o'], help: t('Layouts that suit the case'), group: 'View', run: (_c, extra) => extra.layouts() },
-  { keys: LAYOUT_KEYS, help: t('Layout 1 to 9, as numbered in the list'), group: 'View', run: (c, _, key) => c.view.choose(Number(key.slice(-1)) - 1) },
-  { keys: ['Shift+V'], help: t('Patient planes / planes as acquired'), group: 'View', run: (c) => c.view.togglePlanes() },
-  { keys: ['Shift+M'], help: t('Slab of the pane: none, MIP, MinIP, mean'), group: 'View', run: (c) => c.view.nextSlab() },
-  { keys: ['Shift+X'], help: t('Handles that turn the crossing planes (oblique)'), group: 'View', run: (c) => c.view.toggleHandles() },
-  { keys: ['x'], help: t('Crosshair lines on / off'), group: 'View', run: (c) => c.toggleCrosshair() },
-  { keys: ['t'], help: t('Text on / off (orientation stays)'), group: 'View', run: (c) => c.toggleText() },
-  { keys: ['r', ' '], help: t('Reset zoom, pan, windows'), group: 'View', run: (c) => c.reset() },
-  { keys: ['Enter'], help: t('One pane / all panes (also double click)'), group: 'View', run: (c) => c.toggleOneUp(c.scene.store.state.pane) },
-  { keys: ['?'], help: t('This help'), group: 'View', run: (_c, extra) => extra.help() },
-  { keys: ['Escape'], help: t('Close or cancel'), group: 'View', run: (_c, extra) => extra.cancel() },
-];
-
-/** While "Align by hand" is on; Shift makes a fifth of the step. Shown by the help dialog. */
-export const ALIGN_KEYS: readonly (readonly [readonly string[], string])[] = [
-  [['ArrowLeft', 'ArrowRight', 'ArrowUp', 'ArrowDown'], t('move the layer by one step (1 mm)')],
-  [[',', '.'], t('turn it left / right about the pane’s centre (1°)')],
-  [['Shift'], t('with these: a fifth of the step')],
-  [['Ctrl+Z', 'Ctrl+Y'], t('undo / redo')],
-];
-
-/** `Shift+L`, `Ctrl+Z`, `ArrowLeft`, `l`. Ctrl+Shift+Z is the redo of Macs. */
-export function chordOf({ key, code, ctrlKey, metaKey, shiftKey }: Pick<KeyboardEvent, 'key' | 'ctrlKey' | 'metaKey' | 'shiftKey'> & { code?: string }): string {
-  const isLetter = /^[a-z]$/i.test(key);
-  if (ctrlKey || metaKey) return shiftKey && key.toLowerCase() === 'z' ? 'Ctrl+Y' : `Ctrl+${isLetter ? key.toUpperCase() : key}`;
+/**
+ * `Shift+L`, `Ctrl+Z`, `ArrowLeft`, `l`, `Ctrl+Shift+ArrowUp`, `?`. Letters by what is printed on the key; where that is
+ * no Latin letter (Cyrillic, or Alt on a Mac), by the key's place. Shift is not named beside signs that need it.
+ */
+export function chordOf(event: Pressed): string {
+  const { code = '', shiftKey } = event;
+  // AltGr makes signs: on many keyboards [ ] are typed so.
+  const isSign = event.getModifierState?.('AltGraph') ?? false;
+  const ctrl = (event.ctrlKey || event.metaKey) && !isSign;
+  const alt = Boolean(event.altKey) && !isSign;
+  const place = /^Key([A-Z])$/.exec(code)?.[1];
   // What Shift makes of a digit depends on the keyboard.
-  const digit = /^Digit([1-9])$/.exec(code ?? '');
-  if (shiftKey && digit) return `Shift+${digit[1]}`;
-  if (shiftKey && (isLetter || key.startsWith('Arrow'))) return `Shift+${isLetter ? key.toUpperCase() : key}`;
-  return isLetter ? key.toLowerCase() : key;
+  const digit = /^Digit([0-9])$/.exec(code)?.[1];
+  let key = event.key === ' ' ? 'Space' : event.key;
+  if (place && (alt || !/^[\x20-\x7e]+$/.test(key))) key = place;
+  else if (digit && (shiftKey || alt || ctrl) && !isSign) key = digit;
+  const isLetter = /^[a-z]$/i.test(key);
+  const named = isLetter || key.length > 1 || /^[0-9]$/.test(key);
+  const shift = shiftKey && named;
+  if (isLetter) key = ctrl || alt || shift ? key.toUpperCase() : key.toLowerCase();
+  return `${ctrl ? 'Ctrl+' : ''}${alt ? 'Alt+' : ''}${shift ? 'Shift+' : ''}${key}`;
+}
+
+/** True for a modifier alone, and for what an input method has not finished. */
+export function isUnfinished({ key }: Pick<KeyboardEvent, 'key'>): boolean {
+  return ['Shift', 'Control', 'Alt', 'Meta', 'AltGraph', 'CapsLock', 'Dead', 'Process', 'Unidentified'].includes(key);
 }
 
 /** True where letters belong to the element: text fields, and buttons for Enter and Space. */
@@ -116,24 +53,32 @@ function belongsToPage(target: EventTarget | null, key: string, root: HTMLElemen
   return scrolls && target instanceof Node && target !== document.body && !root.contains(target);
 }
 
+function situations(commands: Commands): ReadonlySet<Situation> {
+  const { scene } = commands;
+  const now = new Set<Situation>();
+  const { tool } = scene.store.state;
+  if (isMarkTool(tool) || tool === 'landmark') now.add('measuring');
+  if (scene.comparing !== 'blend') now.add('comparing');
+  return now;
+}
+
 export function installKeys(root: HTMLElement, commands: () => Commands | null, extra: ExtraActions): void {
   window.addEventListener('keydown', (event) => {
-    if (typingIn(event.target, event.key)) return;
-    if (!belongsToPage(event.target, event.key, root) && extra.aligning(event)) {
+    if (event.defaultPrevented || event.isComposing || isUnfinished(event) || typingIn(event.target, event.key)) return;
+    if (belongsToPage(event.target, event.key, root)) return;
+    if (extra.aligning(event)) {
       event.preventDefault();
       return;
     }
-    if (event.altKey || belongsToPage(event.target, event.key, root)) return;
-    const named = chordOf(event);
-    const plain = event.key.length === 1 ? event.key.toLowerCase() : event.key;
-    const bound = (wanted: string): Binding | undefined => BINDINGS.find((candidate) => candidate.keys.includes(wanted));
-    // Shift alone changes nothing where no key with it is bound; Ctrl belongs to the browser there.
-    const held = event.ctrlKey || event.metaKey;
-    const key = bound(named) || held ? named : plain;
-    const binding = bound(key);
     const current = commands();
-    if (!binding || !current) return;
+    if (!current) return;
+    const now = situations(current);
+    const chord = chordOf(event);
+    // Shift alone changes nothing where no key with it is bound.
+    const plain = /^Shift\+(.+)$/.exec(chord)?.[1];
+    const action = keymap().find(chord, now) ?? (plain ? keymap().find(plain.length === 1 ? plain.toLowerCase() : plain, now) : undefined);
+    if (!action) return;
     event.preventDefault();
-    binding.run(current, extra, key);
+    action.run(current, extra);
   });
 }

@@ -11,6 +11,7 @@ import { hasWebGL2, type PaneName, type Point2 } from './stage';
 import { stepName } from './status';
 import type { View } from './types';
 import { Viewer } from './viewer';
+import { installWindows } from './windows';
 
 interface TestHook {
   readonly ready: boolean;
@@ -66,6 +67,7 @@ function mount(root: HTMLElement): void {
     message(root, t('This browser cannot draw the images'), t('The viewer needs WebGL 2. Turn on hardware acceleration in the browser’s settings and reload, or open the case in a current Chrome, Edge or Firefox. The report beside can be read without images.'));
     return;
   }
+  installWindows(root, caseId);
   const api = new Api(url, caseId);
   let poll = 0;
   let refreshing = 0;

@@ -5,6 +5,7 @@ import type { Commands } from './commands';
 import { button } from './dom';
 import type { Loaded } from './loaded';
 import { detectorOf, type Mip, peakBehind, project } from './mip';
+import { windowButton } from './mouse';
 import type { PanePlan } from './pane-spec';
 import { scaleBar, Pane } from './panes';
 import { edgeLetters } from './orientation';
@@ -239,7 +240,7 @@ export class MipPane {
       moved ||= Math.hypot(at[0] - start[0], at[1] - start[1]) > 3;
       if (!moved) return;
       const [dx, dy] = [at[0] - last[0], at[1] - last[1]];
-      if (button === 0 && this.plan) {
+      if (button === windowButton() && this.plan) {
         this.commands.windowBy(this.plan.base, dx, dy);
         last = at;
       } else if (Math.abs(dx) >= 8) {
@@ -261,7 +262,7 @@ export class MipPane {
     });
     element.addEventListener('wheel', (event) => {
       event.preventDefault();
-      this.commands.view.rotateMip(this.id, Math.sign(event.deltaY));
+      this.commands.view.rotateMip(this.id, Math.sign(event.deltaY || event.deltaX));
     }, { passive: false });
     element.addEventListener('dblclick', (event) => {
       if ((event.target as Element).closest('button')) return;

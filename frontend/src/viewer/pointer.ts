@@ -1,9 +1,10 @@
-/** Mouse and pen on the panes: left = active tool, right = zoom, middle = pan, wheel = slice. */
+/** Mouse, pen and touch on the panes; which button does what is the reader's scheme (`mouse.ts`). */
 import type { Vec3 } from '../affine';
 import type { Aligning } from './aligning';
 import type { Commands } from './commands';
 import type { Hand } from './marks/hand';
 import { isMarkTool, type MarkTool } from './marks/tools';
+import { buttonAct, Wheel } from './mouse';
 import type { Pane } from './panes';
 import type { PaneName, Point2 } from './stage';
 import type { Tool } from './state';
@@ -26,7 +27,6 @@ export interface PointerActions {
 type Drag = Exclude<Tool, MarkTool> | 'probe' | 'mark';
 
 const CLICK_PX = 3;
-const WHEEL_PX = 40;
 /** Of a drag with the scroll tool, per slice. */
 const SCROLL_PX = 7;
 /** Things over the image with a pointer of their own. */
@@ -44,8 +44,8 @@ export function installPointer(pane: Pane, actions: PointerActions): void {
   let last: Point2 = [0, 0];
   let moved = false;
   let turning = false;
-  let wheel = 0;
   let scrolled = 0;
+  const wheel = new Wheel();
 
   const where = (event: MouseEvent): Point2 => {
     const box = pane.image.getBoundingClientRect();
@@ -66,9 +66,8 @@ export function installPointer(pane: Pane, actions: PointerActions): void {
     start = last = where(event);
     moved = false;
     scrolled = 0;
-    if (event.button === 1) drag = 'pan';
-    else if (event.button === 2) drag = 'zoom';
-    else drag = begin(start, scene.store.state.tool);
+    const act = buttonAct(event.button);
+    drag = act === 'tool' ? begin(start, scene.store.state.tool) : act;
     if (drag === 'crosshair') actions.crosshair(pane.name, stage.toWorld(pane.name, start));
     if (drag === 'magnify') actions.over(pane.name, start, true);
     if (drag === 'align') turning = actions.aligning.turnsAt(pane.name, start, event.shiftKey);
@@ -130,18 +129,11 @@ export function installPointer(pane: Pane, actions: PointerActions): void {
   element.addEventListener('wheel', (event) => {
     event.preventDefault();
     scene.store.state.pane = pane.name;
-    if (event.ctrlKey || event.altKey) {
-      stage.zoomBy(pane.name, Math.exp(-event.deltaY / 400), where(event));
-      commands.rememberFraming(pane.name);
-      return;
-    }
-    // A mouse notch is one slice at once; a touch pad's small steps add up.
-    wheel += event.deltaMode === WheelEvent.DOM_DELTA_PIXEL ? event.deltaY / WHEEL_PX : event.deltaY;
-    const notch = Math.abs(event.deltaY) >= WHEEL_PX || event.deltaMode !== WheelEvent.DOM_DELTA_PIXEL;
-    const slices = notch ? Math.sign(event.deltaY) : Math.trunc(wheel);
-    if (notch) wheel = 0;
-    else wheel -= slices;
-    if (slices) commands.scroll(slices * (event.shiftKey ? 5 : 1), pane.name);
+    const turned = wheel.turn(event);
+    if (!turned) return;
+    if ('slices' in turned) return commands.scroll(turned.slices, pane.name);
+    stage.zoomBy(pane.name, turned.zoom, where(event));
+    commands.rememberFraming(pane.name);
   }, { passive: false });
 
   element.addEventListener('dblclick', (event) => {

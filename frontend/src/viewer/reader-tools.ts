@@ -29,7 +29,6 @@ export interface ToolEvents {
   findings(pane: PaneName, width: number): Point2[];
 }
 
-const LENS_KEY = 'j';
 /** About as wide as "1 AI, unverified". */
 const FINDING_PX = 110;
 
@@ -74,9 +73,8 @@ export class ReaderTools {
       changed: () => events.changed(),
     });
     this.cine = new Cine({ advance: (pane) => this.advance(pane), changed: () => events.changed() });
-    window.addEventListener('keyup', (event) => {
-      if (event.key.toLowerCase() === LENS_KEY) this.holdLens(false);
-    });
+    // Whichever key it was (`lens.hold` can be changed): held, it comes again at once.
+    window.addEventListener('keyup', () => this.holdLens(false));
     window.addEventListener('blur', () => this.holdLens(false));
   }
 

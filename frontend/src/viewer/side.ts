@@ -1,6 +1,7 @@
 /** The side panel: its tabs, and what stands in it. */
 import { t } from '../i18n';
 import { h } from './dom';
+import { roving } from './roving';
 
 export type Tab = 'layers' | 'registration' | 'findings' | 'measures' | 'notices';
 const NAMES: Record<Tab, string> = { layers: t('Layers'), registration: t('Registration'), findings: t('Findings'), measures: t('Measurements'), notices: t('Notices') };
@@ -16,6 +17,11 @@ export class Side {
       made.addEventListener('click', () => select(tab));
       this.tabs.append(made);
     }
+  }
+
+  /** One stop of Tab for the tabs, arrows inside. */
+  walk(leave: () => void): void {
+    roving(this.tabs, null, leave);
   }
 
   update(counts: Partial<Record<Tab, number>>, panels: Record<Tab, HTMLElement>, instead: HTMLElement | null): void {

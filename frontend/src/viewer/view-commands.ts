@@ -7,6 +7,7 @@ import type { Scene } from './scene';
 import type { ProjectionMode } from './slab';
 import type { PaneName } from './stage';
 import { type Links, paneLookKey, type State } from './state';
+import { isSecond } from './windows';
 
 const MODES: readonly (ProjectionMode | null)[] = [null, 'mip', 'minip', 'mean'];
 const SLAB_FIRST_MM = 20;
@@ -32,6 +33,8 @@ export class ViewCommands {
 
   /** For this case now, and for such cases from now on. */
   setProtocol(id: string): void {
+    // Another monitor has another layout: what is chosen there is for that window only.
+    if (isSecond) return this.store.patch({ protocol: id, layout: 'mpr' });
     const { view } = this.scene;
     const kept = preference<Record<string, string>>('viewer.layouts') ?? {};
     void savePreference('viewer.layouts', { ...kept, [layoutKey(view)]: id });

@@ -11,8 +11,11 @@ import { Commands } from './commands';
 import { Drawing } from './drawing';
 import { FindingsPanel } from './findings-panel';
 import { Going } from './going';
-import { helpDialog } from './help';
+import { CheatSheet } from './help';
 import { Inspect } from './inspect';
+import { KeyEditor } from './key-editor';
+import { KeyHand } from './key-hand';
+import { loadKeymap, onKeymap, showKeys } from './keymap';
 import { installKeys } from './keys';
 import { LayersPanel } from './layers-panel';
 import { LayoutPicker } from './layout-picker';
@@ -26,14 +29,17 @@ import { installPointer } from './pointer';
 import { ReaderTools } from './reader-tools';
 import { Registering } from './registering';
 import { RegistrationList } from './registration-panel';
+import { roving } from './roving';
 import { Scene } from './scene';
+import { channelOf, Sharing } from './sharing';
 import { Side, type Tab } from './side';
-import { type PaneName, Stage } from './stage';
+import { type PaneName, type Point2, Stage } from './stage';
 import { type State, Store } from './state';
 import { type Connection, StatusLine } from './status';
 import { type FromStream, Stream } from './stream';
 import { Toolbar } from './toolbar';
 import type { Layer, View } from './types';
+import { isSecond, openSecond } from './windows';
 
 const LATER_MS = 3000;
 
@@ -67,7 +73,10 @@ export class Viewer {
   private readonly registrationList: RegistrationList;
   private readonly beside: BesidePane;
   readonly inspect: Inspect;
-  private readonly help = helpDialog();
+  private readonly editor = new KeyEditor(() => this.sharing.tellPreferences());
+  private readonly help = new CheatSheet(() => this.editor.open());
+  private readonly keyHand: KeyHand;
+  private readonly sharing: Sharing;
   private connection: Connection = 'connecting';
   private connectionDetail = '';
   private readonly stale = new Set<PaneName>();
@@ -83,7 +92,8 @@ export class Viewer {
     private readonly opened: Opened,
   ) {
     takePreferences(view.preferences ?? {});
-    this.store = new Store(window.localStorage, `radfuse.view:${view.case.id}`);
+    loadKeymap();
+    this.store = new Store(window.localStorage, `radfuse.view:${view.case.id}${isSecond ? ':2' : ''}`);
     this.stage = new Stage((pane) => this.onDrawn(pane));
     this.scene = new Scene(view, this.store, this.stage);
     this.commands = new Commands(this.scene);
@@ -94,10 +104,10 @@ export class Viewer {
       this.board.show(this.mip, this.beside);
       return places;
     };
-    root.replaceChildren(this.board.grid, this.status.element, this.help);
+    root.replaceChildren(this.board.grid, this.status.element, this.help.element, this.editor.element);
     root.classList.add('viewer');
     const tools = (): ReaderTools => this.tools;
-    this.toolbar = new Toolbar(this.commands, () => this.help.showModal(), () => this.picker.open(), {
+    this.toolbar = new Toolbar(this.commands, () => this.help.open(), () => this.picker.open(), {
       toggleCine: () => tools().toggleCine(),
       cineRate: (rate) => tools().cine.setRate(rate),
       get playing() {
@@ -152,6 +162,20 @@ export class Viewer {
     this.findingsPanel = new FindingsPanel({ goto: (finding) => this.going.gotoFinding(finding), review: (finding, review) => this.acts.review(finding, review) });
     this.stream = new Stream(view.stream.path, (message) => this.onStream(message));
     this.inspect = new Inspect(this.scene, this.loaded, this.board.panes, this.beside, this.mip, () => ({ ready: this.ready, complete: this.complete, connection: this.connection, readout: this.registering.aligning.readout }));
+    this.keyHand = new KeyHand(root, this.scene, () => this.tools.hand, {
+      probe: (name, point, at) => this.probe(name, point, at),
+      landmark: (name, point) => this.inReference(name) && void this.registering.mark('reference', point),
+    });
+    this.sharing = new Sharing(this.store, channelOf(view.case.id), {
+      finding: () => this.drawing.selectedFinding,
+      marksKey: () => [this.tools.book.version, ...this.scene.view.key_images.map((image) => image.id)].join(),
+      select: (finding) => {
+        this.drawing.selectedFinding = finding;
+        changed();
+      },
+      marks: () => void this.marksChanged(),
+      preferences: () => void this.refresh(),
+    }, isSecond);
     this.install();
     this.updatePanels();
     void this.start();
@@ -166,7 +190,7 @@ export class Viewer {
     installPointer(pane, {
       commands: this.commands,
       crosshair: (name, point) => this.scene.panes.moveTo(name, point),
-      probe: (name, point, at) => this.inReference(name) && void this.acts.probe(pane.element, point, at),
+      probe: (name, point, at) => this.probe(name, point, at),
       pick: (name, at) => this.going.pick(name, at),
       landmark: (name, point) => this.inReference(name) && void this.registering.mark('reference', point),
       aligning: this.registering.aligning,
@@ -174,6 +198,11 @@ export class Viewer {
       over: (name, at, held) => this.tools.over(name, at, held),
       left: () => this.tools.left(),
     });
+  }
+
+  private probe(name: PaneName, point: Vec3, at: Point2): void {
+    const pane = this.board.panes.get(name);
+    if (pane && this.inReference(name)) void this.acts.probe(pane.element, point, at);
   }
 
   /** Points of a pane that stands in a space of its own mean nothing to the reference. */
@@ -185,13 +214,22 @@ export class Viewer {
 
   private install(): void {
     installKeys(this.root, () => this.commands, {
-      help: () => this.help.showModal(),
+      help: () => this.help.open(),
+      editKeys: () => this.editor.open(),
+      secondWindow: () => openSecond(this.scene.view.case.id),
+      focusOn: (part) => this.keyHand.focusOn(part),
+      moveCrosshair: (right, down) => this.keyHand.moveCrosshair(right, down),
+      placePoint: () => this.keyHand.placePoint(),
       cancel: () => this.cancel(),
       stepFinding: (step) => this.going.step(step),
       layouts: () => this.picker.open(),
       aligning: (event) => this.registering.aligning.key(event),
       tools: this.tools,
     });
+    roving(this.toolbar.element, '.menu-list, .view-panel', () => this.keyHand.focusPane());
+    this.side.walk(() => this.keyHand.focusPane());
+    onKeymap(() => showKeys(this.root));
+    showKeys(this.root);
     this.store.subscribe((_state, changed) => {
       // A MIP that turns leaves all else as it is.
       if ([...changed].every((key) => key === 'angles')) return this.schedule();
@@ -205,6 +243,7 @@ export class Viewer {
       if (touches(changed, 'protocol', 'beside', 'layout')) this.recompose();
       if (touches(changed, 'layers', 'fusion', 'compare', 'active', 'layout', 'beside', 'paneLooks', 'slabs')) this.scene.styleAll();
       if (changed.has('tool')) this.toolChosen();
+      if (changed.has('pane')) this.keyHand.followPane();
       if (changed.has('framings') && !Object.keys(this.store.state.framings).length) this.beside.reset();
       if (changed.has('siblings')) void this.siblingChosen();
       if (changed.has('layout') || (changed.has('pane') && this.store.state.layout === 'beside')) {
@@ -322,6 +361,7 @@ export class Viewer {
     this.root.dataset['tool'] = this.store.state.tool;
     this.registrationList.update(this.registering.listed, (layer) => this.scene.trying(layer), this.registering.states, view.alignment?.message ?? '', view.alignment?.can_run_again && can.decide_registration ? () => void this.acts.rerun() : null);
     this.registering.update();
+    this.sharing.tell();
     this.side.update(
       { findings: view.findings.length, measures: view.measurements.length + view.key_images.length, notices: view.notices.length },
       { layers: this.layersPanel.element, registration: this.registrationList.element, findings: this.findingsPanel.element, measures: this.tools.panel.element, notices: this.noticesPanel.element },
@@ -375,6 +415,9 @@ export class Viewer {
     if (version !== this.tools.book.version) [view.measurements, view.key_images] = [this.scene.view.measurements, this.scene.view.key_images];
     const wrong = mismatch(this.opened, view);
     if (wrong) return toast(wrong, 'bad');
+    // What was taken back is not told.
+    takePreferences({ 'viewer.keys': null, 'viewer.mouse': null, ...view.preferences });
+    loadKeymap();
     const before = this.scene.wanted.map((layer) => layer.id).join();
     this.scene.adopt(view);
     await this.scene.mount();
