@@ -1,4 +1,4 @@
-"""The geometry and arithmetic of measurements: numpy and scipy, no Django.
+"""The geometry and arithmetic of measurements: numpy and scipy; of Django the words alone.
 
 Points are LPS mm of the reference space, voxel indices are (i, j, k), arrays are [k, j, i].
 """
