@@ -152,8 +152,10 @@ def priors_of(case: Case, user: User) -> list[Prior]:
 
 
 def _read_in(study: Study, case: Case, user: User) -> Case | None:
-    cases = Case.objects.for_user(user).filter(studies=study).exclude(pk=case.pk)
-    for other in cases.exclude(state=CaseState.CLOSED).order_by("pk"):
+    # A case that was signed under another patient is not this patient's to open.
+    own = Case.objects.for_user(user).filter(patient__in=people_of(case))
+    cases = own.filter(studies=study).exclude(pk=case.pk)
+    for other in cases.exclude(state=CaseState.CLOSED).select_related("patient").order_by("pk"):
         if study.pk not in set(compared_studies(other)):
             return other
     return None
@@ -177,7 +179,7 @@ def prior_json(prior: Prior, case: Case, statuses: Statuses, may_change: bool) -
         "accession": study.accession_number,
         "modalities": sorted(content_of([study]).modalities),
         "site": study.site.name if study.site_id != case.site_id else "",
-        "patient": _identity(study.patient),
+        "patient": _identity(other.patient if other else study.patient),
         "linked": study.patient_id != case.patient_id,
         "reason": prior.relevance.words,
         "days": prior.relevance.days,
