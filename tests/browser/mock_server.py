@@ -34,6 +34,11 @@ CSP = (
 )
 
 
+REPORT = """<h2>Report</h2>
+<div class="field"><label for="text">Findings</label><textarea id="text"></textarea></div>
+"""
+
+
 class App:
     """The ASGI application."""
 
@@ -60,15 +65,21 @@ class App:
             if not event.get("more_body"):
                 break
         status, kind, content = 200, "application/json", b""
-        if path == "/":
-            kind, content = "text/html; charset=utf-8", page().encode()
+        if path == "/" or path.startswith("/cases/"):
+            shown = path.removeprefix("/cases/").rstrip("/") or "1"
+            second = b"window=2" in scope.get("query_string", b"")
+            kind, content = "text/html; charset=utf-8", page(shown, second=second).encode()
         elif path.startswith("/static/viewer/"):
             file = DIST / path.removeprefix("/static/viewer/")
             kind = mimetypes.guess_type(file.name)[0] or "application/octet-stream"
             content = file.read_bytes() if file.is_file() else b""
             status = 200 if file.is_file() else 404
-        elif path == "/api/cases/1/view/":
-            content = json.dumps(self.case.view()).encode()
+        elif path in ("/api/cases/1/view/", "/api/cases/2/view/"):
+            view = self.case.view()
+            if "/2/" in path:  # another patient, for tests of the second window
+                view = view | {"case": view["case"] | {"id": 2}}
+                view["patient"] = view["patient"] | {"patient_id": "SYN-2"}
+            content = json.dumps(view).encode()
         elif method == "GET" and path.startswith("/api/registrations/"):
             content = json.dumps(self.case.tools.state()).encode()
         elif method == "DELETE" and path.startswith("/api/landmarks/"):
@@ -96,8 +107,10 @@ class App:
         await send({"type": "http.response.body", "body": content})
 
 
-def page() -> str:
+def page(case: str = "1", second: bool = False) -> str:
     """The case page as the product lays it out."""
+    body = "case-page second-window" if second else "case-page"
+    panel = "" if second else REPORT
     manifest = json.loads((DIST / "manifest.json").read_text())
     tags = ""
     for entry in ("src/pages.ts", "src/viewer/main.ts"):
@@ -107,21 +120,19 @@ def page() -> str:
         )
         tags += f'<script type="module" src="/static/viewer/{manifest[entry]["file"]}"></script>'
     return f"""<!doctype html><html lang="en"><head><meta charset="utf-8"><title>Radfuse</title>
-<meta name="csrf-token" content="mock">{tags}</head><body class="case-page" data-live="0">
+<meta name="csrf-token" content="mock">{tags}</head><body class="{body}" data-live="0">
 <header class="app-header"><a class="brand" href="/">Radfuse</a>
 <ul class="nav"><li><a href="/" aria-current="page">Worklist</a></li></ul>
 <div class="user"><span data-live-state></span>Dr Demo</div></header>
 <div class="banner"><span class="patient-name">SYNTHETIC^ADA</span>
-<span class="item"><span class="key">ID</span>SYN-1</span>
+<span class="item"><span class="key">ID</span>SYN-{case}</span>
 <span class="item"><span class="key">Born</span>1970-01-01 (56 y)</span>
 <span class="item"><span class="key">Sex</span>F</span>
 <span class="badge badge--synthetic">SYNTHETIC</span></div>
 <main class="case-layout"><section class="case-viewer" aria-label="Images">
-<div id="viewer" data-case="1" data-patient-id="SYN-1"
- data-view-url="/api/cases/1/view/"></div></section>
-<aside class="case-panel" aria-label="Report"><h2>Report</h2>
-<div class="field"><label for="text">Findings</label><textarea id="text"></textarea></div>
-</aside></main>
+<div id="viewer" data-case="{case}" data-patient-id="SYN-{case}"
+ data-view-url="/api/cases/{case}/view/"></div></section>
+<aside class="case-panel" aria-label="Report">{panel}</aside></main>
 </body></html>"""
 
 

@@ -31,6 +31,8 @@ def case(request: HttpRequest, case_id: int) -> HttpResponse:
             "patient": found.patient,
             "studies": studies,
             "age": next((s.patient_age for s in reversed(studies) if s.patient_age), ""),
+            # On another monitor: the same images, without the report.
+            "second": request.GET.get("window") == "2",
             "mine": bool(getattr(found, "claim", None))
             and found.claim.user_id == request.user.pk,
         },

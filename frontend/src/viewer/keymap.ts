@@ -126,13 +126,21 @@ export function keyLabel(chord: string): string {
 /** Writes the keys in force beside what does the same: titles, and the key of a menu's line (`data-command`). */
 export function showKeys(root: ParentNode): void {
   for (const element of root.querySelectorAll<HTMLElement>('[data-command]')) {
-    const keys = inForce.keysOf(element.dataset['command']!).map(keyLabel);
-    element.dataset['title'] ??= element.title;
-    const said = element.dataset['title'];
-    if (said) element.title = keys.length ? `${said} (${keys.join(', ')})` : said;
+    titled(element, element.dataset['title'] ?? element.title);
     const kbd = element.querySelector<HTMLElement>(':scope > .kbd');
     if (!kbd) continue;
-    kbd.textContent = keys[0] ?? '';
-    kbd.hidden = !keys.length;
+    kbd.textContent = keysSaid(element)[0] ?? '';
+    kbd.hidden = !kbd.textContent;
   }
+}
+
+/** A title, and the keys of the element's command after it. */
+export function titled(element: HTMLElement, text: string): void {
+  element.dataset['title'] = text;
+  const keys = keysSaid(element);
+  element.title = text && keys.length ? `${text} (${keys.join(', ')})` : text;
+}
+
+function keysSaid(element: HTMLElement): string[] {
+  return inForce.keysOf(element.dataset['command'] ?? '').map(keyLabel);
 }

@@ -3,7 +3,9 @@ import { t } from '../i18n';
 import { savePreference, preference } from '../preferences';
 import type { Commands } from './commands';
 import { button, h } from './dom';
+import { keyLabel, keymap } from './keymap';
 import { layoutKey, type Protocol } from './protocols';
+import { isSecond } from './windows';
 
 export class LayoutPicker {
   readonly element = h('dialog', { class: 'dialog layout-picker', attrs: { 'aria-label': t('Layout') } });
@@ -17,7 +19,7 @@ export class LayoutPicker {
     this.element.replaceChildren(
       h('header', {}, h('h2', { text: t('Layout') }), button(t('Close'), () => this.element.close())),
       h('div', { class: 'layout-cards', attrs: { role: 'group', 'aria-label': t('Layouts for this case') } }, ...cards),
-      h('p', { class: 'muted small', text: t('Your choice is kept for cases of this pathway.') }),
+      h('p', { class: 'muted small', text: isSecond ? t('Your choice is kept for this case in the second window.') : t('Your choice is kept for cases of this pathway.') }),
       h('footer', {}, button(t('As the rules say'), () => this.byRule(), { title: t('Forget my choice for this pathway') })),
     );
     this.element.showModal();
@@ -26,6 +28,11 @@ export class LayoutPicker {
 
   private byRule(): void {
     const { scene } = this.commands;
+    if (isSecond) {
+      scene.store.patch({ protocol: null, layout: 'mpr' });
+      this.element.close();
+      return;
+    }
     const { [layoutKey(scene.view)]: _, ...rest } = preference<Record<string, unknown>>('viewer.layouts') ?? {};
     void savePreference('viewer.layouts', rest);
     scene.store.patch({ protocol: null, layout: 'mpr' });
@@ -39,10 +46,11 @@ export class LayoutPicker {
       return cell;
     }));
     picture.style.gridTemplate = protocol.template.replaceAll(/minmax\(236px, (\d+%)\)/g, '$1');
+    const key = keymap().keysOf(`layout.${n + 1}`)[0];
     const card = h('button', { class: 'layout-card', attrs: { type: 'button', 'aria-pressed': String(isOn) }, data: { protocol: protocol.id } },
       picture,
       h('span', { class: 'layout-name', text: protocol.name() }),
-      h('kbd', { class: 'kbd', text: `⇧${n + 1}` }),
+      key ? h('kbd', { class: 'kbd', text: keyLabel(key) }) : null,
     );
     card.addEventListener('click', () => {
       this.commands.view.setProtocol(protocol.id);

@@ -68,9 +68,9 @@ export class Menu {
   }
 }
 
-/** One line of a menu: icon, name, and the key that does the same. */
-export function menuItem(name: string, symbol: IconName, key: string, act: () => void, data: Record<string, string> = {}): HTMLButtonElement {
-  const item = h('button', { class: 'menu-item', attrs: { type: 'button' }, data }, icon(symbol), h('span', { class: 'grow', text: name }), key ? h('kbd', { class: 'kbd', text: key }) : null);
+/** One line of a menu: icon, name, and the key of the command that does the same (written by `showKeys`). */
+export function menuItem(name: string, symbol: IconName, command: string, act: () => void, data: Record<string, string> = {}): HTMLButtonElement {
+  const item = h('button', { class: 'menu-item', attrs: { type: 'button' }, data: { ...data, command } }, icon(symbol), h('span', { class: 'grow', text: name }), h('kbd', { class: 'kbd' }));
   item.addEventListener('click', act);
   return item;
 }

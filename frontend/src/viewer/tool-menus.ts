@@ -4,6 +4,7 @@ import { FIRST_RATE, RATES } from './cine';
 import type { Commands } from './commands';
 import { h } from './dom';
 import { icon, type IconName } from '../icons';
+import { titled } from './keymap';
 import { isMarkTool, nameOf } from './marks/tools';
 import { Menu, menuItem } from './menu';
 import type { Tool } from './state';
@@ -19,37 +20,41 @@ export interface ToolActions {
 interface Item {
   tool: Tool;
   symbol: IconName;
-  key: string;
 }
 
 const FIRST: readonly Item[] = [
-  { tool: 'window', symbol: 'sun-medium', key: 'W' },
-  { tool: 'crosshair', symbol: 'crosshair', key: 'C' },
-  { tool: 'length', symbol: 'ruler', key: 'L' },
-  { tool: 'probe', symbol: 'pipette', key: 'P' },
+  { tool: 'window', symbol: 'sun-medium' },
+  { tool: 'crosshair', symbol: 'crosshair' },
+  { tool: 'length', symbol: 'ruler' },
+  { tool: 'probe', symbol: 'pipette' },
 ];
 const MEASURE: readonly Item[] = [
-  { tool: 'length', symbol: 'ruler', key: 'L' },
-  { tool: 'bidirectional', symbol: 'move-diagonal', key: 'Shift+L' },
-  { tool: 'angle', symbol: 'triangle-right', key: 'Shift+A' },
-  { tool: 'ellipse', symbol: 'ellipse', key: 'Shift+E' },
-  { tool: 'freehand', symbol: 'lasso', key: 'Shift+O' },
-  { tool: 'sphere', symbol: 'globe', key: 'Shift+U' },
-  { tool: 'threshold', symbol: 'flame', key: 'U' },
-  { tool: 'probe', symbol: 'pipette', key: 'P' },
-  { tool: 'arrow', symbol: 'arrow-down-left', key: 'Shift+P' },
-  { tool: 'text', symbol: 'type', key: 'Shift+T' },
+  { tool: 'length', symbol: 'ruler' },
+  { tool: 'bidirectional', symbol: 'move-diagonal' },
+  { tool: 'angle', symbol: 'triangle-right' },
+  { tool: 'ellipse', symbol: 'ellipse' },
+  { tool: 'freehand', symbol: 'lasso' },
+  { tool: 'sphere', symbol: 'globe' },
+  { tool: 'threshold', symbol: 'flame' },
+  { tool: 'probe', symbol: 'pipette' },
+  { tool: 'arrow', symbol: 'arrow-down-left' },
+  { tool: 'text', symbol: 'type' },
 ];
 const MOVE: readonly Item[] = [
-  { tool: 'zoom', symbol: 'zoom-in', key: 'Z' },
-  { tool: 'pan', symbol: 'hand', key: 'Shift+Z' },
-  { tool: 'scroll', symbol: 'chevrons-up-down', key: 'Q' },
-  { tool: 'magnify', symbol: 'scan-search', key: 'J' },
+  { tool: 'zoom', symbol: 'zoom-in' },
+  { tool: 'pan', symbol: 'hand' },
+  { tool: 'scroll', symbol: 'chevrons-up-down' },
+  { tool: 'magnify', symbol: 'scan-search' },
 ];
 const REGISTER: readonly Item[] = [
-  { tool: 'align', symbol: 'move', key: 'A' },
-  { tool: 'landmark', symbol: 'map-pin', key: 'M' },
+  { tool: 'align', symbol: 'move' },
+  { tool: 'landmark', symbol: 'map-pin' },
 ];
+
+/** The magnifier's key works while it is held, whatever the tool. */
+function commandOf(tool: Tool): string {
+  return tool === 'magnify' ? 'lens.hold' : `tool.${tool}`;
+}
 
 function toolName(tool: Tool): string {
   if (isMarkTool(tool)) return nameOf(tool);
@@ -77,27 +82,27 @@ export class ToolMenus {
     private readonly commands: Commands,
     private readonly actions: ToolActions,
   ) {
-    const items = (list: readonly Item[]): HTMLButtonElement[] => list.map(({ tool, symbol, key }) => this.item(tool, menuItem(toolName(tool), symbol, key, () => commands.setTool(tool), { tool })));
+    const items = (list: readonly Item[]): HTMLButtonElement[] => list.map(({ tool, symbol }) => this.item(tool, menuItem(toolName(tool), symbol, commandOf(tool), () => commands.setTool(tool), { tool })));
     this.measure = new Menu(t('Measure'), 'pencil-line', [
       ...items(MEASURE),
-      menuItem(t('Key image'), 'image-plus', 'Shift+K', () => actions.keepImage(), { act: 'key-image' }),
+      menuItem(t('Key image'), 'image-plus', 'image.keep', () => actions.keepImage(), { act: 'key-image' }),
     ], t('Measure and mark'));
     this.view = new Menu(t('View'), 'eye', [
       ...items(MOVE),
-      menuItem(t('Rotate right'), 'rotate-cw', 'Shift+→', () => commands.view.turn(1), { act: 'rotate-right' }),
-      menuItem(t('Rotate left'), 'rotate-ccw', 'Shift+←', () => commands.view.turn(-1), { act: 'rotate-left' }),
-      menuItem(t('Flip left to right'), 'flip-horizontal-2', 'H', () => commands.view.flip(), { act: 'flip' }),
-      menuItem(t('Flip top to bottom'), 'flip-vertical-2', 'Shift+H', () => actions.flipVertically(), { act: 'flip-vertical' }),
-      menuItem(t('Invert'), 'contrast', 'I', () => commands.invert(), { act: 'invert' }),
+      menuItem(t('Rotate right'), 'rotate-cw', 'view.turn-right', () => commands.view.turn(1), { act: 'rotate-right' }),
+      menuItem(t('Rotate left'), 'rotate-ccw', 'view.turn-left', () => commands.view.turn(-1), { act: 'rotate-left' }),
+      menuItem(t('Flip left to right'), 'flip-horizontal-2', 'view.flip', () => commands.view.flip(), { act: 'flip' }),
+      menuItem(t('Flip top to bottom'), 'flip-vertical-2', 'view.flip-vertical', () => actions.flipVertically(), { act: 'flip-vertical' }),
+      menuItem(t('Invert'), 'contrast', 'layer.invert', () => commands.invert(), { act: 'invert' }),
     ], t('Zoom, pan, turn'));
-    this.play = h('button', { class: 'btn btn--small', attrs: { type: 'button' }, data: { act: 'cine' } });
+    this.play = h('button', { class: 'btn btn--small', attrs: { type: 'button' }, data: { act: 'cine', command: 'slice.cine' } });
     this.play.addEventListener('click', () => actions.toggleCine());
     const rate = h('select', { class: 'input cine-rate', title: t('Images a second of the cine'), attrs: { 'aria-label': t('Images a second of the cine') } }, ...RATES.map((n) => h('option', { text: `${n}/s`, attrs: { value: String(n) } })));
     rate.value = String(FIRST_RATE);
     rate.addEventListener('change', () => actions.cineRate(Number(rate.value)));
-    const direct = [...FIRST, ...REGISTER].map(({ tool, symbol, key }) => {
+    const direct = [...FIRST, ...REGISTER].map(({ tool, symbol }) => {
       const name = toolName(tool);
-      const made = h('button', { class: 'btn btn--small', title: `${name} (${key})`, attrs: { type: 'button' }, data: { tool } }, icon(symbol), h('span', { text: name }));
+      const made = h('button', { class: 'btn btn--small', title: name, attrs: { type: 'button' }, data: { tool, command: commandOf(tool) } }, icon(symbol), h('span', { text: name }));
       made.addEventListener('click', () => commands.setTool(tool));
       return this.item(tool, made);
     });
@@ -128,7 +133,7 @@ export class ToolMenus {
     if (playing === this.playing) return;
     this.playing = playing;
     this.play.replaceChildren(icon(playing ? 'square' : 'play'), h('span', { text: playing ? t('Stop') : t('Cine') }));
-    this.play.title = playing ? t('Stop the cine (Y)') : t('Play the slices of this pane (Y)');
+    titled(this.play, playing ? t('Stop the cine') : t('Play the slices of this pane'));
     this.play.setAttribute('aria-pressed', String(playing));
   }
 }

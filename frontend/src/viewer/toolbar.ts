@@ -3,13 +3,20 @@ import { t } from '../i18n';
 import { COLORMAP_LABELS, type ColormapName } from './colormaps';
 import { type Commands, TILES } from './commands';
 import { COMPARE_LABELS, type CompareMode } from './comparison';
+import { icon, type IconName } from '../icons';
 import { button, h } from './dom';
+import { keyLabel, keymap, onKeymap } from './keymap';
 import { presetsOf } from './presets';
 import { type ToolActions, ToolMenus } from './tool-menus';
 import { ViewBar } from './view-bar';
 
-const MODE_KEYS: Partial<Record<CompareMode, string>> = { checkerboard: 'K', swipe: 'S', edges: 'G', difference: 'D' };
 const OFFERED: readonly ColormapName[] = ['grey', 'hot-iron', 'viridis', 'probability'];
+
+export interface PageActions {
+  editKeys(): void;
+  /** Null in the second window itself. */
+  secondWindow: (() => void) | null;
+}
 
 export class Toolbar {
   readonly element = h('div', { class: 'viewer-toolbar', attrs: { role: 'toolbar', 'aria-label': t('Viewer tools') } });
@@ -31,38 +38,57 @@ export class Toolbar {
     private readonly commands: Commands,
     openHelp: () => void,
     openLayouts: () => void,
+    page: PageActions,
     toolActions: ToolActions,
   ) {
     this.tools = new ToolMenus(commands, toolActions);
     this.view = new ViewBar(commands, openLayouts);
-    this.fusion = button(t('Fusion'), () => commands.toggleFusion(), { title: t('Fusion on / off (F)'), data: { action: 'fusion' } });
-    this.cross = button(t('Lines'), () => commands.toggleCrosshair(), { title: t('Crosshair lines on / off (X)') });
-    this.layout = button('1-up', () => commands.toggleOneUp(commands.scene.store.state.pane), { title: t('One pane / all panes (Enter, double click)') });
+    this.fusion = button(t('Fusion'), () => commands.toggleFusion(), { title: t('Fusion on / off'), data: { action: 'fusion', command: 'fusion.toggle' } });
+    this.cross = button(t('Lines'), () => commands.toggleCrosshair(), { title: t('Crosshair lines on / off'), data: { command: 'view.crosshair' } });
+    this.layout = button('1-up', () => commands.toggleOneUp(commands.scene.store.state.pane), { title: t('One pane / all panes (also double click)'), data: { command: 'view.one-up' } });
     for (const name of OFFERED) this.colormap.append(h('option', { text: COLORMAP_LABELS[name], attrs: { value: name } }));
     this.layer.addEventListener('change', () => commands.setActive(Number(this.layer.value)));
     this.preset.addEventListener('change', () => {
       if (this.preset.value !== '') commands.preset(Number(this.preset.value));
     });
     this.colormap.addEventListener('change', () => commands.setColormap(this.colormap.value as ColormapName));
-    for (const mode of Object.keys(COMPARE_LABELS) as CompareMode[]) {
-      const key = MODE_KEYS[mode];
-      this.compare.append(h('option', { text: key ? `${COMPARE_LABELS[mode]} (${key})` : COMPARE_LABELS[mode], attrs: { value: mode } }));
-    }
+    const modes = (): void => {
+      for (const mode of Object.keys(COMPARE_LABELS) as CompareMode[]) {
+        const key = keymap().keysOf(`compare.${mode}`)[0];
+        const option = this.compare.querySelector(`[value="${mode}"]`) ?? this.compare.appendChild(h('option', { attrs: { value: mode } }));
+        option.textContent = key ? `${COMPARE_LABELS[mode]} (${keyLabel(key)})` : COMPARE_LABELS[mode];
+      }
+    };
+    modes();
+    onKeymap(modes);
     this.compare.addEventListener('change', () => {
       const mode = this.compare.value as CompareMode;
       if (mode !== commands.scene.store.state.compare) commands.setCompare(mode);
     });
     this.amount.addEventListener('input', () => this.amountChosen());
-    this.beside = button(t('Side by side'), () => commands.toggleBeside(), { title: t('Reference and moving series in its own space, cursors linked (V)'), data: { action: 'beside' } });
+    this.beside = button(t('Side by side'), () => commands.toggleBeside(), { title: t('Reference and moving series in its own space, cursors linked'), data: { action: 'beside', command: 'compare.beside' } });
     const group = (...children: Node[]): HTMLElement => h('div', { class: 'tool-group' }, ...children);
     this.element.append(
       group(...this.tools.elements),
-      group(button(t('Reset'), () => commands.reset(), { title: t('Reset zoom, pan, windows (R)') }), button('?', openHelp, { title: t('Keys and mouse (?)') })),
+      group(button(t('Reset'), () => commands.reset(), { title: t('Reset zoom, pan, windows'), data: { command: 'view.reset' } }), ...this.pageButtons(openHelp, page)),
       group(this.layer, this.preset, this.colormap),
       group(this.fusion, this.compare, this.amount, this.beside),
       group(this.cross, this.layout),
       this.view.element,
     );
+  }
+
+  private pageButtons(openHelp: () => void, page: PageActions): HTMLElement[] {
+    const symbol = (name: IconName, text: string, act: () => void, command: string, action: string): HTMLButtonElement => {
+      const made = button('', act, { title: text, attrs: { 'aria-label': text }, data: { command, action } });
+      made.append(icon(name));
+      return made;
+    };
+    return [
+      button('?', openHelp, { title: t('Keys and mouse'), data: { command: 'page.help', action: 'help' } }),
+      symbol('keyboard', t('Change keys and mouse'), () => page.editKeys(), 'page.keys', 'keys'),
+      ...(page.secondWindow ? [button(t('Second window'), page.secondWindow, { title: t('The same case on another monitor'), data: { command: 'page.second-window', action: 'second-window' } })] : []),
+    ];
   }
 
   update(): void {
@@ -71,8 +97,7 @@ export class Toolbar {
     this.tools.update();
     this.view.update();
     const active = commands.active;
-    const inPanes = commands.scene.panes.plans.map((plan) => plan.base);
-    const layers = [...new Set([commands.scene.base, ...commands.scene.overlays, ...inPanes])].filter((layer) => layer.kind !== 'segmentation');
+    const layers = commands.windowed;
     const layerKey = layers.map((layer) => `${layer.id}:${layer.label}`).join();
     if (layerKey !== this.layerKey) {
       this.layerKey = layerKey;
@@ -118,7 +143,7 @@ export class Toolbar {
     this.amount.min = tiles ? '0' : '10';
     this.amount.max = tiles ? String(TILES.length - 1) : '95';
     this.amount.value = String(tiles ? TILES.findIndex((size) => size >= state.tile) : Math.round(100 - state.edge * 100));
-    const words = tiles ? t('Tile {tile} mm (− +)', { tile: state.tile }) : t('Fewer or more edges (− +)');
+    const words = tiles ? t('Tile {tile} mm', { tile: state.tile }) : t('Fewer or more edges');
     this.amount.title = words;
     this.amount.setAttribute('aria-label', tiles ? t('Tile size') : t('Amount of edges'));
     this.amount.setAttribute('aria-valuetext', tiles ? `${state.tile} mm` : `${this.amount.value} %`);

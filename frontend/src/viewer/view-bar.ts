@@ -2,6 +2,7 @@
 import { t } from '../i18n';
 import type { Commands } from './commands';
 import { button, h } from './dom';
+import { titled } from './keymap';
 import { PROJECTION_NAMES, type ProjectionMode, SLAB_MM } from './slab';
 import type { Links } from './state';
 
@@ -21,10 +22,10 @@ export class ViewBar {
     pick: () => void,
   ) {
     const { view } = commands;
-    this.layout = button(t('Layout'), pick, { title: t('Layouts (O, Shift+1 to 9)'), data: { action: 'layout' } });
+    this.layout = button(t('Layout'), pick, { title: t('Layouts that suit the case'), data: { action: 'layout', command: 'view.layouts' } });
     this.opener = button(t('Planes ▾'), () => this.toggle(Boolean(this.panel.hidden)), { title: t('Planes, slab, turn and links of the panes'), data: { action: 'planes' }, attrs: { 'aria-expanded': 'false' } });
-    this.planes = button(t('Patient planes'), () => view.togglePlanes(), { title: t('Along the patient, or along the slices as acquired (Shift+V)'), data: { action: 'patient-planes' } });
-    this.handles = button(t('Oblique'), () => view.toggleHandles(), { title: t('Handles that turn the crossing planes (Shift+X)'), data: { action: 'oblique' } });
+    this.planes = button(t('Patient planes'), () => view.togglePlanes(), { title: t('Along the patient, or along the slices as acquired'), data: { action: 'patient-planes', command: 'view.planes' } });
+    this.handles = button(t('Oblique'), () => view.toggleHandles(), { title: t('Handles that turn the crossing planes'), data: { action: 'oblique', command: 'view.oblique' } });
     this.slab.append(h('option', { text: t('No slab'), attrs: { value: '' } }), ...(Object.entries(PROJECTION_NAMES).map(([mode, name]) => h('option', { text: name, attrs: { value: mode } }))));
     this.mm.append(...SLAB_MM.map((mm) => h('option', { text: `${mm} mm`, attrs: { value: String(mm) } })));
     this.slab.addEventListener('change', () => view.setSlab((this.slab.value || null) as ProjectionMode | null));
@@ -35,9 +36,9 @@ export class ViewBar {
       row(t('All panes'), this.planes, this.handles, button(t('Straighten all'), () => view.straightenAll(), { title: t('Oblique planes straight again') })),
       row(t('Slab of this pane'), this.slab, this.mm),
       row(t('This pane'),
-        button('⟲', () => view.turn(-1), { title: t('Quarter turn anticlockwise'), data: { action: 'turn-left' } }),
-        button('⟳', () => view.turn(1), { title: t('Quarter turn clockwise (Shift+→)'), data: { action: 'turn-right' } }),
-        button('⇋', () => view.flip(), { title: t('Mirror left to right (H)'), data: { action: 'flip' } }),
+        button('⟲', () => view.turn(-1), { title: t('Quarter turn anticlockwise'), data: { action: 'turn-left', command: 'view.turn-left' } }),
+        button('⟳', () => view.turn(1), { title: t('Quarter turn clockwise'), data: { action: 'turn-right', command: 'view.turn-right' } }),
+        button('⇋', () => view.flip(), { title: t('Mirror left to right'), data: { action: 'flip', command: 'view.flip' } }),
         tilt('↑', -5, 0, t('Tilt: top towards you')), tilt('↓', 5, 0, t('Tilt: top away')), tilt('←', 0, -5, t('Tilt: left towards you')), tilt('→', 0, 5, t('Tilt: right towards you')),
         button(t('Straighten'), () => view.straighten(), { title: t('Plane and camera of this pane as the layout has them'), data: { action: 'straighten' } })),
       row(t('Linked'), this.link('scroll', t('Slices')), this.link('camera', t('Zoom and pan')), this.link('window', t('Window'))),
@@ -72,7 +73,7 @@ export class ViewBar {
   update(): void {
     const { scene } = this.commands;
     const { state } = scene.store;
-    this.layout.title = t('{layout}: layouts (O, Shift+1 to 9)', { layout: scene.panes.protocol.name() });
+    titled(this.layout, t('{layout}: layouts', { layout: scene.panes.protocol.name() }));
     this.planes.setAttribute('aria-pressed', String(state.planes === 'patient'));
     this.handles.setAttribute('aria-pressed', String(state.handles));
     const isPlanar = scene.panes.names.includes(state.pane);

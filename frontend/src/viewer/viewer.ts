@@ -107,7 +107,7 @@ export class Viewer {
     root.replaceChildren(this.board.grid, this.status.element, this.help.element, this.editor.element);
     root.classList.add('viewer');
     const tools = (): ReaderTools => this.tools;
-    this.toolbar = new Toolbar(this.commands, () => this.help.open(), () => this.picker.open(), {
+    this.toolbar = new Toolbar(this.commands, () => this.help.open(), () => this.picker.open(), { editKeys: () => this.editor.open(), secondWindow: isSecond ? null : () => openSecond(view.case.id) }, {
       toggleCine: () => tools().toggleCine(),
       cineRate: (rate) => tools().cine.setRate(rate),
       get playing() {
