@@ -29,7 +29,7 @@ from typing import Any
 import pydicom
 import uvloop
 
-from tests.benchmarks.streaming_clients import WINDOW, Seen, StreamReader, WadoReader, watch
+from tests.benchmarks.streaming_clients import WINDOW, StreamReader, WadoReader, watch
 from tests.receiving.servers import ROOT, cpu_seconds, free_port
 
 SAMPLES = 30
@@ -71,6 +71,10 @@ def running(command: list[str], ready: str, environment: dict[str, str]) -> Iter
             yield process.pid
         finally:
             process.terminate()
+            try:
+                process.wait(15)
+            except subprocess.TimeoutExpired:
+                process.kill()
 
 
 def store(http: int, folder: Path) -> list[str]:
@@ -105,12 +109,13 @@ def measure(
     cpu, before = cpu_seconds(pid), resident_mib(pid)
     seen = uvloop.run(watch(makers, port, seconds))
     cpu, memory = cpu_seconds(pid) - cpu, resident_mib(pid)
-    busy: list[Seen] = seen
-    start = max(one.first for one in busy)
-    end = max(at for one in busy for at, _ in one.log)
-    steady = [size for one in busy for at, size in one.log if at > start]
-    firsts = [one.first - one.started for one in seen]
-    fine = [one.first_fine - one.started for one in seen]
+    served = [one for one in seen if one.log]
+    start = max(one.first for one in served)
+    end = max(at for one in served for at, _ in one.log)
+    steady = [size for one in served for at, size in one.log if at > start]
+    # Who saw nothing waited at least that long.
+    firsts = [(one.first or one.started + seconds) - one.started for one in seen]
+    fine = [(one.first_fine or one.started + seconds) - one.started for one in seen]
     while len(firsts) < SAMPLES * connections:
         more = uvloop.run(watch(makers, port, 0.3))
         firsts += [one.first - one.started for one in more if one.first]
@@ -124,9 +129,9 @@ def measure(
         "first_slice_p95_ms": round(1000 * percentile(firsts, 0.95), 1),
         "first_full_slice_p95_ms": round(1000 * percentile(fine, 0.95), 1),
         "slowest_over_mean": round(
-            min(one.bytes for one in busy) / statistics.mean(one.bytes for one in busy), 2
+            min(one.bytes for one in seen) / statistics.mean(one.bytes for one in seen), 2
         ),
-        "server_cpu_seconds": round(cpu, 2),
+        "mb_per_cpu_second": round(sum(one.bytes for one in seen) / max(cpu, 0.01) / 1e6),
         "mib_per_reader": round(max(0.0, memory - before) / readers, 2),
     }
 
@@ -134,14 +139,14 @@ def measure(
 def show(rows: list[dict[str, Any]]) -> None:
     print(
         f"{'readers':>7} {'server':<9}{'MB/s':>8}{'slices/s':>10}{'first ms p50':>14}{'p95':>8}"
-        f"{'first full p95':>16}{'MiB/reader':>12}{'least/mean':>12}"
+        f"{'first full p95':>16}{'MB/CPU s':>10}{'MiB/reader':>12}{'least/mean':>12}"
     )
     for row in rows:
         print(
             f"{row['readers']:>7} {row['server']:<9}{row['mb_per_second']:>8}"
             f"{row['slices_per_second']:>10}{row['first_slice_p50_ms']:>14}"
             f"{row['first_slice_p95_ms']:>8}{row['first_full_slice_p95_ms']:>16}"
-            f"{row['mib_per_reader']:>12}{row['slowest_over_mean']:>12}"
+            f"{row['mb_per_cpu_second']:>10}{row['mib_per_reader']:>12}{row['slowest_over_mean']:>12}"
         )
     by = {(row["server"], row["readers"]): row for row in rows}
     for readers in sorted({row["readers"] for row in rows}):
