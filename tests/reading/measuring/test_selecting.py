@@ -5,7 +5,7 @@ from __future__ import annotations
 
 import numpy as np
 import pytest
-from hypothesis import given, settings
+from hypothesis import assume, given, settings
 from hypothesis import strategies as st
 from scipy.ndimage import map_coordinates
 from scipy.spatial.transform import Rotation
@@ -218,7 +218,9 @@ def test_spheres_agree_with_brute_force(
     voxels = noise()
     lattice = lattice_of(name, voxels)
     centre = lattice.place_of(np.array(share) * (lattice.size - 1))[0]
-    inside = np.linalg.norm(centres_of(lattice) - centre[:, None], axis=0) <= radius
+    away = np.linalg.norm(centres_of(lattice) - centre[:, None], axis=0)
+    assume(np.abs(away - radius).min() > 1e-4)  # rounding decides about a centre on the surface
+    inside = away <= radius
     found = ball(lattice, voxels, centre, radius)
     values = found.values[found.mask] if found is not None else np.empty(0)
     assert sorted(values) == pytest.approx(sorted(voxels.array.ravel()[inside]))
