@@ -64,11 +64,11 @@ function showWaiting(root: HTMLElement, view: View): void {
 function mount(root: HTMLElement): void {
   const caseId = Number(root.dataset['case']);
   const url = root.dataset['viewUrl'] ?? `/api/cases/${caseId}/view/`;
+  installWindows(root, caseId);
   if (!hasWebGL2()) {
     message(root, t('This browser cannot draw the images'), t('The viewer needs WebGL 2. Turn on hardware acceleration in the browser’s settings and reload, or open the case in a current Chrome, Edge or Firefox. The report beside can be read without images.'));
     return;
   }
-  installWindows(root, caseId);
   const api = new Api(url, caseId);
   let poll = 0;
   let refreshing = 0;
