@@ -3,6 +3,7 @@ import { t } from '../i18n';
 import type { Mat4, Vec3 } from '../affine';
 import { csrfToken } from '../pages/csrf';
 import { takePreferences } from '../preferences';
+import type { Pair, PairBody, Priors } from './priors/types';
 import type { DecisionBody, LandmarkFit, LandmarkSet, Refinement, ToolsState } from './registration-types';
 import type {
   Finding, Fusion, HiddenMark, KeyImage, KeyImageState, Measurement, MeasurementBody, MeasurementChange, ProbeValue, ReviewState, TransformModel, View,
@@ -114,6 +115,28 @@ export class Api {
   /** Points through the transform on record, deformation included; null where there is no counterpart. */
   map(registration: number, points: readonly Vec3[], from: 'reference' | 'moving'): Promise<{ points: (Vec3 | null)[] }> {
     return call('POST', `/api/registrations/${registration}/map/`, { points, from, refinement: null });
+  }
+  priors(): Promise<Priors> {
+    return call('GET', `/api/cases/${this.caseId}/priors/`);
+  }
+  /** Of another case: its patient must be compared before anything of it is drawn. */
+  viewOf(url: string): Promise<View> {
+    return call('GET', url);
+  }
+  registerPrior(study: number): Promise<void> {
+    return call('POST', `/api/cases/${this.caseId}/priors/${study}/`, {});
+  }
+  takeOutPrior(study: number): Promise<void> {
+    return call('DELETE', `/api/cases/${this.caseId}/priors/${study}/`);
+  }
+  pairPrior(body: PairBody): Promise<Pair> {
+    return call('POST', `/api/cases/${this.caseId}/prior-pairs/`, body);
+  }
+  unpairPrior(id: number): Promise<void> {
+    return call('DELETE', `/api/prior-pairs/${id}/`);
+  }
+  pairPriorAgain(id: number): Promise<Pair> {
+    return call('POST', `/api/prior-pairs/${id}/restore/`, {});
   }
   rerun(): Promise<{ run: unknown }> {
     return call('POST', `/api/cases/${this.caseId}/rerun/`, {});

@@ -1,6 +1,7 @@
 /** Entry of the case page: mounts the viewer on <div id="viewer" data-case data-view-url>. */
 import '../styles/viewer.css';
 import '../styles/marks.css';
+import '../styles/priors.css';
 import '../styles/keys.css';
 import type { Vec3 } from '../affine';
 import { t } from '../i18n';

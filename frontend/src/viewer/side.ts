@@ -3,8 +3,8 @@ import { t } from '../i18n';
 import { h } from './dom';
 import { roving } from './roving';
 
-export type Tab = 'layers' | 'registration' | 'findings' | 'measures' | 'notices';
-const NAMES: Record<Tab, string> = { layers: t('Layers'), registration: t('Registration'), findings: t('Findings'), measures: t('Measurements'), notices: t('Notices') };
+export type Tab = 'layers' | 'registration' | 'findings' | 'measures' | 'priors' | 'notices';
+const NAMES: Record<Tab, string> = { layers: t('Layers'), registration: t('Registration'), findings: t('Findings'), measures: t('Measurements'), priors: t('Priors'), notices: t('Notices') };
 
 export class Side {
   readonly element = h('div', { class: 'viewer-side' });

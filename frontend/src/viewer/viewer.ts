@@ -8,6 +8,8 @@ import { BesidePane } from './beside';
 import type { Api } from './api';
 import { mismatch, type Opened } from './identity';
 import { Commands } from './commands';
+import { Comparing } from './priors/comparing';
+import { h } from './dom';
 import { Drawing } from './drawing';
 import { FindingsPanel } from './findings-panel';
 import { Going } from './going';
@@ -66,6 +68,7 @@ export class Viewer {
   private readonly layersPanel: LayersPanel;
   private readonly findingsPanel: FindingsPanel;
   private readonly tools: ReaderTools;
+  private readonly comparing: Comparing;
   private readonly noticesPanel = new NoticesPanel();
   private readonly acts: Acts;
   private readonly side = new Side((tab) => void this.selectTab(tab));
@@ -104,7 +107,7 @@ export class Viewer {
       this.board.show(this.mip, this.beside);
       return places;
     };
-    root.replaceChildren(this.board.grid, this.status.element, this.help.element, this.editor.element);
+    root.replaceChildren(h('div', { class: 'viewer-main' }, this.board.grid), this.status.element, this.help.element, this.editor.element);
     root.classList.add('viewer');
     const tools = (): ReaderTools => this.tools;
     this.toolbar = new Toolbar(this.commands, () => this.help.open(), () => this.picker.open(), { editKeys: () => this.editor.open(), secondWindow: isSecond ? null : () => openSecond(view.case.id) }, {
@@ -146,6 +149,12 @@ export class Viewer {
       refresh: () => this.refresh(),
       showAlone: (layer) => void this.showAlone(layer.id),
     });
+    this.comparing = new Comparing(this.scene, this.commands, api, {
+      changed: () => this.updatePanels(),
+      goto: (point) => this.goto(point),
+      gotoFinding: (id) => this.gotoFindingId(id),
+    });
+    this.board.grid.after(this.comparing.pane.element);
     this.registrationList = new RegistrationList((layer) => void this.registering.open(layer));
     this.beside = new BesidePane(this.scene, this.loaded, new LinkedCursor(this.scene, api, (act) => this.acts.attempt(act)), {
       landmark: (point) => void this.registering.mark('moving', point),
@@ -337,6 +346,7 @@ export class Viewer {
   private async selectTab(tab: Tab): Promise<void> {
     if (!(await this.registering.close())) return;
     this.side.tab = tab;
+    if (tab === 'priors') this.comparing.show();
     this.updatePanels();
   }
 
@@ -363,8 +373,8 @@ export class Viewer {
     this.registering.update();
     this.sharing.tell();
     this.side.update(
-      { findings: view.findings.length, measures: view.measurements.length + view.key_images.length, notices: view.notices.length },
-      { layers: this.layersPanel.element, registration: this.registrationList.element, findings: this.findingsPanel.element, measures: this.tools.panel.element, notices: this.noticesPanel.element },
+      { findings: view.findings.length, measures: view.measurements.length + view.key_images.length, priors: this.comparing.panel.count, notices: view.notices.length },
+      { layers: this.layersPanel.element, registration: this.registrationList.element, findings: this.findingsPanel.element, measures: this.tools.panel.element, priors: this.comparing.panel.element, notices: this.noticesPanel.element },
       this.registering.layer ? this.registering.panel.element : null,
     );
   }
@@ -419,6 +429,7 @@ export class Viewer {
     takePreferences({ 'viewer.keys': null, 'viewer.mouse': null, ...view.preferences });
     loadKeymap();
     const before = this.scene.wanted.map((layer) => layer.id).join();
+    this.comparing.stale();
     this.scene.adopt(view);
     await this.scene.mount();
     if (this.scene.wanted.map((layer) => layer.id).join() !== before) this.want();
@@ -428,6 +439,7 @@ export class Viewer {
 
   /** The server says that measurements or key images changed. */
   marksChanged(): Promise<void> {
+    this.comparing.stale();
     return this.tools.fetch();
   }
 
