@@ -13,7 +13,7 @@ from workstation.analyzing.volume_files import StoredVolume, VolumeUnreadable
 from workstation.reading.pacing import Window
 from workstation.reading.stream import HEADER, Order, Slot, pack_header
 
-TURN_BYTES = 256 * 1024
+TURN_BYTES = 512 * 1024
 """Sent without letting the loop serve anybody else: messages of this reader, other readers."""
 _ROOM = 1024 * 1024
 _thread = threading.local()
