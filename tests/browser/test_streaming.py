@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 import pytest
 
-from tests.browser.mock_case import CT, LOOSE, PET, Case
+from tests.browser.mock_case import CT, PET, Case
 from tests.browser.viewer_page import canvas, settle, state, until
 
 COMPLETE = "Boolean(window.radfuse && window.radfuse.complete)"
@@ -64,11 +64,6 @@ def test_ten_drops_while_loading_and_reading_change_nothing(
     case.delay = 0.0
     for n in range(4):
         page.keyboard.press(("ArrowUp", "ArrowDown")[n % 2])
-        if n == 1:
-            # More is wanted while the line is down.
-            page.evaluate(f"document.querySelector('[data-alone=\"{LOOSE}\"]').click()")
-        if n == 2:
-            page.click(".pane[data-pane=axial] >> text=Back to fused view")
         opened = len(case.opens)
         for stream in list(case.streams):
             stream.kick()
