@@ -30,11 +30,14 @@ export function findingMarks(marks: Pick<Marks, 'plane' | 'toCanvas' | 'findings
   });
 }
 
+const LEFT_PX = 4;
+
 /** Where the text of a finding begins: right of it, or left where the right has no room. */
 export function textPlace({ at, radius }: { at: Point2; radius: number }, width: number, paneWidth: number): Point2 {
   const reach = radius * 0.72 + 5;
   const x = at[0] + reach + width > paneWidth - COLOUR_BAR_PX ? at[0] - reach - width : at[0] + reach;
-  return [x, at[1] - reach];
+  // In a narrow pane it may cover the mark, but it is read whole.
+  return [Math.max(x, LEFT_PX), at[1] - reach];
 }
 
 export function drawFindings(context: Context, marks: Marks): void {
