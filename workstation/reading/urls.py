@@ -8,6 +8,8 @@ from workstation.reading import api, views
 from workstation.reading import measurement_api as marks
 from workstation.reading import prior_api as priors
 from workstation.reading import registration_api as tools
+from workstation.reading.slice_pictures import FORMATS
+from workstation.reading.slice_views import slice_picture
 
 app_name = "reading"
 urlpatterns = [
@@ -60,6 +62,13 @@ urlpatterns = [
     ),
     path("api/findings/<int:finding_id>/review/", api.FindingReviewView.as_view(), name="review"),
     path("api/cases/<int:case_id>/thumbnail.png", api.thumbnail, name="thumbnail"),
+    *(
+        path(
+            f"api/cases/<int:case_id>/slice.{kind}", slice_picture, {"kind": kind},
+            name=f"slice-{kind}",
+        )
+        for kind in FORMATS
+    ),
     path("api/cases/<int:case_id>/rerun/", tools.RerunView.as_view(), name="rerun"),
     path(
         "api/registrations/<int:registration_id>/",
