@@ -115,6 +115,11 @@ export const FRESH: State = {
   step: 1,
 };
 
+/** True when a change is of one of these. */
+export function touches(changed: ReadonlySet<keyof State>, ...keys: (keyof State)[]): boolean {
+  return keys.some((key) => changed.has(key));
+}
+
 export const paneLookKey = (pane: PaneName, layer: number): string => `${pane}:${layer}`;
 
 /** Raised when the meaning of a stored state changes; older ones are then dropped. */

@@ -1,6 +1,5 @@
 /** The viewer of one case: elements, stage, stream and panels, and what happens between them. */
 import type { Vec3 } from '../affine';
-import { t } from '../i18n';
 import { toast } from '../pages/toast';
 import { takePreferences } from '../preferences';
 import { Acts } from './acts';
@@ -24,19 +23,19 @@ import { LayoutPicker } from './layout-picker';
 import { LinkedCursor } from './linked-cursor';
 import { Loaded } from './loaded';
 import { NoticesPanel } from './notices-panel';
-import type { Pane } from './panes';
 import { MipPane } from './mip-pane';
+import { PaneActs } from './pane-acts';
 import { PaneBoard } from './pane-board';
-import { installPointer } from './pointer';
 import { ReaderTools } from './reader-tools';
+import { onceAFrame, Redrawing } from './redrawing';
 import { Registering } from './registering';
 import { RegistrationList } from './registration-panel';
 import { roving } from './roving';
 import { Scene } from './scene';
 import { channelOf, Sharing } from './sharing';
 import { Side, type Tab } from './side';
-import { type PaneName, type Point2, Stage } from './stage';
-import { type State, Store } from './state';
+import { type PaneName, Stage } from './stage';
+import { Store, touches } from './state';
 import { type Connection, StatusLine } from './status';
 import { type FromStream, Stream } from './stream';
 import { Toolbar } from './toolbar';
@@ -44,10 +43,6 @@ import type { Layer, View } from './types';
 import { isSecond, openSecond } from './windows';
 
 const LATER_MS = 3000;
-
-function touches(changed: ReadonlySet<keyof State>, ...keys: (keyof State)[]): boolean {
-  return keys.some((key) => changed.has(key));
-}
 
 export class Viewer {
   ready = false;
@@ -79,13 +74,13 @@ export class Viewer {
   private readonly editor = new KeyEditor(() => this.sharing.tellPreferences());
   private readonly help = new CheatSheet(() => this.editor.open());
   private readonly keyHand: KeyHand;
+  private readonly paneActs: PaneActs;
   private readonly sharing: Sharing;
   private connection: Connection = 'connecting';
   private connectionDetail = '';
-  private readonly stale = new Set<PaneName>();
-  private frame = 0;
+  private readonly redrawing = new Redrawing((pane) => this.drawing.draw(pane), () => [this.beside, this.mip].forEach((pane) => pane.draw()));
   private shownPanes = '';
-  private panelFrame = 0;
+  private readonly updatePanels = onceAFrame(() => this.updatePanelsNow());
   private later = 0;
 
   constructor(
@@ -100,7 +95,7 @@ export class Viewer {
     this.stage = new Stage((pane) => this.onDrawn(pane));
     this.scene = new Scene(view, this.store, this.stage);
     this.commands = new Commands(this.scene);
-    this.board = new PaneBoard(this.scene, this.loaded, this.commands, (pane) => this.installPane(pane));
+    this.board = new PaneBoard(this.scene, this.loaded, this.commands, (pane) => this.paneActs.install(pane));
     this.scene.panes.place = (plans) => {
       const places = this.board.place(plans);
       this.shownPanes = this.scene.panes.key;
@@ -136,19 +131,10 @@ export class Viewer {
       this.redraw();
       this.updatePanels();
     };
-    this.going = new Going(this.scene, this.drawing, {
-      showFused: () => this.showAlone(null),
-      openFindings: () => void this.selectTab('findings'),
-      redraw: () => this.redraw(),
-    });
+    this.going = new Going(this.scene, this.drawing, { showFused: () => this.showAlone(null), openFindings: () => void this.selectTab('findings'), redraw: () => this.redraw() });
     this.acts = new Acts(api, this.scene, { changed, keepProbe: (point) => this.tools.keepProbe(point) });
     this.tools = new ReaderTools(this.scene, this.commands, api, this.board.panes, { changed, goto: (point) => this.goto(point), findings: (pane, width) => this.drawing.findingTexts(pane, width) });
-    this.registering = new Registering(this.scene, this.commands, api, this.acts, {
-      changed,
-      remount: () => this.remount(),
-      refresh: () => this.refresh(),
-      showAlone: (layer) => void this.showAlone(layer.id),
-    });
+    this.registering = new Registering(this.scene, this.commands, api, this.acts, { changed, remount: () => this.remount(), refresh: () => this.refresh(), showAlone: (layer) => void this.showAlone(layer.id) });
     this.comparing = new Comparing(this.scene, this.commands, api, {
       changed: () => this.updatePanels(),
       goto: (point) => this.goto(point),
@@ -171,9 +157,10 @@ export class Viewer {
     this.findingsPanel = new FindingsPanel({ goto: (finding) => this.going.gotoFinding(finding), review: (finding, review) => this.acts.review(finding, review) });
     this.stream = new Stream(view.stream.path, (message) => this.onStream(message));
     this.inspect = new Inspect(this.scene, this.loaded, this.board.panes, this.beside, this.mip, () => ({ ready: this.ready, complete: this.complete, connection: this.connection, readout: this.registering.aligning.readout }));
+    this.paneActs = new PaneActs({ commands: this.commands, panes: this.board.panes, acts: this.acts, going: this.going, registering: this.registering, tools: this.tools });
     this.keyHand = new KeyHand(root, this.scene, () => this.tools.hand, {
-      probe: (name, point, at) => this.probe(name, point, at),
-      landmark: (name, point) => this.inReference(name) && void this.registering.mark('reference', point),
+      probe: (name, point, at) => this.paneActs.probe(name, point, at),
+      landmark: (name, point) => this.paneActs.landmark(name, point),
     });
     this.sharing = new Sharing(this.store, channelOf(view.case.id), {
       finding: () => this.drawing.selectedFinding,
@@ -193,32 +180,6 @@ export class Viewer {
   private async start(): Promise<void> {
     await this.scene.mount();
     this.want();
-  }
-
-  private installPane(pane: Pane): void {
-    installPointer(pane, {
-      commands: this.commands,
-      crosshair: (name, point) => this.scene.panes.moveTo(name, point),
-      probe: (name, point, at) => this.probe(name, point, at),
-      pick: (name, at) => this.going.pick(name, at),
-      landmark: (name, point) => this.inReference(name) && void this.registering.mark('reference', point),
-      aligning: this.registering.aligning,
-      hand: this.tools.hand,
-      over: (name, at, held) => this.tools.over(name, at, held),
-      left: () => this.tools.left(),
-    });
-  }
-
-  private probe(name: PaneName, point: Vec3, at: Point2): void {
-    const pane = this.board.panes.get(name);
-    if (pane && this.inReference(name)) void this.acts.probe(pane.element, point, at);
-  }
-
-  /** Points of a pane that stands in a space of its own mean nothing to the reference. */
-  private inReference(pane: PaneName, say = true): boolean {
-    const { linked } = this.scene.panes.plan(pane);
-    if (!linked && say) toast(t('This series is not registered: positions here are not those of the reference.'), 'warn');
-    return linked;
   }
 
   private install(): void {
@@ -241,7 +202,7 @@ export class Viewer {
     showKeys(this.root);
     this.store.subscribe((_state, changed) => {
       // A MIP that turns leaves all else as it is.
-      if ([...changed].every((key) => key === 'angles')) return this.schedule();
+      if ([...changed].every((key) => key === 'angles')) return this.redrawing.schedule();
       if (changed.has('focus')) {
         this.scene.aim();
         this.acts.probeCard.hide();
@@ -302,7 +263,7 @@ export class Viewer {
       const layer = this.scene.layer(message.layer);
       if (!layer || !this.stage.hasVolume(layer.id)) return;
       for (const k of this.loaded.add(layer, message.first, message.last, message.level)) this.stage.put(layer.id, k, message.pixels);
-      if (this.scene.beside?.id === layer.id || this.mip.plan?.base.id === layer.id) this.schedule();
+      if (this.scene.beside?.id === layer.id || this.mip.plan?.base.id === layer.id) this.redrawing.schedule();
       this.updatePanels();
     } else if (message.type === 'state') {
       [this.connection, this.connectionDetail] = [message.state, message.detail];
@@ -314,26 +275,14 @@ export class Viewer {
   }
 
   private onDrawn(pane: PaneName): void {
-    this.stale.add(pane);
-    this.schedule();
+    this.redrawing.mark([pane]);
     if (this.stage.pending) return;
     if (this.loaded.fraction(this.scene.base) > 0 || this.loaded.covered(this.scene.base)) this.ready = true;
     this.complete = this.scene.wanted.every((layer) => this.loaded.complete(layer));
   }
 
   private redraw(): void {
-    for (const pane of this.board.panes.keys()) this.stale.add(pane);
-    this.schedule();
-  }
-
-  private schedule(): void {
-    this.frame ||= requestAnimationFrame(() => {
-      this.frame = 0;
-      for (const pane of this.stale) this.drawing.draw(pane);
-      this.beside.draw();
-      this.mip.draw();
-      this.stale.clear();
-    });
+    this.redrawing.mark(this.board.panes.keys());
   }
 
   // ---- panels -------------------------------------------------------------------------------
@@ -348,13 +297,6 @@ export class Viewer {
     this.side.tab = tab;
     if (tab === 'priors') this.comparing.show();
     this.updatePanels();
-  }
-
-  private updatePanels(): void {
-    this.panelFrame ||= requestAnimationFrame(() => {
-      this.panelFrame = 0;
-      this.updatePanelsNow();
-    });
   }
 
   private updatePanelsNow(): void {
