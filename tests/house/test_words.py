@@ -15,7 +15,7 @@ from workstation.catalogues import compile_catalogues
 PLACES = re.compile(r"%\((\w+)\)s|\{(\w+)\}")
 CHINESE = re.compile(r"[\u4e00-\u9fff]")
 SAME = {
-    "MIP · {layer}", "SUVmax {suv_max}", "SUVpeak {suv_peak}", "MIP",
+    " and ", "MIP · {layer}", "SUVmax {suv_max}", "SUVpeak {suv_peak}", "MIP",
     "%(files)s of %(expected_files)s", "%(name)s = %(share)s × SUVbw", "%(peak_memory_mb)s MiB",
     "%(steps_done)s of %(steps_total)s", "AE title", "API", "SUV", "SUVbw", "of", "of %(expected)s",
     "of %(expected_instances)s",
