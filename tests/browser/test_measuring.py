@@ -307,6 +307,7 @@ def test_cine_turns_presets_and_left_button_tools(marked: tuple[Any, Case]) -> N
     page.keyboard.press("End")  # goes round
     until(page, "window.radfuse.state().positions.axial < 20", 10)
     page.keyboard.press("Escape")
+    until(page, "document.querySelector('[data-act=cine]').ariaPressed === 'false'", 10)
     stopped = state(page)["positions"]["axial"]
     settle(page)
     assert state(page)["positions"]["axial"] == stopped

@@ -176,7 +176,10 @@ export class ReaderTools {
   // ---- cine and lens ------------------------------------------------------------------------------
 
   toggleCine(): void {
-    this.cine.toggle(this.scene.store.state.pane);
+    const { pane } = this.scene.store.state;
+    this.cine.toggle(pane);
+    // Escape must stop it, and the toolbar has an Escape of its own.
+    this.panes.get(pane)?.element.focus({ preventScroll: true });
   }
 
   private advance(pane: PaneName): void {
