@@ -13,7 +13,7 @@ import { mismatch } from '../identity';
 import { Loaded } from '../loaded';
 import { NativeView } from '../native-view';
 import { type Plane, slicePosition, stepPoint } from '../orientation';
-import { defaultColormap, defaultInvert, firstWindow, isImage, unitLabel } from '../presets';
+import { defaultColormap, defaultInvert, firstWindow, isImage, shown, unitLabel } from '../presets';
 import { rasterOf, samplePlane } from '../sampling';
 import type { Point2 } from '../stage';
 import { type FromStream, Stream } from '../stream';
@@ -84,7 +84,7 @@ export class PriorPane {
       const first = series.find((layer) => layer.modality === like.modality && layer.role === like.role)
         ?? series.find((layer) => layer.modality === like.modality) ?? series[0];
       if (!first) return this.say(t('The earlier study has no images that could be shown.'), 'warn');
-      this.element.replaceChildren(this.banner(prior, view.patient.name), this.bar, this.image);
+      this.element.replaceChildren(this.banner(prior, view.patient.name, view.patient.synthetic), this.bar, this.image);
       this.show(view, series, first);
     } catch (error) {
       if (!(error instanceof ApiError)) throw error;
@@ -100,13 +100,14 @@ export class PriorPane {
     this.changed();
   }
 
-  private banner(prior: Prior, name: string): HTMLElement {
+  private banner(prior: Prior, name: string, synthetic = false): HTMLElement {
     const about = [prior.description, prior.modalities.join(' ')].filter(Boolean).join(' · ');
     return h('header', { class: 'prior-banner', attrs: { role: 'note' } },
       h('span', { class: 'prior-word', text: t('PRIOR {date}', { date: prior.date || t('without a date') }) }),
       h('span', { class: 'grow', text: about, title: prior.reason }),
       h('span', { class: 'mono', text: `${name} ${prior.patient.patient_id}`.trim(), title: prior.linked ? t('Of a linked patient: both sites say that it is the same person') : '' }),
       prior.linked ? h('span', { class: 'badge badge--warn', text: t('Linked patient') }) : null,
+      synthetic ? h('span', { class: 'badge badge--synthetic', text: 'SYNTHETIC' }) : null,
       button('×', () => this.close(), { class: 'btn btn--small btn--quiet', title: t('Close the earlier study'), attrs: { 'aria-label': t('Close the earlier study') } }),
     );
   }
@@ -221,7 +222,7 @@ export class PriorPane {
     const { count } = camera.pane;
     const slice = slicePosition(camera.grid, camera.pane, camera.cursor);
     const coarse = this.loaded.complete(layer) ? '' : ` · ${t('still loading: coarse preview')}`;
-    setText(this.corner, `${layer.label} · ${slice} / ${count} · ${t('W {width} C {centre}', { width: wide.toFixed(wide < 20 ? 1 : 0), centre: centre.toFixed(wide < 20 ? 1 : 0) })} ${unitLabel(layer.unit)}${coarse}`);
+    setText(this.corner, `${layer.label} · ${slice} / ${count} · W ${shown(wide, wide)}  L ${shown(centre, wide)} ${unitLabel(layer.unit)}${coarse}`);
   }
 
   // ---- hands --------------------------------------------------------------------------------

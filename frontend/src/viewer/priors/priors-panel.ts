@@ -171,14 +171,14 @@ export class PriorsPanel {
   }
 
   private change(earlier: Item, change: Change, today: string): HTMLElement {
-    const cell = (text: string, kind = 'num'): HTMLElement => h('td', { class: kind, text });
-    const rows = change.rows.map((row) => h('tr', { data: { row: row.name } }, h('th', { text: row.title, attrs: { scope: 'row' } }), cell(row.before_text), cell(row.after_text), cell(row.change_text), cell(row.percent_text)));
+    const cell = (...parts: string[]): HTMLElement => h('td', { class: 'num' }, ...parts.filter(Boolean).map((text) => h('span', { text })).flatMap((part, n) => (n ? [' ', part] : [part])));
+    const rows = change.rows.map((row) => h('tr', { data: { row: row.name } }, h('th', { text: row.title, attrs: { scope: 'row' } }), cell(row.before_text), cell(row.after_text), cell(row.change_text, row.percent_text)));
     const { doubling } = change;
     return h('div', {},
       h('table', { class: 'table table--dense prior-table' },
         h('thead', {}, h('tr', {},
           h('th', { text: this.named(earlier) }), h('th', { class: 'num', text: change.date || t('without a date') }), h('th', { class: 'num', text: today || t('now') }),
-          h('th', { class: 'num', text: t('Change') }), h('th', { class: 'num', text: '%' }))),
+          h('th', { class: 'num', text: t('Change') }))),
         h('tbody', {}, ...rows)),
       doubling ? h('div', { class: 'small', data: { doubling: doubling.days === null ? '' : doubling.days.toFixed(1) } },
         h('span', { class: 'strong', text: t('Volume doubling time: {text}', { text: doubling.text || doubling.reason }) }), ` ${doubling.basis}`,
