@@ -7,6 +7,9 @@ import { mouse, mouseWords, SCHEME_NAMES } from './mouse';
 
 type Row = readonly [readonly string[], string];
 
+/** More keys than one action may have (`MOST_KEYS`): a family. */
+const RUN = 6;
+
 function kbd(chord: string): HTMLElement {
   return h('kbd', { class: 'kbd', text: keyLabel(chord) });
 }
@@ -16,7 +19,11 @@ function section(name: string, rows: readonly Node[]): HTMLElement {
 }
 
 function keyRows(rows: readonly Row[]): Node[] {
-  return rows.flatMap(([keys, text]) => [h('dt', {}, ...keys.flatMap((key) => [kbd(key), ' '])), h('dd', { text })]);
+  return rows.flatMap(([keys, text]) => {
+    // Digits in a row are said by the first and the last.
+    const shown = keys.length > RUN ? [kbd(keys[0]!), ' … ', kbd(keys.at(-1)!)] : keys.flatMap((key) => [kbd(key), ' ']);
+    return [h('dt', {}, ...shown), h('dd', { text })];
+  });
 }
 
 /** Actions alike share a line. An action without a key is not on the sheet. */

@@ -1,5 +1,5 @@
 /** One stop of Tab for a whole bar; arrows walk inside (WAI-ARIA's toolbar and tabs patterns). */
-const ITEMS = 'button, select, input, [href]';
+const ITEMS = 'button, select, input, a[href]';
 
 function canTake(element: HTMLElement): boolean {
   return !element.matches(':disabled') && element.offsetParent !== null && getComputedStyle(element).visibility !== 'hidden';
