@@ -75,6 +75,8 @@ class Case:
         self.spoil: dict[tuple[int, int], int] = {}
         """(socket, frame) from 1 -> byte that is wrong on its way."""
         self.asked_again: list[dict[str, Any]] = []
+        self.pictures: list[str] = []
+        """Questions for pictures drawn on the server."""
         self.streams: set[Any] = set()
         """Open slice sockets, of ``mock_stream``."""
         self.opens: list[dict[str, Any]] = []
@@ -96,7 +98,7 @@ class Case:
         self.marks, self.reviews, self.opens = Marks(self), {}, []
         self.preferences = {**PREFERRED}
         self.drop_after, self.delay = [], 0.0
-        self.spoil, self.asked_again = {}, []
+        self.spoil, self.asked_again, self.pictures = {}, [], []
         self.tools.reset()
         self.place()
 

@@ -20,6 +20,7 @@ from typing import Any
 import uvicorn
 
 from tests.browser.mock_case import Case
+from tests.browser.mock_pictures import server_picture
 from tests.browser.mock_stream import MockStream
 
 Scope = dict[str, Any]
@@ -65,6 +66,7 @@ class App:
             if not event.get("more_body"):
                 break
         status, kind, content = 200, "application/json", b""
+        more: list[tuple[bytes, bytes]] = []
         if path == "/" or path.startswith("/cases/"):
             shown = path.removeprefix("/cases/").rstrip("/") or "1"
             second = b"window=2" in scope.get("query_string", b"")
@@ -80,6 +82,10 @@ class App:
                 view = view | {"case": view["case"] | {"id": 2}}
                 view["patient"] = view["patient"] | {"patient_id": "SYN-2"}
             content = json.dumps(view).encode()
+        elif path.startswith("/api/cases/1/slice."):
+            content, more = server_picture(self.case, scope["query_string"].decode())
+            kind = "image/png"
+            self.case.pictures.append(scope["query_string"].decode())
         elif method == "GET" and path.startswith("/api/registrations/"):
             content = json.dumps(self.case.tools.state()).encode()
         elif method == "DELETE" and path.startswith("/api/landmarks/"):
@@ -103,6 +109,7 @@ class App:
         else:
             status = 404
         headers = [(b"content-type", kind.encode()), (b"content-security-policy", CSP.encode())]
+        headers += more
         await send({"type": "http.response.start", "status": status, "headers": headers})
         await send({"type": "http.response.body", "body": content})
 

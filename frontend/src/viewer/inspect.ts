@@ -28,6 +28,8 @@ export class Inspect {
       snapped: scene.snapped,
       positions: Object.fromEntries(scene.panes.names.map((pane) => [pane, scene.position(pane)])),
       layers: Object.fromEntries(scene.wanted.map((layer) => [layer.id, { ...scene.store.settings(layer.id), loaded: this.loaded.fraction(layer) }])),
+      held: scene.held,
+      parked: [...scene.parked],
       /** Something of every volume on screen, if only coarsely. */
       covered: scene.wanted.every((layer) => this.loaded.covered(layer)),
       visible: [scene.base.id, ...scene.visibleOverlays.map((layer) => layer.id)],

@@ -6,12 +6,15 @@ import '../styles/keys.css';
 import type { Vec3 } from '../affine';
 import { t } from '../i18n';
 import type { LiveNotice } from '../pages/live';
+import { toast } from '../pages/toast';
 import { Api, ApiError } from './api';
 import { button, h } from './dom';
 import { mismatch, openedFor } from './identity';
 import { hasWebGL2, type PaneName, type Point2 } from './stage';
 import { stepName } from './status';
+import { chooseDrawing, chosenDrawing, drawingSwitch, sayLineIsSlow } from './drawing-mode';
 import type { View } from './types';
+import { WeakViewer, type WhyWeak } from './weak';
 import { Viewer } from './viewer';
 import { installWindows } from './windows';
 
@@ -34,6 +37,8 @@ const POLL_MS = 4000;
 const REFRESH_MS = 800;
 
 let viewer: Viewer | null = null;
+/** Stands in for the viewer while the server draws. */
+let weak: WeakViewer | null = null;
 window.radfuse = {
   get ready() {
     return viewer?.ready ?? false;
@@ -42,7 +47,7 @@ window.radfuse = {
     return viewer?.complete ?? false;
   },
   goto: (lps) => viewer?.goto(lps),
-  state: () => viewer?.inspect.report() ?? null,
+  state: () => weak?.report() ?? viewer?.inspect.report() ?? null,
   canvas: (pane, compared) => viewer?.inspect.canvas(pane, compared) ?? null,
   toCanvas: (pane, lps) => viewer?.inspect.toCanvas(pane, lps) ?? null,
   toWorld: (pane, at) => viewer?.inspect.toWorld(pane, at) ?? null,
@@ -66,10 +71,7 @@ function mount(root: HTMLElement): void {
   const caseId = Number(root.dataset['case']);
   const url = root.dataset['viewUrl'] ?? `/api/cases/${caseId}/view/`;
   installWindows(root, caseId);
-  if (!hasWebGL2()) {
-    message(root, t('This browser cannot draw the images'), t('The viewer needs WebGL 2. Turn on hardware acceleration in the browser’s settings and reload, or open the case in a current Chrome, Edge or Firefox. The report beside can be read without images.'));
-    return;
-  }
+  const canDraw = hasWebGL2();
   const api = new Api(url, caseId);
   let poll = 0;
   let refreshing = 0;
@@ -94,14 +96,59 @@ function mount(root: HTMLElement): void {
       poll = window.setTimeout(() => void load(), POLL_MS);
       return;
     }
-    viewer = new Viewer(root, api, view, openedFor(root));
+    if (!canDraw) weak = new WeakViewer(root, api, view, 'webgl', null);
+    else if (chosenDrawing() === 'server') drawOnServer(view, 'chosen');
+    else draw(view);
+  };
+
+  const draw = (view: View): void => {
+    const made = new Viewer(root, api, view, openedFor(root));
+    viewer = made;
+    made.supply.tooSlow = () => {
+      sayLineIsSlow();
+      drawOnServer(made.supply.view, 'line');
+    };
+    root.querySelector('.viewer-toolbar')?.append(drawingSwitch(() => {
+      chooseDrawing('server');
+      drawOnServer(made.supply.view, 'chosen');
+    }));
+  };
+
+  const drawOnServer = (view: View, why: WhyWeak): void => {
+    viewer?.supply.suspend();
+    weak = new WeakViewer(root, api, view, why, () => {
+      chooseDrawing('browser');
+      weak?.close();
+      weak = null;
+      if (!viewer) return void load();
+      viewer.supply.resume();
+      void viewer.refresh();
+    });
+  };
+
+  /** The server's pictures of a case that changed; the viewer at rest learns it when it comes back. */
+  const refreshWeak = async (): Promise<void> => {
+    let view: View;
+    try {
+      view = await api.view();
+    } catch (error) {
+      if (!(error instanceof ApiError)) throw error;
+      toast(error.message, 'bad');
+      return;
+    }
+    const wrong = mismatch(openedFor(root), view);
+    if (wrong) {
+      weak?.close();
+      message(root, t('Images of another patient or case'), wrong);
+    } else if (view.reference !== null) weak?.refresh(view);
   };
 
   /** A burst of notices becomes one refresh. */
   const refresh = (): void => {
     refreshing ||= window.setTimeout(() => {
       refreshing = 0;
-      if (viewer) void viewer.refresh();
+      if (weak) void refreshWeak();
+      else if (viewer) void viewer.refresh();
       else void load();
     }, REFRESH_MS);
   };
@@ -109,12 +156,13 @@ function mount(root: HTMLElement): void {
   window.addEventListener(`radfuse:live-case-${caseId}`, (event) => {
     const { kind } = (event as CustomEvent<LiveNotice>).detail ?? {};
     // Every beat of a refinement says so: the view is fetched when one is done, not before.
-    if (kind === 'registration') viewer?.registrationChanged();
+    if (kind === 'registration' && weak) refresh();
+    else if (kind === 'registration') viewer?.registrationChanged();
     else if (kind === 'measurement') void viewer?.marksChanged();
     else refresh();
   });
   window.addEventListener('radfuse:live-refresh', refresh);
-  window.addEventListener('radfuse:reviewed', () => void viewer?.refresh());
+  window.addEventListener('radfuse:reviewed', () => (weak ? refresh() : void viewer?.refresh()));
   window.addEventListener('radfuse:goto', (event) => {
     const { detail } = event as CustomEvent<{ finding?: number; point?: Vec3 }>;
     if (detail.finding !== undefined) viewer?.gotoFindingId(detail.finding);

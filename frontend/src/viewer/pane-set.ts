@@ -163,7 +163,7 @@ export class PaneSet {
   private mounted(plan: PanePlan): Layer[] {
     if (!plan.linked) return [plan.base];
     const base = this.scene.base;
-    return [base, ...(plan.base.id === base.id ? [] : [plan.base]), ...plan.overlays.filter((layer) => layer.id !== base.id)];
+    return [base, ...(plan.base.id === base.id ? [] : [plan.base]), ...plan.overlays.filter((layer) => layer.id !== base.id && !this.scene.parked.has(layer.id))];
   }
 
   /** Overlays that the reader has on in a pane. */

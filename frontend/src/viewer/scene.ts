@@ -2,6 +2,7 @@
 import { preference } from '../preferences';
 import { Grid, IDENTITY, type Mat4, type Vec3 } from '../affine';
 import type { CompareMode } from './comparison';
+import { memoryBudget, toPark } from './memory';
 import { bytesOf, seriesKey, shown, siblings, toForget, withoutStranded } from './siblings';
 import { type PaneAxes, type Plane, PLANES } from './orientation';
 import { PaneSet } from './pane-set';
@@ -23,6 +24,12 @@ export class Scene {
   private looked: { id: number; words: string } | null = null;
   /** Siblings in the order they were last shown. */
   private recent: number[] = [];
+  /** Layers that there is no memory for now: not on screen, and seen longest ago. */
+  readonly parked = new Set<number>();
+  private readonly seen = new Map<number, number>();
+  private looks = 0;
+  /** Told which layers' voxels were given back. */
+  unloaded: (ids: readonly number[]) => void = () => undefined;
   private queue: Promise<void> = Promise.resolve();
 
   constructor(
@@ -71,8 +78,8 @@ export class Scene {
     const grid = isAlone ? own : own.moved(this.matrix(layer));
     const before = this.grids.get(layer.id);
     this.grids.set(layer.id, grid);
-    if (!this.stage.hasVolume(layer.id)) this.stage.addVolume(layer.id, grid, layer.dtype === 'int16' ? 2 : 1);
-    else if (JSON.stringify(before?.affine) !== JSON.stringify(grid.affine)) this.stage.place(layer.id, grid);
+    // Its voxels get room when it is mounted.
+    if (this.stage.hasVolume(layer.id) && JSON.stringify(before?.affine) !== JSON.stringify(grid.affine)) this.stage.place(layer.id, grid);
   }
 
   layer(id: number): Layer | undefined {
@@ -120,7 +127,9 @@ export class Scene {
   release(): number[] {
     const onScreen = new Set(this.layers.map((layer) => layer.id));
     const size = (id: number): number => bytesOf(this.layer(id)!);
-    const gone = toForget(this.recent.filter((id) => this.layer(id)), onScreen, size, SPARE_BYTES);
+    const shown = this.layers.filter((layer) => !this.parked.has(layer.id)).reduce((sum, layer) => sum + bytesOf(layer), 0);
+    const spare = Math.max(Math.min(SPARE_BYTES, memoryBudget() - shown), 0);
+    const gone = toForget(this.recent.filter((id) => this.layer(id)), onScreen, size, spare);
     for (const id of gone) {
       this.stage.removeVolume(id);
       this.grids.delete(id);
@@ -222,7 +231,8 @@ export class Scene {
   get wanted(): Layer[] {
     const { beside } = this;
     const more = [...this.panes.plans.map((plan) => plan.base), ...(beside ? [beside] : [])];
-    return [...new Map([this.base, ...this.overlays, ...more].map((layer) => [layer.id, layer])).values()];
+    const all = new Map([this.base, ...this.overlays, ...more].map((layer) => [layer.id, layer]));
+    return [...all.values()].filter((layer) => !this.parked.has(layer.id));
   }
 
   get axes(): Record<PaneName, PaneAxes> {
@@ -254,8 +264,48 @@ export class Scene {
 
   /** Mounts volumes, then looks and planes; calls follow one another. */
   mount(): Promise<void> {
-    this.queue = this.queue.then(() => this.panes.mount());
+    this.queue = this.queue.then(async () => {
+      this.park();
+      await this.panes.mount();
+      this.unload();
+    });
     return this.queue;
+  }
+
+  /** Layers with pixels in a pane now: these are never given back. */
+  private get onScreen(): Set<number> {
+    const { beside } = this;
+    return new Set([this.base, ...this.panes.plans.map((plan) => plan.base), ...this.visibleOverlays, ...(beside ? [beside] : [])].map((layer) => layer.id));
+  }
+
+  /** True when a layer came on screen whose voxels were given back: mount again. */
+  get lacks(): boolean {
+    return [...this.onScreen].some((id) => this.parked.has(id));
+  }
+
+  /** Bytes of voxels that the page holds. */
+  get held(): number {
+    return this.view.layers.filter((layer) => this.stage.hasVolume(layer.id)).reduce((sum, layer) => sum + bytesOf(layer), 0);
+  }
+
+  private park(): void {
+    this.panes.compose();
+    const { onScreen } = this;
+    this.looks += 1;
+    for (const id of onScreen) this.seen.set(id, this.looks);
+    const parked = toPark(this.layers, onScreen, this.seen, memoryBudget());
+    this.parked.clear();
+    for (const id of parked) this.parked.add(id);
+    for (const layer of this.view.layers) {
+      const isNeeded = onScreen.has(layer.id) || (!parked.has(layer.id) && this.layers.includes(layer));
+      if (isNeeded && !this.stage.hasVolume(layer.id)) this.stage.addVolume(layer.id, this.grid(layer.id), layer.dtype === 'int16' ? 2 : 1);
+    }
+  }
+
+  private unload(): void {
+    const gone = [...this.parked].filter((id) => this.stage.hasVolume(id));
+    for (const id of gone) this.stage.removeVolume(id);
+    if (gone.length) this.unloaded(gone);
   }
 
   /** Window, colours and opacity of all layers as at first; what is visible stays so. */

@@ -38,6 +38,7 @@ import { type PaneName, Stage } from './stage';
 import { Store, touches } from './state';
 import { type Connection, StatusLine } from './status';
 import { type FromStream, Stream } from './stream';
+import { Supply } from './supply';
 import { Toolbar } from './toolbar';
 import type { Layer, View } from './types';
 import { isSecond, openSecond } from './windows';
@@ -71,6 +72,7 @@ export class Viewer {
   private readonly registrationList: RegistrationList;
   private readonly beside: BesidePane;
   readonly inspect: Inspect;
+  readonly supply: Supply;
   private readonly editor = new KeyEditor(() => this.sharing.tellPreferences());
   private readonly help = new CheatSheet(() => this.editor.open());
   private readonly keyHand: KeyHand;
@@ -156,6 +158,7 @@ export class Viewer {
     this.layersPanel = new LayersPanel(this.commands, this.loaded, open);
     this.findingsPanel = new FindingsPanel({ goto: (finding) => this.going.gotoFinding(finding), review: (finding, review) => this.acts.review(finding, review) });
     this.stream = new Stream(view.stream.path, (message) => this.onStream(message));
+    this.supply = new Supply(root, this.scene, this.loaded, this.stream, () => void this.remount());
     this.inspect = new Inspect(this.scene, this.loaded, this.board.panes, this.beside, this.mip, () => ({ ready: this.ready, complete: this.complete, connection: this.connection, readout: this.registering.aligning.readout }));
     this.paneActs = new PaneActs({ commands: this.commands, panes: this.board.panes, acts: this.acts, going: this.going, registering: this.registering, tools: this.tools });
     this.keyHand = new KeyHand(root, this.scene, () => this.tools.hand, {
@@ -183,7 +186,7 @@ export class Viewer {
   }
 
   private install(): void {
-    installKeys(this.root, () => this.commands, {
+    installKeys(this.root, () => (this.supply.suspended ? null : this.commands), {
       help: () => this.help.open(),
       editKeys: () => this.editor.open(),
       secondWindow: () => openSecond(this.scene.view.case.id),
@@ -212,6 +215,7 @@ export class Viewer {
       if (touches(changed, 'turns', 'tilts', 'planes')) this.scene.panes.turn();
       if (touches(changed, 'protocol', 'beside', 'layout')) this.recompose();
       if (touches(changed, 'layers', 'fusion', 'compare', 'active', 'layout', 'beside', 'paneLooks', 'slabs')) this.scene.styleAll();
+      if (this.scene.lacks) void this.remount();
       if (changed.has('tool')) this.toolChosen();
       if (changed.has('pane')) this.keyHand.followPane();
       if (changed.has('framings') && !Object.keys(this.store.state.framings).length) this.beside.reset();
@@ -245,7 +249,7 @@ export class Viewer {
 
   private want(): void {
     this.complete = false;
-    this.stream.want(this.scene.view.layers, this.scene.wanted, this.scene.streamFocus);
+    this.supply.want();
   }
 
   /** Layers came to or left the screen. */
@@ -269,9 +273,8 @@ export class Viewer {
       [this.connection, this.connectionDetail] = [message.state, message.detail];
       if (message.state === 'offline') toast(message.detail, 'bad');
       this.updatePanels();
-    } else if (message.type === 'error') {
-      toast(message.detail, 'bad');
-    }
+    } else if (message.type === 'error') toast(message.detail, 'bad');
+    else if (message.type === 'line') this.supply.line(message.rate, !this.complete);
   }
 
   private onDrawn(pane: PaneName): void {
@@ -343,9 +346,7 @@ export class Viewer {
     this.complete = false;
     await this.scene.mount();
     this.want();
-    const gone = this.scene.release();
-    for (const id of gone) this.loaded.forget(id);
-    this.stream.forget(gone);
+    this.supply.release();
     this.redraw();
     this.updatePanels();
   }
