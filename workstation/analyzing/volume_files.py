@@ -135,6 +135,11 @@ class StoredVolume:
             # EAGAIN: not in memory; EOPNOTSUPP: this file system cannot tell. The caller waits.
             return False
 
+    def will_need(self, start: int, size: int) -> None:
+        """Ask the system to have these bytes in memory soon, where it can; does not wait."""
+        if hasattr(os, "posix_fadvise") and size > 0:
+            os.posix_fadvise(self._fd, start, size, os.POSIX_FADV_WILLNEED)
+
     def decode(
         self, k: int, level: int = 0, upto: tuple[int, int] | None = None
     ) -> npt.NDArray[Any]:

@@ -8,12 +8,14 @@ from workstation.reading import api, views
 from workstation.reading import measurement_api as marks
 from workstation.reading import prior_api as priors
 from workstation.reading import registration_api as tools
+from workstation.reading.prefetching import warm_next_case
 from workstation.reading.slice_pictures import FORMATS
 from workstation.reading.slice_views import slice_picture
 
 app_name = "reading"
 urlpatterns = [
     path("cases/<int:case_id>/", views.case, name="case"),
+    path("api/next-case/warm/", warm_next_case, name="warm-next"),
     path("api/cases/<int:case_id>/view/", api.CaseView.as_view(), name="view"),
     path("api/cases/<int:case_id>/probe/", api.ProbeView.as_view(), name="probe"),
     path(

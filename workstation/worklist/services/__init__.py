@@ -35,7 +35,7 @@ from workstation.worklist.services.cases import (
     set_priority,
     study_completed,
 )
-from workstation.worklist.services.next_case import claim_next
+from workstation.worklist.services.next_case import claim_next, upcoming_case
 from workstation.worklist.services.rules import (
     MOST_SHOWN,
     UNREAD,
@@ -86,4 +86,5 @@ __all__ = [
     "studies_without_case",
     "study_completed",
     "take_out",
+    "upcoming_case",
 ]

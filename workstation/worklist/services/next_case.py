@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from django.db.models import QuerySet
 from django.http import QueryDict
 
 from workstation.accounts.models import User
@@ -13,15 +14,23 @@ TRIED = 10
 """Other readers may be quicker that often before it is said that nothing is waiting."""
 
 
-def claim_next(user: User, query: str = "", *, address: str = "") -> Case | None:
-    """Claim the first ready case under the filter and order of ``query``; None: none waits."""
+def _waiting(user: User, query: str) -> QuerySet[Case]:
     asked = QueryDict(query)
-    waiting = (
+    return (
         CaseFilter(asked, queryset=Case.objects.for_user(user))
         .qs.filter(state=CaseState.READY, claim=None)
         .order_by(*ordering(asked.get("order", "urgency")))
     )
-    for case in waiting[:TRIED]:
+
+
+def upcoming_case(user: User, query: str = "") -> Case | None:
+    """The case that :func:`claim_next` would try first; nothing is claimed."""
+    return _waiting(user, query).first()
+
+
+def claim_next(user: User, query: str = "", *, address: str = "") -> Case | None:
+    """Claim the first ready case under the filter and order of ``query``; None: none waits."""
+    for case in _waiting(user, query)[:TRIED]:
         try:
             claim_case(case, user, address=address)
         except ClaimRefused:
