@@ -75,6 +75,8 @@ class Case:
         self.spoil: dict[tuple[int, int], int] = {}
         """(socket, frame) from 1 -> byte that is wrong on its way."""
         self.asked_again: list[dict[str, Any]] = []
+        self.warmed = 0
+        """How often the next case was asked to get ready."""
         self.pictures: list[str] = []
         """Questions for pictures drawn on the server."""
         self.streams: set[Any] = set()
@@ -98,7 +100,7 @@ class Case:
         self.marks, self.reviews, self.opens = Marks(self), {}, []
         self.preferences = {**PREFERRED}
         self.drop_after, self.delay = [], 0.0
-        self.spoil, self.asked_again, self.pictures = {}, [], []
+        self.spoil, self.asked_again, self.pictures, self.warmed = {}, [], [], 0
         self.tools.reset()
         self.place()
 

@@ -236,13 +236,13 @@ def test_what_is_not_loaded_is_marked(page: Any, served: tuple[str, Case]) -> No
     assert "Coarse preview" not in page.inner_text(".pane[data-pane=coronal]")
 
 
-def test_without_webgl_the_page_says_what_to_do(chromium: Any, served: tuple[str, Case]) -> None:
+def test_without_any_canvas_the_server_draws(chromium: Any, served: tuple[str, Case]) -> None:
     context = chromium.new_context()
     context.add_init_script("HTMLCanvasElement.prototype.getContext = () => null")
     page = context.new_page()
     page.goto(served[0])
-    page.wait_for_selector(".viewer-message")
-    assert "WebGL 2" in page.inner_text(".viewer-message")
+    page.wait_for_selector(".weak-pane[data-position]")
+    assert "WebGL 2" in page.inner_text(".weak-banner")
     context.close()
 
 

@@ -8,7 +8,7 @@ from urllib.parse import parse_qs
 
 import pytest
 
-from tests.browser.mock_case import CT, HEATMAP, LABELS, LOOSE, PET, Case
+from tests.browser.mock_case import CT, EARLY, HEATMAP, LABELS, LOOSE, PET, Case
 from tests.browser.viewer_page import state, until
 
 COMPLETE = "Boolean(window.radfuse && window.radfuse.complete)"
@@ -59,6 +59,24 @@ def test_without_webgl2_the_server_draws(weak_page: Any, served: tuple[str, Case
     until(page, "document.querySelector('.weak-values').textContent.includes('CT')")
 
 
+def test_on_a_line_that_is_too_slow_the_server_draws(
+    context: Any, served: tuple[str, Case]
+) -> None:
+    url, case = served
+    case.reset()
+    case.delay = 0.25
+    page = context.new_page()
+    page.add_init_script("localStorage.clear()")
+    page.goto(url)
+    until(page, SHOWN)
+    assert "line is too slow" in page.inner_text(".weak-banner")
+    # Nothing is streamed beside the pictures.
+    page.wait_for_timeout(700)
+    assert all(not stream.layers for stream in case.streams)
+    page.close()
+    case.delay = 0.0
+
+
 def test_the_reader_switches_to_the_server_and_back(page: Any, served: tuple[str, Case]) -> None:
     case = served[1]
     positions = state(page)["positions"]
@@ -100,3 +118,26 @@ def test_voxels_held_stay_under_the_budget(page: Any, served: tuple[str, Case]) 
     assert now["held"] <= budget
     for layer in now["visible"]:
         assert now["layers"][str(layer)]["loaded"] == 1
+
+
+def test_the_next_series_comes_while_the_reader_rests(page: Any, served: tuple[str, Case]) -> None:
+    case = served[1]
+    case.delay = 0.03
+
+    def wanted() -> set[int]:
+        return set(next(iter(case.streams)).layers)
+
+    def within(seconds: float, condition: Any) -> bool:
+        for _ in range(round(seconds * 20)):
+            if condition():
+                return True
+            page.wait_for_timeout(50)
+        return False
+
+    # An early volume of the PET series, and the series that is not registered.
+    assert within(15, lambda: wanted() >= {EARLY, LOOSE})
+    page.evaluate("window.radfuse.goto([0, 0, 9])")
+    assert within(2, lambda: not wanted() & {EARLY, LOOSE})
+    assert case.warmed == 0
+    case.delay = 0.0
+    assert within(30, lambda: case.warmed == 1)

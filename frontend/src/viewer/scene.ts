@@ -3,7 +3,7 @@ import { preference } from '../preferences';
 import { Grid, IDENTITY, type Mat4, type Vec3 } from '../affine';
 import type { CompareMode } from './comparison';
 import { memoryBudget, toPark } from './memory';
-import { bytesOf, seriesKey, shown, siblings, toForget, withoutStranded } from './siblings';
+import { bytesOf, seriesKey, shown, siblings, step, toForget, withoutStranded } from './siblings';
 import { type PaneAxes, type Plane, PLANES } from './orientation';
 import { PaneSet } from './pane-set';
 import { defaultColormap, defaultInvert, defaultOpacity, firstWindow, isImage, isPet } from './presets';
@@ -286,6 +286,30 @@ export class Scene {
   /** Bytes of voxels that the page holds. */
   get held(): number {
     return this.view.layers.filter((layer) => this.stage.hasVolume(layer.id)).reduce((sum, layer) => sum + bytesOf(layer), 0);
+  }
+
+  /**
+   * Layers that may come on screen next, with room made for them within the budget: series that are listed and not
+   * shown, then the neighbours of the volumes that are. `isHere`: nothing of it is missing.
+   */
+  expect(isHere: (layer: Layer) => boolean): number[] {
+    const { onScreen, wanted } = this;
+    const listed = this.layers.filter((layer) => !wanted.includes(layer) && !this.parked.has(layer.id));
+    const neighbours = this.layers.filter((layer) => onScreen.has(layer.id)).flatMap((layer) => [1, -1].map((by) => step(layer, this.view.layers, by)));
+    const next: number[] = [];
+    let { held } = this;
+    for (const layer of new Set([...listed, ...neighbours])) {
+      if (onScreen.has(layer.id) || isHere(layer)) continue;
+      if (!this.stage.hasVolume(layer.id)) {
+        if (held + bytesOf(layer) > memoryBudget()) continue;
+        held += bytesOf(layer);
+        this.placeLayer(layer);
+        this.stage.addVolume(layer.id, this.grid(layer.id), layer.dtype === 'int16' ? 2 : 1);
+        this.recent = [layer.id, ...this.recent.filter((id) => id !== layer.id)];
+      }
+      next.push(layer.id);
+    }
+    return next;
   }
 
   private park(): void {

@@ -206,6 +206,7 @@ export class Viewer {
     this.store.subscribe((_state, changed) => {
       // A MIP that turns leaves all else as it is.
       if ([...changed].every((key) => key === 'angles')) return this.redrawing.schedule();
+      this.supply.busy();
       if (changed.has('focus')) {
         this.scene.aim();
         this.acts.probeCard.hide();
@@ -274,7 +275,8 @@ export class Viewer {
       if (message.state === 'offline') toast(message.detail, 'bad');
       this.updatePanels();
     } else if (message.type === 'error') toast(message.detail, 'bad');
-    else if (message.type === 'line') this.supply.line(message.rate, !this.complete);
+    else if (message.type === 'done') this.supply.done();
+    else if (message.type === 'line') this.supply.line(message.rate);
   }
 
   private onDrawn(pane: PaneName): void {
