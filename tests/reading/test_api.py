@@ -298,3 +298,14 @@ def test_the_case_page_shows_the_patient_and_the_warning(api: Client, house: Hou
     assert "Not for diagnostic use" in page
     assert 'data-view-url="/api/cases/' in page
     assert AuditRecord.objects.filter(action="view", detail={"what": "case"}).count() == 1
+
+
+def test_the_second_window_has_the_patient_and_the_images_but_no_report(
+    api: Client, house: House
+) -> None:
+    page = api.get(f"/cases/{house.case.pk}/?window=2").content.decode()
+    assert house.case.patient.display_name in page
+    assert 'data-view-url="/api/cases/' in page
+    assert 'id="case-alert"' in page
+    assert 'id="report-panel"' not in page
+    assert 'id="report-panel"' in api.get(f"/cases/{house.case.pk}/").content.decode()

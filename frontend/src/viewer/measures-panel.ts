@@ -5,6 +5,7 @@ import { toast } from '../pages/toast';
 import { type Api, ApiError } from './api';
 import { button, h } from './dom';
 import { icon } from '../icons';
+import { titled } from './keymap';
 import { keyOf } from './marks/book';
 import type { Hand } from './marks/hand';
 import type { KeyImages } from './marks/key-images';
@@ -75,7 +76,8 @@ export class MeasuresPanel {
   private head(measurements: readonly Measurement[], mayMeasure: boolean): HTMLElement {
     const { history } = this.hand.book;
     const iconButton = (symbol: 'undo-2' | 'redo-2', name: string, title: string, on: boolean): HTMLButtonElement => {
-      const made = button('', () => void (symbol === 'undo-2' ? history.undo() : history.redo()).then(() => this.actions.changed()), { title, data: { act: symbol === 'undo-2' ? 'undo' : 'redo' } });
+      const made = button('', () => void (symbol === 'undo-2' ? history.undo() : history.redo()).then(() => this.actions.changed()), { data: { act: symbol === 'undo-2' ? 'undo' : 'redo', command: symbol === 'undo-2' ? 'edit.undo' : 'edit.redo' } });
+      titled(made, title);
       made.append(icon(symbol), name);
       made.disabled = !on;
       return made;
@@ -88,8 +90,8 @@ export class MeasuresPanel {
       this.actions.changed();
     });
     return h('div', { class: 'measures-head' },
-      mayMeasure ? iconButton('undo-2', t('Undo'), history.undoable ? t('Undo: {act} (Ctrl+Z)', { act: history.undoable }) : t('Undo (Ctrl+Z)'), history.undoable !== null) : null,
-      mayMeasure ? iconButton('redo-2', t('Redo'), t('Redo (Ctrl+Y)'), history.redoable !== null) : null,
+      mayMeasure ? iconButton('undo-2', t('Undo'), history.undoable ? t('Undo: {act}', { act: history.undoable }) : t('Undo'), history.undoable !== null) : null,
+      mayMeasure ? iconButton('redo-2', t('Redo'), t('Redo'), history.redoable !== null) : null,
       button(t('Copy'), () => void this.copy(measurements), { title: t('All measurements as text to the clipboard'), data: { act: 'copy' } }),
       h('label', { class: 'check small' }, show, h('span', { text: t('Show removed') })));
   }
@@ -115,7 +117,7 @@ export class MeasuresPanel {
     const liver = measurement.tool === 'sphere' && mayMeasure ? button(measurement.purpose ? t('Not the liver') : t('Is the liver'), () => void hand.book.change(measurement.id, { purpose: measurement.purpose ? '' : 'liver' }), { class: 'btn btn--small btn--quiet', title: t('PERCIST takes its threshold from a sphere of 3 cm in healthy liver'), data: { act: 'liver' } }) : null;
     return h('div', { class: `measure${hand.selected === key ? ' is-selected' : ''}`, data: { measurement: String(measurement.id), key } },
       h('div', { class: 'measure-head' }, goto, liver,
-        mayMeasure ? button(t('Delete'), () => void hand.book.remove(measurement.id), { class: 'btn btn--small btn--quiet', title: t('Delete {name}; Ctrl+Z brings it back', { name: measurement.name }), data: { act: 'delete' } }) : null),
+        mayMeasure ? button(t('Delete'), () => void hand.book.remove(measurement.id), { class: 'btn btn--small btn--quiet', title: t('Delete {name}; undo brings it back', { name: measurement.name }), data: { act: 'delete' } }) : null),
       measurement.outdated ? h('div', { class: 'notice notice--warn small' }, h('span', { class: 'grow', text: measurement.outdated }), again) : null,
       valuesTable(measurement),
       ...measurement.notes.map((note) => h('div', { class: 'small measure-note', text: note })),

@@ -44,7 +44,7 @@ export class RegistrationPanel {
   private key = '';
 
   constructor(private readonly actions: PanelActions) {
-    this.beside = button(t('Side by side'), () => this.layer && actions.beside(this.layer), { title: t('Reference and this series in its own space (V)'), data: { beside: '' } });
+    this.beside = button(t('Side by side'), () => this.layer && actions.beside(this.layer), { title: t('Reference and this series in its own space'), data: { beside: '', command: 'compare.beside' } });
     this.alone = button(t('Show alone'), () => this.layer && actions.showAlone(this.layer), { title: t('This series in its own space, nothing over it') });
     for (const section of Object.keys(SECTIONS) as Section[]) {
       this.tabs.append(button(SECTIONS[section], () => actions.select(section), { class: '', attrs: { role: 'tab' }, data: { section } }));
