@@ -173,7 +173,8 @@ def test_the_viewer_without_a_mouse(page: Any, served: Served) -> None:
             break
         press("ArrowRight")
     press("Enter")
-    assert page.get_attribute("[data-tab=measures]", "aria-selected") == "true"
+    chosen = "document.querySelector('[data-tab=measures]').getAttribute('aria-selected')"
+    until(page, f"{chosen} === 'true'", 5)
     press("Tab")
     assert page.evaluate(f"Boolean({FOCUSED}.closest('.viewer-side'))"), "into the panel"
 
