@@ -28,12 +28,6 @@ Matrix = tuple[tuple[float, float, float, float], ...]
 """4x4, row-major."""
 Point = tuple[float, float, float]
 """LPS, mm."""
-
-HU_UNIT = "[hnsf'U]"
-"""Hounsfield units in UCUM."""
-AIR_HU = -1024.0
-"""What stands where a CT shows nothing."""
-
 _I, _J, _K = (1.0, 0.0, 0.0, 0.0), (0.0, 1.0, 0.0, 0.0), (0.0, 0.0, 1.0, 0.0)
 IDENTITY: Matrix = (_I, _J, _K, (0.0, 0.0, 0.0, 1.0))
 

@@ -15,9 +15,10 @@ import numpy as np
 import numpy.typing as npt
 import SimpleITK as sitk
 
-from analysis.contracts import HU_UNIT, Notice
+from analysis.contracts import Notice
 from analysis.errors import InputRefused, ResourceExhausted
 from analysis.geometry import Volume, grid_of
+from analysis.hounsfield import HU_UNIT
 
 SUFFIXES = (".nii", ".nii.gz", ".mha", ".mhd", ".nrrd", ".nhdr", ".hdr", ".img")
 MODALITIES = ("CT", "MR", "PT")

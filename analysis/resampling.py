@@ -14,9 +14,10 @@ from dataclasses import replace
 
 import numpy as np
 
-from analysis.contracts import AIR_HU, HU_UNIT, Matrix
+from analysis.contracts import Matrix
 from analysis.deformation import Deformation
 from analysis.geometry import Grid, Volume
+from analysis.hounsfield import AIR_HU, HU_UNIT
 from analysis.label_sampling import Labels
 from analysis.sampling import Interpolation, Mask, Source, Way, slabs, source_of
 

@@ -20,10 +20,11 @@ from typing import Any, Literal
 import numpy as np
 import numpy.typing as npt
 
-from analysis.contracts import HU_UNIT, LevelRecord, Role, VolumeRecord
+from analysis.contracts import LevelRecord, Role, VolumeRecord
 from analysis.errors import StepFailed
 from analysis.files import whole_file
 from analysis.geometry import Grid, Volume, as_matrix, level_grid
+from analysis.hounsfield import HU_UNIT
 from analysis.slice_codec import Stored, codec_of, decode_slice, encode_slice
 
 COARSE_PIXELS = 64

@@ -7,9 +7,9 @@ from collections.abc import Sequence
 import numpy as np
 from scipy.ndimage import distance_transform_edt
 
-from analysis.contracts import HU_UNIT as HU
 from analysis.contracts import IDENTITY
 from analysis.geometry import Volume
+from analysis.hounsfield import HU_UNIT as HU
 from analysis.phantoms import airways, chest, scanner
 from analysis.phantoms.canvas import Array, Canvas, axial_grid
 from analysis.phantoms.lesions import Blob

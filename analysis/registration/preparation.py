@@ -10,8 +10,8 @@ import numpy as np
 import numpy.typing as npt
 from scipy import ndimage
 
-from analysis.contracts import HU_UNIT
 from analysis.geometry import FloatArray, Grid, Volume
+from analysis.hounsfield import HU_UNIT
 from analysis.registration.lattice import Lattice
 from analysis.registration.thresholds import CT_HU, CT_SHARES, LEVELS_MM
 

@@ -5,8 +5,8 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Any, Literal
 
-from analysis.contracts import HU_UNIT as HU
 from analysis.fusion.bundle import Normalisation
+from analysis.hounsfield import HU_UNIT as HU
 
 PathwayName = Literal["lung", "glioma"]
 

@@ -8,9 +8,10 @@ from typing import Any, cast
 
 from pydicom.dataset import Dataset
 
-from analysis.contracts import HU_UNIT, Notice, Role, SeriesInput
+from analysis.contracts import Notice, Role, SeriesInput
 from analysis.errors import InputRefused
 from analysis.geometry import Volume
+from analysis.hounsfield import HU_UNIT
 from analysis.provenance import versions
 from analysis.roles import ROLES, facts_of, role_of
 from analysis.suv import SUV_UNIT, Suv, native_unit, other_variants, suv_of

@@ -10,8 +10,9 @@ import numpy as np
 import numpy.typing as npt
 from pydicom.dataset import Dataset
 
-from analysis.contracts import AIR_HU, Notice
+from analysis.contracts import Notice
 from analysis.errors import InputRefused
+from analysis.hounsfield import AIR_HU
 from analysis.volumes.damage import READ_ERRORS
 from analysis.volumes.frames import Frame
 
