@@ -205,7 +205,7 @@ describe('the stream client', () => {
     expect(slices()).toEqual(['0/1-1']);
     client.handle({ type: 'layers', layers: [LAYER], wanted: [12] });
     expect(current().saidLast('again')!['slices']).toEqual({ 12: { 0: [[0, 5]], 1: [[0, 2]] } });
-    expect(current().said.at(-1)).toEqual({ type: 'layers', layers: [12] });
+    expect(current().said.at(-1)).toEqual({ type: 'layers', layers: [12], finest: {} });
     current().slice(0, 1);
     expect(slices()).toEqual(['0/1-1', '0/1-1']);
     expect(FakeSocket.opened).toHaveLength(1);

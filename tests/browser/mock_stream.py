@@ -64,6 +64,7 @@ class MockStream:
         self.sent = slots(opened["have"])
         self.window: int = opened["window"]
         self.focus, self.layers = opened["focus"], opened["layers"]
+        self.finest: dict[str, int] = opened["finest"]
         listener = asyncio.create_task(self.listen())
         await self.tell(type="ready", version=2)
         self.case.streams.add(self)
@@ -95,6 +96,7 @@ class MockStream:
             self.focus = {"layer": message["layer"], "slice": message["slice"]}
         elif kind == "layers":
             self.layers, self.told = message["layers"], False
+            self.finest = message["finest"]
         elif kind == "cancel":
             self.layers, self.told = [], True
             await self.tell(type="cancelled", frames=self.sequence)
@@ -103,9 +105,12 @@ class MockStream:
             self.sent -= slots(message["slices"])
             self.told = False
 
+    def is_due(self, slot: Slot) -> bool:
+        return slot not in self.sent and slot[1] >= self.finest.get(str(slot[0]), 0)
+
     async def step(self) -> None:
         case = self.case
-        todo = next((s for s in case.order(self.layers, self.focus) if s not in self.sent), None)
+        todo = next((s for s in case.order(self.layers, self.focus) if self.is_due(s)), None)
         under_way = self.bytes_sent - self.bytes_received
         frame = b"" if todo is None else self.frame(todo)
         room = under_way + len(frame) <= self.window or under_way < self.window // 4 + 1

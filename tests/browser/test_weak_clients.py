@@ -141,3 +141,23 @@ def test_the_next_series_comes_while_the_reader_rests(page: Any, served: tuple[s
     assert case.warmed == 0
     case.delay = 0.0
     assert within(30, lambda: case.warmed == 1)
+
+
+def test_a_volume_larger_than_the_memory_is_opened_coarser_and_says_so(
+    page: Any, served: tuple[str, Case]
+) -> None:
+    case = served[1]
+    before = state(page)
+    case.preferences["viewer.display"] = {"memoryMiB": 1.3}
+    page.reload()
+    until(page, COMPLETE)
+    assert next(iter(case.streams)).finest == {str(CT): 1, str(PET): 1}
+    sent = next(iter(case.streams)).sent
+    assert not [slot for slot in sent if slot[0] in (CT, PET) and slot[1] == 0]
+    now = state(page)
+    assert now["held"] <= 1.3 * 1024 * 1024
+    pane = page.inner_text(".pane[data-pane=axial]")
+    assert "Coarse preview" in pane
+    assert "1/4 of its resolution" in page.inner_text(f".layer-row[data-layer='{CT}']")
+    # The same place of the patient is on screen.
+    assert all(abs(a - b) <= 12 for a, b in zip(now["focus"], before["focus"], strict=True))

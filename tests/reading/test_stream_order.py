@@ -219,3 +219,18 @@ def test_headers_match_the_vectors_shared_with_the_browser() -> None:
         assert fields["checksum"] == zlib.crc32(payload)
         assert header.hex() == case["header"]
     assert HEADER.size == 32
+
+
+def test_levels_finer_than_the_client_has_room_for_are_left_out() -> None:
+    layer = StreamLayer(1, (8, 8, 4), np.eye(4), (64, 64), (1, 1, 2))
+    for rate, levels in ((0, {1, 2}), (100_000, {1, 2})):
+        order = Order([layer])
+        order.want([1], {1: 1})
+        order.line(rate)
+        taken = list(iter(order.take, None))
+        assert {level for _, level, _ in taken} == levels
+        assert sorted(k for _, level, k in taken if level == 1) == list(range(8))
+    # Room again: the rest comes.
+    order.want([1])
+    order.line(0)
+    assert {level for _, level, _ in iter(order.take, None)} == {0}

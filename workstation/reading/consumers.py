@@ -29,6 +29,11 @@ class BadMessage(Exception):
     """The client's message does not follow the protocol."""
 
 
+def _finest(message: dict[str, Any]) -> dict[int, int]:
+    """Layer -> the finest level that the client wants of it, where that is not full resolution."""
+    return {int(layer): int(level) for layer, level in (message.get("finest") or {}).items()}
+
+
 class SliceConsumer(AsyncWebsocketConsumer):
     """Streams the encoded slices of one case: the file's bytes, untouched.
 
@@ -125,7 +130,7 @@ class SliceConsumer(AsyncWebsocketConsumer):
             elif kind == "layers":
                 wanted = [int(layer) for layer in message["layers"]]
                 await self._learn(wanted)
-                sender.order.want(wanted)
+                sender.order.want(wanted, _finest(message))
                 sender.restart()
             elif kind == "cancel":
                 sender.cancel()
@@ -155,7 +160,7 @@ class SliceConsumer(AsyncWebsocketConsumer):
         await self._learn(wanted)
         layers = self.streamed.layers
         order = Order(layers, slots_of(message.get("have") or {}, layers))
-        order.want(wanted)
+        order.want(wanted, _finest(message))
         order.line(float(message.get("rate", 0)))
         focus = message.get("focus")
         if focus:

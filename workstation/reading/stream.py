@@ -85,6 +85,7 @@ class Order:
         self._rank: dict[int, int] = {}
         self._focus: tuple[int, int] | None = None
         self._slow = False
+        self._finest: dict[int, int] = {}
         self._queue: list[Slot] = []
         """Best last."""
         self._sorted = False
@@ -111,8 +112,10 @@ class Order:
         self._sent[layer][level][k] = True
         self._sorted = False
 
-    def want(self, layers: Iterable[int]) -> None:
-        """Only these layers from now on (unknown ids are ignored)."""
+    def want(self, layers: Iterable[int], finest: Mapping[int, int] | None = None) -> None:
+        """Only these layers from now on (unknown ids are ignored). ``finest``: layer -> the finest
+        level that its client has room for, where that is not 0."""
+        self._finest = dict(finest or {})
         self._wanted = {layer for layer in layers if layer in self._layers}
         self._sorted = False
 
@@ -152,7 +155,8 @@ class Order:
 
     def _levels(self, layer: StreamLayer) -> range | list[int]:
         coarsest = len(layer.slices) - 1
-        return range(coarsest + 1) if self._slow else sorted({0, coarsest})
+        finest = min(max(self._finest.get(layer.id, 0), 0), coarsest)
+        return range(finest, coarsest + 1) if self._slow else sorted({finest, coarsest})
 
     def _sort(self) -> None:
         self._sorted = True

@@ -7,6 +7,7 @@ import { button, h } from './dom';
 import { LayerLook } from './layer-look';
 import type { Loaded } from './loaded';
 import { settingText } from './siblings';
+import { reducedWords } from './reduced';
 import type { Layer } from './types';
 
 export interface LayerActions {
@@ -71,7 +72,7 @@ export class LayersPanel {
     const spacing = this.scene.grid(layer.id).spacing.map((mm) => mm.toFixed(1)).join(' × ');
     const outside = layer.deformed?.outside_share ?? 0;
     const gap = outside >= 0.005 ? t('no image in {outside} % of its box: clear there', { outside: Math.round(outside * 100) }) : '';
-    return [colours, `${spacing} mm`, gap, progress].filter(Boolean).join(' · ');
+    return [colours, `${spacing} mm`, gap, reducedWords(layer), progress].filter(Boolean).join(' · ');
   }
 
   private rebuild(): void {

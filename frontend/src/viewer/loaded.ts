@@ -62,7 +62,7 @@ export class Loaded {
   }
 
   isFine(layer: Layer, slice: number): boolean {
-    return this.entry(layer).slices[slice] === FINE;
+    return !layer.finest && this.entry(layer).slices[slice] === FINE;
   }
 
   /** Full-resolution slices there, 0..1. */

@@ -3,6 +3,7 @@ import { preference } from '../preferences';
 import { Grid, IDENTITY, type Mat4, type Vec3 } from '../affine';
 import type { CompareMode } from './comparison';
 import { memoryBudget, toPark } from './memory';
+import { reduced, reducedNotices } from './reduced';
 import { bytesOf, seriesKey, shown, siblings, step, toForget, withoutStranded } from './siblings';
 import { type PaneAxes, type Plane, PLANES } from './orientation';
 import { PaneSet } from './pane-set';
@@ -44,7 +45,8 @@ export class Scene {
 
   /** Takes a newer view: new layers, moved layers, changed decisions. */
   adopt(view: View): void {
-    this.view = view;
+    const layers = view.layers.map((layer) => reduced(layer, memoryBudget()));
+    this.view = { ...view, layers, notices: [...reducedNotices(layers), ...view.notices] };
     for (const layer of this.layers) {
       this.store.setDefault(layer.id, () => this.fresh(layer));
       this.placeLayer(layer);
@@ -246,7 +248,10 @@ export class Scene {
 
   /** Where the reader looks, for the order in which slices come. */
   get streamFocus(): { layer: number; slice: number } {
-    return { layer: this.base.id, slice: Math.round(this.baseGrid.toIndex(this.snapped)[2]) };
+    const { base } = this;
+    const across = base.levels[base.finest ?? 0]!.factors[0];
+    const slice = Math.round(this.baseGrid.toIndex(this.snapped)[2] * across + (across - 1) / 2);
+    return { layer: base.id, slice };
   }
 
   /** The plane that a pane of any layout shows. */

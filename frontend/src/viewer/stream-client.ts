@@ -121,7 +121,12 @@ export class StreamClient {
     this.lastHeard = this.now();
     const again = this.missing(back, true);
     if (Object.keys(again).length) this.say({ type: 'again', slices: again, damaged: false });
-    this.say({ type: 'layers', layers: wanted });
+    this.say({ type: 'layers', layers: wanted, finest: this.finest });
+  }
+
+  /** Layers of which the finest levels are not wanted. */
+  private get finest(): Record<string, number> {
+    return Object.fromEntries(this.wanted.map((id) => [String(id), this.layers.get(id)?.finest ?? 0]).filter(([, level]) => level));
   }
 
   private say(message: object): void {
@@ -143,7 +148,7 @@ export class StreamClient {
       for (const id of this.wanted) this.forgotten.delete(id);
       this.say({
         type: 'open', versions: [PROTOCOL_VERSION], ...this.line.begin(),
-        focus: this.focus, layers: this.wanted, have: this.holdings.have(this.wanted),
+        focus: this.focus, layers: this.wanted, finest: this.finest, have: this.holdings.have(this.wanted),
       });
     };
     socket.onmessage = (event: MessageEvent<string | ArrayBuffer>) => {
@@ -275,7 +280,9 @@ export class StreamClient {
       const layer = this.layers.get(id);
       if (!layer || this.unreadable.has(id)) continue;
       const levels: Record<string, Ranges> = {};
-      layer.levels.slice(0, allLevels ? undefined : 1).forEach(({ shape }, level) => {
+      const finest = layer.finest ?? 0;
+      layer.levels.forEach(({ shape }, level) => {
+        if (level < finest || (level > finest && !allLevels)) return;
         const absent = this.holdings.missing(id, level, shape[0], (k) => this.lost.has(`${id}/${level}/${k}`));
         if (absent.length) levels[String(level)] = absent;
       });

@@ -17,7 +17,7 @@ export type FromStream =
 const FOCUS_EVERY_MS = 80;
 
 function describe(layer: Layer): StreamLayer {
-  return { id: layer.id, codec: layer.codec, smooth: layer.kind !== 'segmentation', levels: layer.levels };
+  return { id: layer.id, codec: layer.codec, smooth: layer.kind !== 'segmentation', levels: layer.levels, finest: layer.finest ?? 0 };
 }
 
 function endWords(code: number): string {

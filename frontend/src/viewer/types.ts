@@ -60,6 +60,9 @@ export interface Layer {
   slope: number;
   intercept: number;
   levels: { shape: Shape; factors: Shape }[];
+  /** Finest level that is streamed, where the whole would be too large; `shape` and `affine` are then that level's. */
+  finest?: number;
+  full?: { shape: Shape; affine: Mat4 };
   value_range: [number, number];
   /** [width, centre] in the layer's unit. */
   window: [number, number];

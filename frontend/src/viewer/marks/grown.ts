@@ -12,7 +12,9 @@ export interface Grown {
 
 /** Null where the mask's series is not drawn on its own grid (not fused, or deformed). */
 export function grownOf(mask: GrownMask, layer: Layer | undefined, matrix: Mat4): Grown | null {
-  if (!layer || layer.kind !== 'series' || layer.shape.join() !== mask.shape.join()) return null;
+  // A mask is of the whole volume, also where the browser shows a coarser one.
+  const whole = layer?.full ?? layer;
+  if (!layer || !whole || layer.kind !== 'series' || whole.shape.join() !== mask.shape.join()) return null;
   const [low, high] = mask.box;
   const [nx, ny, nz] = [high[0] - low[0], high[1] - low[1], high[2] - low[2]];
   const voxels = new Uint8Array(nx * ny * nz);
@@ -21,9 +23,9 @@ export function grownOf(mask: GrownMask, layer: Layer | undefined, matrix: Mat4)
     if (n % 2) voxels.fill(1, at, at + count);
     at += count;
   });
-  const own = new Grid(layer.shape, layer.affine);
+  const own = new Grid(whole.shape, whole.affine);
   const origin = own.toLps(low);
-  const affine = layer.affine.map((row, r) => (r < 3 ? [row[0]!, row[1]!, row[2]!, origin[r as 0 | 1 | 2]] : [...row]));
+  const affine = whole.affine.map((row, r) => (r < 3 ? [row[0]!, row[1]!, row[2]!, origin[r as 0 | 1 | 2]] : [...row]));
   return { grid: new Grid([nz, ny, nx], affine).moved(matrix), voxels };
 }
 
