@@ -1,11 +1,8 @@
 """What people and the flow do to cases; the only writers of this room's tables."""
 
 from workstation.worklist.services.assembling import (
-    CannotPlace,
     candidates_for,
     cases_to_follow,
-    compare_with,
-    compared_studies,
     follow,
     home_of,
     join_prior_to_case,
@@ -13,7 +10,6 @@ from workstation.worklist.services.assembling import (
     placements_of,
     put_in,
     reassemble,
-    stop_comparing,
     studies_without_case,
     take_out,
 )
@@ -35,6 +31,8 @@ from workstation.worklist.services.cases import (
     set_priority,
     study_completed,
 )
+from workstation.worklist.services.comparing import compare_with, stop_comparing
+from workstation.worklist.services.membership import CannotPlace, compared_studies
 from workstation.worklist.services.next_case import claim_next, upcoming_case
 from workstation.worklist.services.rules import (
     MOST_SHOWN,

@@ -1,6 +1,6 @@
 """Cases made from studies: by rule, by hand, and again when patients change.
 
-Every change of membership goes through :func:`_add` and :func:`_remove`, which keep the reason.
+Every change of membership goes through ``membership.py``, which keeps the reason.
 A case that nobody reads follows the rules by itself; a case that is being read follows only a
 change of *whose* images it holds, and its reader is told.
 """
@@ -14,9 +14,7 @@ from django.db.models import Exists, OuterRef, Q, QuerySet
 from django.utils.translation import gettext
 
 from workstation.accounts.models import User
-from workstation.accounts.services import record
 from workstation.broker import nudge
-from workstation.live import publish
 from workstation.receiving.models import Patient, PatientLink, Study
 from workstation.receiving.services import came_by_rule, linked_to, resolve
 from workstation.worklist.assembly import Decision, belongs_together
@@ -24,19 +22,25 @@ from workstation.worklist.models import (
     AssemblyRule,
     Case,
     CaseState,
-    Claim,
     Placement,
     PlacementKind,
 )
-from workstation.worklist.services.cases import OPEN_STATES, describe_case
-from workstation.worklist.services.rules import UNREAD, as_rule, facts_of, rules_of
+from workstation.worklist.services.cases import OPEN_STATES
+from workstation.worklist.services.membership import (
+    CannotPlace,
+    add_study,
+    audit,
+    compared_studies,
+    is_unread,
+    lock_open,
+    remove_study,
+    say,
+    write_placement,
+)
+from workstation.worklist.services.rules import as_rule, facts_of, rules_of
 from workstation.worklist.states import move
 
 K = PlacementKind
-
-
-class CannotPlace(Exception):
-    """A study cannot be put into or taken out of this case; the text says why."""
 
 
 @transaction.atomic
@@ -78,7 +82,8 @@ def join_prior_to_case(study: Study) -> Case | None:
     best = None if found else _best(study, rules_of(study.site))
     if best is None:
         return found
-    _add(best[1], study, K.JOINED, f"fetched; joined by {best[0].reason}", rule=best[0].rule.key)
+    reason = f"fetched; joined by {best[0].reason}"
+    add_study(best[1], study, K.JOINED, reason, rule=best[0].rule.key)
     return best[1]
 
 
@@ -92,10 +97,10 @@ def reassemble(study: Study) -> Case | None:
     if case is None:
         return _place(study)
     by_hand = case.placements.filter(kind__in=[K.PUT_IN, K.COMPARED])
-    if not _unread(case) or by_hand.exists():
+    if not is_unread(case) or by_hand.exists():
         return case
     rules = rules_of(case.site)
-    others = [s for s in _studies(case) if s.pk != study.pk and s.site_id == case.site_id]
+    others = [s for s in studies_of(case) if s.pk != study.pk and s.site_id == case.site_id]
     here = _decide(rules, others, study)
     if here is not None and here.joins:
         _keep(case, study, here)
@@ -103,7 +108,7 @@ def reassemble(study: Study) -> Case | None:
     better = _best(study, rules, leaving=case)
     if not others and better is None:
         return case
-    _remove(case, study, K.LEFT, here.reason if here else "alone in its case")
+    remove_study(case, study, K.LEFT, here.reason if here else "alone in its case")
     if Study.objects.filter(came_by_rule(), pk=study.pk).exists():
         return join_prior_to_case(study)
     return _place(study)
@@ -135,7 +140,7 @@ def follow(case_id: int) -> None:
         case.refresh_from_db()
     if case.state in OPEN_STATES:
         _follow_links(case)
-    if _unread(case):
+    if is_unread(case):
         gone = {stranger.pk for stranger in strangers}
         joined = set(case.placements.filter(rule__isnull=False).values_list("study", flat=True))
         # Who joined last leaves first: the case stays with the study that opened it.
@@ -157,7 +162,7 @@ def cases_to_follow() -> QuerySet[Case]:
 @transaction.atomic
 def put_in(case: Case, study: Study, user: User, reason: str, *, address: str = "") -> None:
     """Read the study with this case, whatever the rules say. Raises :class:`CannotPlace`."""
-    locked = _open(case)
+    locked = lock_open(case)
     reason = _reason(reason)
     if locked.studies.filter(pk=study.pk).exists():
         raise CannotPlace(gettext("The study is in this case already."))
@@ -168,68 +173,30 @@ def put_in(case: Case, study: Study, user: User, reason: str, *, address: str = 
         )
     home = home_of(study) if study.site_id == locked.site_id else None
     if home is not None:
-        if not _unread(home):
+        if not is_unread(home):
             raise CannotPlace(
                 gettext("The study is in case {pk}, which was read or is being read.").format(
                     pk=home.pk
                 )
             )
-        _remove(home, study, K.LEFT, "put into another case by hand")
-    _add(locked, study, K.PUT_IN, f"put in by hand: {reason}", by=user)
-    _audit(locked, study, user, "put in", address)
+        remove_study(home, study, K.LEFT, "put into another case by hand")
+    add_study(locked, study, K.PUT_IN, f"put in by hand: {reason}", by=user)
+    audit(locked, study, user, "put in", address)
 
 
 @transaction.atomic
 def take_out(case: Case, study: Study, user: User, reason: str, *, address: str = "") -> None:
     """Read the study apart from this case; it gets its own. Raises :class:`CannotPlace`."""
-    locked = _open(case)
+    locked = lock_open(case)
     reason = _reason(reason)
     own = locked.studies.filter(site=locked.site_id)
     if not own.exclude(pk=study.pk).exists():
         raise CannotPlace(gettext("This is the only study of the case."))
     was_compared = compared_studies(locked).filter(study=study).exists()
-    _remove(locked, study, K.TAKEN_OUT, f"taken out by hand: {reason}", by=user)
-    _audit(locked, study, user, "taken out", address)
+    remove_study(locked, study, K.TAKEN_OUT, f"taken out by hand: {reason}", by=user)
+    audit(locked, study, user, "taken out", address)
     if study.site_id == locked.site_id and not was_compared:
         _place(study)
-
-
-@transaction.atomic
-def compare_with(case: Case, study: Study, user: User, *, address: str = "") -> None:
-    """Look at an earlier study beside this case: its analysis registers the images as a prior,
-    which are never its reference and given to no network. Where the study is read does not
-    change. Raises :class:`CannotPlace`."""
-    locked = _open(case)
-    if locked.studies.filter(pk=study.pk).exists():
-        raise CannotPlace(gettext("The study is in this case already."))
-    people = {locked.patient_id, *(other.pk for other in linked_to(locked.patient))}
-    if study.patient_id not in people or study.deleted_at is not None:
-        raise CannotPlace(
-            gettext("The study is of another patient. Only one person is read in a case.")
-        )
-    days = [one.study_date for one in _studies(locked) if one.study_date]
-    if study.study_date is None or not days or study.study_date > max(days):
-        raise CannotPlace(gettext("Only an earlier study with a date can be a prior."))
-    if study.completed_at is None:
-        raise CannotPlace(gettext("The study is still arriving; try again when it is complete."))
-    _add(locked, study, K.COMPARED, "put in for comparison, as an earlier study", by=user)
-    _audit(locked, study, user, "compared", address)
-
-
-@transaction.atomic
-def stop_comparing(case: Case, study: Study, user: User, *, address: str = "") -> None:
-    """Undo :func:`compare_with`. Raises :class:`CannotPlace`."""
-    locked = _open(case)
-    if not compared_studies(locked).filter(study=study).exists():
-        raise CannotPlace(gettext("This study was not put in for comparison."))
-    _remove(locked, study, K.LEFT, "no longer compared", by=user)
-    _audit(locked, study, user, "no longer compared", address)
-
-
-def compared_studies(case: Case) -> QuerySet[Placement, int]:
-    """Ids of the studies that are in the case only for comparison."""
-    rows = case.placements.filter(kind=K.COMPARED)
-    return rows.values_list("study", flat=True)
 
 
 def placements_of(case: Case) -> dict[int, Placement]:
@@ -255,10 +222,10 @@ def _place(study: Study) -> Case:
         case = _reopened(study) or Case.objects.create(
             site=study.site, patient=study.patient, received_at=study.received_at
         )
-        _add(case, study, K.JOINED, "the first study of its case")
+        add_study(case, study, K.JOINED, "the first study of its case")
     else:
         case = best[1]
-        _add(case, study, K.JOINED, f"joined by {best[0].reason}", rule=best[0].rule.key)
+        add_study(case, study, K.JOINED, f"joined by {best[0].reason}", rule=best[0].rule.key)
     _tell_linked(study.patient)
     return case
 
@@ -278,7 +245,7 @@ def _best(
         cases = cases.exclude(pk=leaving.pk).exclude(studies__in=apart)
     best: tuple[Decision, Case] | None = None
     for case in cases.order_by("-pk"):
-        own = [s for s in _studies(case) if s.site_id == case.site_id and s.pk != study.pk]
+        own = [s for s in studies_of(case) if s.site_id == case.site_id and s.pk != study.pk]
         decision = _decide(rules, own, study)
         if decision is None or not decision.joins:
             continue
@@ -294,7 +261,7 @@ def _decide(rules: list[AssemblyRule], others: list[Study], study: Study) -> Dec
     )
 
 
-def _studies(case: Case) -> list[Study]:
+def studies_of(case: Case) -> list[Study]:
     """Those that the case is about; what it only compares with draws no other study after it."""
     rows = case.studies.exclude(pk__in=compared_studies(case))
     return list(rows.order_by("pk").prefetch_related("series"))
@@ -307,8 +274,8 @@ def _follow_compared(case: Case) -> None:
         # After a merge case and study change hands together; the rest of this sweep sees to it.
         if resolve(study.patient).pk in people or study.patient_id == resolve(case.patient).pk:
             continue
-        _remove(case, study, K.LEFT, "moved to another patient")
-        _say(case, "An earlier study turned out to be another patient's and was taken out.")
+        remove_study(case, study, K.LEFT, "moved to another patient")
+        say(case, "An earlier study turned out to be another patient's and was taken out.")
 
 
 def _follow_patient(case: Case, own: list[Study], strangers: list[Study]) -> None:
@@ -317,14 +284,14 @@ def _follow_patient(case: Case, own: list[Study], strangers: list[Study]) -> Non
     if len(strangers) == len(own) and len(people) == 1:
         case.patient = strangers[0].patient
         case.save(update_fields=["patient"])
-        _say(case, "The patient of this case was corrected. Read the banner again.")
+        say(case, "The patient of this case was corrected. Read the banner again.")
         for study in strangers:
             reassemble(study)
         return
     for study in strangers:
-        _remove(case, study, K.LEFT, "moved to another patient")
+        remove_study(case, study, K.LEFT, "moved to another patient")
         when = f" of {study.study_date:%Y-%m-%d}" if study.study_date else ""
-        _say(case, f"The study{when} turned out to be another patient's and was taken out.")
+        say(case, f"The study{when} turned out to be another patient's and was taken out.")
         _place(study)
 
 
@@ -335,18 +302,18 @@ def _follow_links(case: Case) -> None:
     if not linked and not there:
         return
     rules = rules_of(case.site)
-    own = [study for study in _studies(case) if study.site_id == case.site_id]
+    own = [study for study in studies_of(case) if study.site_id == case.site_id]
     people = {other.pk for other in linked}
     placed = placements_of(case)
     for study in there:
         if study.patient_id not in people:
-            _remove(case, study, K.LEFT, "its patient is no longer linked to this one")
-            _say(case, "A study of another site was taken out: its patient is not this person.")
+            remove_study(case, study, K.LEFT, "its patient is no longer linked to this one")
+            say(case, "A study of another site was taken out: its patient is not this person.")
             continue
         decision = _decide(rules, own, study)
         by_hand = study.pk in placed and placed[study.pk].kind in (K.PUT_IN, K.COMPARED)
-        if not by_hand and _unread(case) and not (decision and decision.joins):
-            _remove(case, study, K.LEFT, decision.reason if decision else "no rule is for it")
+        if not by_hand and is_unread(case) and not (decision and decision.joins):
+            remove_study(case, study, K.LEFT, decision.reason if decision else "no rule is for it")
     known = set(case.studies.values_list("study_instance_uid", flat=True))
     more = Study.objects.filter(patient__in=people, deleted_at=None).exclude(site=case.site_id)
     for study in more.exclude(pk__in=[s.pk for s in there]).prefetch_related("series"):
@@ -357,7 +324,7 @@ def _follow_links(case: Case) -> None:
         decision = _decide(rules, own, study)
         if decision is not None and decision.joins:
             text = f"joined by {decision.reason}; of a linked patient at another site"
-            _add(case, study, K.JOINED, text, rule=decision.rule.key)
+            add_study(case, study, K.JOINED, text, rule=decision.rule.key)
             known.add(study.study_instance_uid)
 
 
@@ -379,86 +346,18 @@ def _reopened(study: Study) -> Case | None:
     return case
 
 
-def _add(
-    case: Case, study: Study, kind: PlacementKind, reason: str, *,
-    rule: int | None = None, by: User | None = None,
-) -> None:  # fmt: skip
-    case.studies.add(study)
-    _write(case, study, kind, reason, rule, by)
-    if study.received_at < case.received_at and study.site_id == case.site_id:
-        case.received_at = study.received_at
-        case.save(update_fields=["received_at"])
-    _changed(case)
-
-
-def _remove(
-    case: Case, study: Study, kind: PlacementKind, reason: str, *, by: User | None = None
-) -> None:
-    case.studies.remove(study)
-    _write(case, study, kind, reason, None, by)
-    if not case.studies.filter(site=case.site_id).exists() and _unread(case):
-        case.studies.clear()
-        move(case.pk, "emptied", reason="All its studies are read in other cases.")
-        case.refresh_from_db()
-    _changed(case)
-
-
 def _keep(case: Case, study: Study, decision: Decision) -> None:
     """The study stays; the reason may have become another one. A first study keeps its own."""
     row = case.placements.filter(study=study, kind=K.JOINED, rule__isnull=False).first()
     reason = f"joined by {decision.reason}"
     if row is not None and row.reason != reason:
-        _write(case, study, K.JOINED, reason, decision.rule.key, None)
-
-
-def _write(
-    case: Case, study: Study, kind: PlacementKind, reason: str, rule: int | None, by: User | None
-) -> None:
-    Placement.objects.update_or_create(
-        case=case, study=study,
-        defaults={"kind": kind, "reason": reason[:300], "rule_id": rule, "by": by},
-    )  # fmt: skip
-
-
-def _changed(case: Case) -> None:
-    if case.state != CaseState.CLOSED:
-        describe_case(case)
-    publish(case.site_id, "case", case.pk)
-    transaction.on_commit(partial(nudge, case.pk))
-
-
-def _say(case: Case, text: str) -> None:
-    """The reader of the case is told; in a case nobody reads the history alone says it."""
-    if not _unread(case):
-        case.alert = text[:300]
-        case.save(update_fields=["alert"])
-    publish(case.site_id, "case", case.pk)
-
-
-def _unread(case: Case) -> bool:
-    return case.state in UNREAD and not Claim.objects.filter(case=case).exists()
-
-
-def _open(case: Case) -> Case:
-    locked = Case.objects.select_for_update().get(pk=case.pk)
-    if locked.state not in OPEN_STATES:
-        raise CannotPlace(
-            gettext("The case is signed. What was read for the report stays what it is.")
-        )
-    return locked
+        write_placement(case, study, K.JOINED, reason, decision.rule.key, None)
 
 
 def _reason(reason: str) -> str:
     if not reason.strip():
         raise CannotPlace(gettext("Say why; the reason stays with the case."))
     return reason.strip()[:200]
-
-
-def _audit(case: Case, study: Study, user: User, action: str, address: str) -> None:
-    record(
-        "assemble", user=user, site=case.site, obj=study, case_id=case.pk, remote_address=address,
-        detail={"action": action},
-    )  # fmt: skip
 
 
 def _tell_linked(patient: Patient) -> None:
