@@ -33,7 +33,13 @@ from workstation.reading.models import PriorPair
 from workstation.reading.priors import Content, relevance
 from workstation.receiving.models import PatientLink, Study
 from workstation.worklist.models import Case, CaseState, PlacementKind
-from workstation.worklist.services import home_of, release_case
+from workstation.worklist.services import (
+    cases_to_follow,
+    follow,
+    home_of,
+    join_study_to_case,
+    release_case,
+)
 
 
 def days_ago(house: House, days: int) -> date:
@@ -335,3 +341,24 @@ def test_only_the_reader_of_the_case_registers_and_only_an_earlier_study(
     refused(client.post(f"/api/cases/{house.case.pk}/priors/{study.pk}/"), "Claim it first")
     stranger = earlier(house, patient=PatientFactory(site=house.case.site)).studies.get()
     refused(api.post(f"/api/cases/{house.case.pk}/priors/{stranger.pk}/"), "another patient")
+
+
+def test_what_is_compared_draws_nothing_after_it_and_leaves_with_its_patient(
+    house: House, api: Client
+) -> None:
+    before = earlier(house, 300)
+    study: Study = before.studies.get()
+    assert api.post(f"/api/cases/{house.case.pk}/priors/{study.pk}/").status_code == 202
+    # A study of those days belongs to the earlier images, not to this case.
+    sibling = StudyFactory(patient=study.patient, study_date=study.study_date)
+    SeriesFactory(study=sibling)
+    assert join_study_to_case(sibling) not in (house.case, before)
+    follow(house.case.pk)
+    assert house.case.studies.filter(pk=study.pk).exists() and home_of(study) == before
+    study.patient = PatientFactory(site=house.case.site)
+    study.save()
+    assert house.case in cases_to_follow()
+    follow(house.case.pk)
+    assert not house.case.studies.filter(pk=study.pk).exists()
+    house.case.refresh_from_db()
+    assert "another patient" in house.case.alert
