@@ -2,9 +2,10 @@
 
 The product's web server behind a proxy with a rate and a delay (``tests/reading/slow_line.py``).
 First a plain client: when the coarsest level of both volumes is complete, and the first full slice
-at the focus. Then Chromium (software rendering) opens the case page over the same line: when every
-pane shows every fused layer, counted from the stream's opening and from the click, with a warm
-cache of scripts as a reader has it from the second case on.
+at the focus. Then slices drawn by the server (512 pixels, WebP, fused). Then Chromium (software
+rendering) opens the case page over the same line: when every pane shows every fused layer, counted
+from the stream's opening and from the click, with a warm cache of scripts as a reader has it from
+the second case on.
 """
 
 from __future__ import annotations
@@ -19,6 +20,7 @@ import sys
 import tempfile
 import threading
 import time
+import urllib.request
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -30,7 +32,7 @@ from tests.benchmarks.streaming import MALLOC, UVICORN, running
 from tests.reading.slow_line import SlowLine
 from tests.receiving.servers import ROOT, free_port
 
-LINES = ((10, 0.05), (2, 0.05))
+LINES = ((10, 0.05), (2, 0.05), (0.3, 0.05))
 """Mbit/s and round trip."""
 WATCH = """
 window.slow = {};
@@ -123,6 +125,24 @@ async def read(port: int, case: dict[str, Any], seconds: float) -> dict[str, Any
     return seen
 
 
+def draw(port: int, case: dict[str, Any]) -> dict[str, Any]:
+    """Seconds and bytes of a picture of each plane: the first, and then its neighbour."""
+    layers = ",".join(str(layer["id"]) for layer in case["layers"])
+    seen: dict[str, Any] = {}
+    for plane in ("axial", "sagittal", "coronal"):
+        for name, position in (("first", 120), ("next", 121)):
+            request = urllib.request.Request(
+                f"http://127.0.0.1:{port}/api/cases/{case['case']}/slice.webp"
+                f"?plane={plane}&position={position}&layers={layers}",
+                headers={"Cookie": f"sessionid={case['session']}"},
+            )
+            started = time.perf_counter()
+            with urllib.request.urlopen(request, timeout=60) as answer:
+                size = len(answer.read())
+            seen[f"{plane}_{name}"] = {"seconds": time.perf_counter() - started, "bytes": size}
+    return seen
+
+
 def browse(port: int, case: dict[str, Any]) -> dict[str, float]:
     """The case page in Chromium: the second time, so that its scripts are in the cache."""
     from playwright.sync_api import sync_playwright
@@ -201,7 +221,9 @@ def main() -> None:
                 row: dict[str, Any] = {"mbit": mbit, "round_trip_ms": round(round_trip * 1000)}
                 with line(port, mbit, round_trip) as (own, _):
                     row["client"] = asyncio.run(read(own, case, 8.0))
-                if not options.no_browser:
+                    row["drawn"] = draw(own, case)
+                # Under the browser's threshold the page turns to those pictures by itself.
+                if not options.no_browser and mbit >= 2:
                     with line(port, mbit, round_trip) as (own, _):
                         row["chromium"] = browse(own, case)
                 rows.append(row)

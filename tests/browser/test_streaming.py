@@ -48,7 +48,7 @@ def test_ten_drops_while_loading_and_reading_change_nothing(
     case = served[1]
     chance = random.Random(7)
     page.keyboard.press("2")
-    page.evaluate("window.radfuse.goto([20, -30, 33])")
+    page.evaluate("window.radfuse.goto([20, -30, 34.5])")
     page.click("textarea#text")
     page.keyboard.type("Nodule, left upper lobe")
     page.evaluate("document.activeElement.blur()")

@@ -49,6 +49,13 @@ def test_without_webgl2_the_server_draws(weak_page: Any, served: tuple[str, Case
     axial = "document.querySelector('.weak-pane[data-pane=axial]').dataset.position"
     until(page, f"{axial} == {before + 1}")
     assert f"{before + 1} / 60" in page.inner_text(".weak-pane[data-pane=axial] .pane-title")
+    # Voxel (29, 40, 17): slices count to the feet, to the left, to the back.
+    page.evaluate("window.radfuse.goto([-103.5, -70.5, -37.5])")
+    places = [f"{p} {n}" for p, n in (("axial", 43), ("sagittal", 30), ("coronal", 41))]
+    for place in places:
+        plane, number = place.split()
+        shown = f"document.querySelector('.weak-pane[data-pane={plane}]').dataset.position"
+        until(page, f"{shown} === '{number}'")
     # Another window is another question to the server.
     page.select_option("select[aria-label='Window preset']", label="Lung")
     until(page, "document.querySelector('.weak-pane .pane-windows').textContent.includes('1500')")
@@ -156,8 +163,8 @@ def test_a_volume_larger_than_the_memory_is_opened_coarser_and_says_so(
     assert not [slot for slot in sent if slot[0] in (CT, PET) and slot[1] == 0]
     now = state(page)
     assert now["held"] <= 1.3 * 1024 * 1024
-    pane = page.inner_text(".pane[data-pane=axial]")
-    assert "Coarse preview" in pane
+    for plane in ("axial", "sagittal", "coronal"):
+        assert "Coarse preview" in page.inner_text(f".pane[data-pane={plane}]")
     assert "1/4 of its resolution" in page.inner_text(f".layer-row[data-layer='{CT}']")
     # The same place of the patient is on screen.
     assert all(abs(a - b) <= 12 for a, b in zip(now["focus"], before["focus"], strict=True))

@@ -164,7 +164,7 @@ export class BesidePane {
       width,
       mmPerPixel: view.mmPerPixel,
     });
-    const fine = axes.axis === 2 ? this.loaded.isFine(layer, Math.round(view.grid.toIndex(view.snapped)[2])) : this.loaded.complete(layer);
+    const fine = axes.axis === 2 ? this.loaded.isFine(layer, Math.round(view.grid.toIndex(view.snapped)[2])) : this.loaded.lossless(layer);
     this.pane.update({
       plane: view.plane,
       axes,

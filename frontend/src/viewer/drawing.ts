@@ -171,10 +171,10 @@ export class Drawing {
   private coarse(name: PaneName, { base, linked }: PanePlan): boolean {
     const { scene } = this;
     // A fused layer lies on a grid of its own: a pane cuts across many of its slices.
-    if (scene.panes.visible(name).some((layer) => !this.loaded.complete(layer))) return true;
+    if (scene.panes.visible(name).some((layer) => !this.loaded.lossless(layer))) return true;
     // Slices of another layer, or of a slab, are cut across.
     const isOwn = !linked || base.id === scene.base.id;
-    if (scene.axes[name]!.axis !== 2 || !isOwn || scene.panes.slab(name)) return !this.loaded.complete(base);
+    if (scene.axes[name]!.axis !== 2 || !isOwn || scene.panes.slab(name)) return !this.loaded.lossless(base);
     return !this.loaded.isFine(base, Math.round(scene.grid(base.id).toIndex(scene.panes.point(name))[2]));
   }
 

@@ -75,6 +75,11 @@ export class Loaded {
     return this.entry(layer).missing.length === 0;
   }
 
+  /** Everything is here, at full resolution: not for a layer that is shown coarser than it is. */
+  lossless(layer: Layer): boolean {
+    return !layer.finest && this.complete(layer);
+  }
+
   complete(layer: Layer): boolean {
     return this.entry(layer).fine === layer.shape[0];
   }

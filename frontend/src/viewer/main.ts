@@ -46,7 +46,7 @@ window.radfuse = {
   get complete() {
     return viewer?.complete ?? false;
   },
-  goto: (lps) => viewer?.goto(lps),
+  goto: (lps) => (weak ?? viewer)?.goto(lps),
   state: () => weak?.report() ?? viewer?.inspect.report() ?? null,
   canvas: (pane, compared) => viewer?.inspect.canvas(pane, compared) ?? null,
   toCanvas: (pane, lps) => viewer?.inspect.toCanvas(pane, lps) ?? null,
@@ -165,8 +165,10 @@ function mount(root: HTMLElement): void {
   window.addEventListener('radfuse:reviewed', () => (weak ? refresh() : void viewer?.refresh()));
   window.addEventListener('radfuse:goto', (event) => {
     const { detail } = event as CustomEvent<{ finding?: number; point?: Vec3 }>;
-    if (detail.finding !== undefined) viewer?.gotoFindingId(detail.finding);
-    else if (detail.point) viewer?.goto(detail.point);
+    if (detail.finding !== undefined) {
+      if (weak) weak.goto({ finding: detail.finding });
+      else viewer?.gotoFindingId(detail.finding);
+    } else if (detail.point) (weak ?? viewer)?.goto(detail.point);
   });
   void load();
 }

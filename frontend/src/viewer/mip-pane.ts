@@ -172,7 +172,7 @@ export class MipPane {
       flags: [
         ...(this.scene.view.patient.synthetic || base.synthetic ? [['synthetic', 'SYNTHETIC'] as const] : []),
         ...(this.loaded.covered(base) ? [] : [['warn', t('Not all slices are here yet')] as const]),
-        ...(this.loaded.covered(base) && !this.loaded.complete(base) ? [['info', t('Coarse preview')] as const] : []),
+        ...(this.loaded.covered(base) && !this.loaded.lossless(base) ? [['info', t('Coarse preview')] as const] : []),
         ...(base.lossy ? [['warn', t('{layer} lossy {ratio}', { layer: base.label, ratio: base.lossy })] as const] : []),
       ],
       trying: this.scene.trying(base),

@@ -1,12 +1,12 @@
 /** The viewer of browsers and lines that cannot carry voxels: three planes drawn by the server. */
-import type { Vec3 } from '../affine';
+import { Grid, type Vec3 } from '../affine';
 import { t } from '../i18n';
 import { toast } from '../pages/toast';
 import type { Api } from './api';
 import { ApiError } from './api';
 import { badgeLevel, badgeText } from './badge';
 import { button, h, setText } from './dom';
-import { type Plane, PLANES } from './orientation';
+import { paneAxes, type Plane, PLANES, slicePosition } from './orientation';
 import { firstWindow, isPet, presetsOf, shown as figure, unitLabel } from './presets';
 import { pointAt, ServerPicture, type Shown, type Wish } from './server-picture';
 import { shown as onePerSeries } from './siblings';
@@ -29,6 +29,14 @@ function words(why: WhyWeak): string {
   }
 }
 
+/** Fractions of a picture that is fitted into its element as a whole. */
+function insideContained(image: HTMLImageElement, x: number, y: number): [number, number] {
+  const { clientWidth, clientHeight, naturalWidth, naturalHeight } = image;
+  const scale = Math.min(clientWidth / naturalWidth, clientHeight / naturalHeight);
+  const [width, height] = [naturalWidth * scale, naturalHeight * scale];
+  return [(x - (clientWidth - width) / 2) / width, (y - (clientHeight - height) / 2) / height];
+}
+
 class WeakPane {
   readonly element: HTMLElement;
   position: number | null = null;
@@ -47,7 +55,7 @@ class WeakPane {
     readonly plane: Plane,
     caseId: number,
     private readonly asked: () => Omit<Wish, 'plane' | 'position' | 'size'>,
-    probe: (point: Vec3, pane: WeakPane) => void,
+    probe: (point: Vec3) => void,
   ) {
     this.picture = new ServerPicture(caseId, (shown) => this.show(shown), (why) => this.fail(why));
     this.slider = h('input', { class: 'weak-slider', attrs: { type: 'range', min: '1', 'aria-label': t('Slice of the {plane} plane', { plane: NAMES[plane] }) } });
@@ -67,7 +75,9 @@ class WeakPane {
       this.move((this.position ?? 1) + Math.sign(event.deltaY));
     }, { passive: false });
     this.image.addEventListener('click', (event) => {
-      if (this.latest) probe(pointAt(this.latest.sides, event.offsetX / this.image.clientWidth, event.offsetY / this.image.clientHeight), this);
+      if (!this.latest) return;
+      const [x, y] = insideContained(this.image, event.offsetX, event.offsetY);
+      if (Math.min(x, y) >= 0 && Math.max(x, y) <= 1) probe(pointAt(this.latest.sides, x, y));
     });
   }
 
@@ -224,10 +234,21 @@ export class WeakViewer {
       const { width, centre } = this.window(layer);
       return `${layer.label} ${t('W {width} C {centre}', { width: figure(width, width), centre: figure(centre, width) })} ${unitLabel(layer.unit)}`;
     });
+    const synthetic = this.view.patient.synthetic || this.drawn.some((layer) => layer.synthetic);
     const badges = this.drawn.map((layer) => h('span', { class: `badge badge--${badgeLevel(layer)}`, text: badgeText(layer), data: { layer: String(layer.id) } }));
-    for (const pane of this.panes) pane.label(windows.join('\n'), badges.map((badge) => badge.cloneNode(true)));
+    for (const pane of this.panes) pane.label(windows.join('\n'), [...(synthetic ? [h('span', { class: 'badge badge--synthetic', text: 'SYNTHETIC' })] : []), ...badges.map((badge) => badge.cloneNode(true))]);
     // One after another at first: the server writes the access down with the first.
     for (const pane of this.panes) await pane.ask();
+  }
+
+  /** The three planes through a point of the reference space, or through a finding. */
+  goto(to: Vec3 | { finding: number }): void {
+    const base = this.layer(this.baseId)!;
+    const point = 'finding' in to ? this.view.findings.find(({ id }) => id === to.finding)?.position : to;
+    if (!point || !base.fusion.fused) return;
+    const grid = new Grid(base.shape, base.affine).moved(base.matrix);
+    const axes = paneAxes(grid);
+    for (const pane of this.panes) pane.move(slicePosition(grid, axes[pane.plane], point));
   }
 
   /** The values at a point, as the server knows them. */
