@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import socket
 import threading
+import time
 from collections.abc import Iterator
 from urllib.parse import urlsplit
 
@@ -20,6 +21,7 @@ from tests.receiving.objects import ct
 from tests.receiving.web_server import served
 from workstation.accounts.models import Role, TokenScope
 from workstation.accounts.tokens import create_token
+from workstation.receiving import kept_connections
 from workstation.receiving.dicomweb.streaming import Body
 from workstation.receiving.kept_connections import KeptThreads
 from workstation.receiving.models import Instance, Quarantined
@@ -184,3 +186,13 @@ def test_no_more_threads_than_allowed_and_nothing_is_lost() -> None:
     assert [future.result(5) for future in later] == [number**2 for number in range(20)]
     assert len(threads._threads) == 3
     threads.shutdown()
+
+
+def test_calls_that_come_as_threads_end_are_all_served(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A thread that has had nothing to do ends in the very moment that a call comes."""
+    monkeypatch.setattr(kept_connections, "IDLE_SECONDS", 0.0005)
+    threads = KeptThreads(2)
+    for number in range(400):
+        assert threads.submit(pow, number, 2).result(5) == number**2
+        time.sleep(0.0005)
+    wait_until(lambda: not threads._threads)

@@ -7,8 +7,8 @@ to do for a while closes its connection and ends.
 
 from __future__ import annotations
 
-import queue
 import threading
+from collections import deque
 from collections.abc import Callable
 from concurrent.futures import Executor, Future
 from typing import Any
@@ -40,29 +40,30 @@ class KeptThreads(Executor):
 
     def __init__(self, most: int) -> None:
         self.most = most
-        self._calls: queue.SimpleQueue[tuple[Future[Any], Callable[[], Any]] | None]
-        self._calls = queue.SimpleQueue()
-        self._idle = threading.Semaphore(0)
-        self._lock = threading.Lock()
+        self._change = threading.Condition()
+        """Held for whatever is counted here: a call that is given to a thread that ends in this
+        moment would wait for ever."""
+        self._calls: deque[tuple[Future[Any], Callable[[], Any]]] = deque()
+        self._idle = 0
         self._threads: set[threading.Thread] = set()
 
     def submit(self, function: Callable[..., Any], /, *args: Any, **kwargs: Any) -> Future[Any]:
         future: Future[Any] = Future()
-        self._calls.put((future, lambda: function(*args, **kwargs)))
-        if not self._idle.acquire(blocking=False):
-            with self._lock:
-                if len(self._threads) < self.most:
-                    thread = threading.Thread(target=self._run, name="request", daemon=True)
-                    self._threads.add(thread)
-                    thread.start()
+        with self._change:
+            self._calls.append((future, lambda: function(*args, **kwargs)))
+            if self._idle >= len(self._calls):
+                self._change.notify()
+            elif len(self._threads) < self.most:
+                thread = threading.Thread(target=self._run, name="request", daemon=True)
+                self._threads.add(thread)
+                thread.start()
         return future
 
     def shutdown(self, wait: bool = True, *, cancel_futures: bool = False) -> None:
         """End the threads when what waits is done; new calls begin new ones."""
-        with self._lock:
-            threads = list(self._threads)
-        for _ in threads:
-            self._calls.put(None)
+        with self._change:
+            threads, self._threads = self._threads, set()
+            self._change.notify_all()
         for thread in threads if wait else ():
             thread.join()
 
@@ -79,22 +80,20 @@ class KeptThreads(Executor):
                             raise
                 del call, future, function
         finally:
-            connection.close()
-            with self._lock:
+            with self._change:
                 self._threads.discard(threading.current_thread())
+            connection.close()
 
     def _next(self) -> tuple[Future[Any], Callable[[], Any]] | None:
-        try:
-            return self._calls.get_nowait()
-        except queue.Empty:
-            self._idle.release()
-        try:
-            call = self._calls.get(timeout=IDLE_SECONDS)
-            if call is None:
-                self._idle.acquire(blocking=False)
-            return call
-        except queue.Empty:
-            if self._idle.acquire(blocking=False):
-                return None
-            # A call was promised to an idle thread in this very moment.
-            return self._calls.get()
+        """None: this thread has been idle for long, or is not wanted any more."""
+        mine = threading.current_thread()
+        with self._change:
+            self._idle += 1
+            self._change.wait_for(
+                lambda: self._calls or mine not in self._threads, timeout=IDLE_SECONDS
+            )
+            self._idle -= 1
+            if self._calls:
+                return self._calls.popleft()
+            self._threads.discard(mine)
+            return None
