@@ -149,7 +149,7 @@ export class Drawing {
       cursor: scene.beside ? `${scene.base.label} ${millimetres(scene.focus)}` : null,
       alone: state.alone !== null,
       coarse: this.coarse(name, plan),
-      synthetic: scene.view.patient.synthetic || base.synthetic,
+      synthetic: scene.view.patient.synthetic || [base, ...scene.panes.visible(name)].some((layer) => layer.synthetic),
       onBadge: (layer) => this.actions.openFusion(layer),
       onBack: () => this.actions.showAlone(null),
     });

@@ -34,10 +34,12 @@ export class MipPane {
   private readonly canvas = h('canvas', { class: 'beside-image mip-image' });
   private readonly kept = new Map<number, Mip>();
   private keptKey = '';
+  /** Which series, and where it lies: a picture of another is never shown in its stead. */
+  private keptOf = '';
   private drawn = '';
   private timer = 0;
   /** Where the cursors were before a click jumped; the first half of a double click is taken back. */
-  private before: Pick<State, 'focus' | 'cursors'> | null = null;
+  private before: Pick<State, 'focus' | 'cursors' | 'stands'> | null = null;
   private cineTimer = 0;
   private readonly cine = button(t('Turn'), () => this.toggleCine(), { title: t('Turn the MIP by itself'), class: 'btn btn--small mip-cine' });
   private current: { grid: Grid; mip: Mip; box: { x: number; y: number; mm: number } } | null = null;
@@ -81,9 +83,10 @@ export class MipPane {
   private projection(layer: Layer, grid: Grid): Mip | null {
     const pixels = this.scene.stage.pixels(layer.id);
     if (!pixels) return null;
-    const key = JSON.stringify([layer.id, grid.affine, this.loaded.stamp(layer)]);
+    const of = JSON.stringify([layer.id, grid.affine]);
+    const key = `${of} ${this.loaded.stamp(layer)}`;
     if (key !== this.keptKey) {
-      const isYoung = this.kept.size > 0 && !this.loaded.complete(layer);
+      const isYoung = this.keptOf === of && !this.loaded.complete(layer);
       const same = this.kept.get(this.angle);
       if (isYoung && same) {
         this.timer ||= window.setTimeout(() => {
@@ -93,7 +96,7 @@ export class MipPane {
         }, 1000);
         return same;
       }
-      this.keptKey = key;
+      [this.keptKey, this.keptOf] = [key, of];
       this.kept.clear();
     }
     let mip = this.kept.get(this.angle);
@@ -108,7 +111,8 @@ export class MipPane {
   draw(): void {
     const { plan } = this;
     const { layout } = this.scene.store.state;
-    const isShown = plan !== null && (layout === 'mpr' || layout === plan.spec.id);
+    // One pane of another layout, or of none: all of this one are seen.
+    const isShown = plan !== null && (layout === plan.spec.id || !this.scene.panes.has(layout));
     this.pane.element.hidden = !isShown;
     if (!isShown) return;
     if (this.pane.name !== plan.spec.id) this.pane.rename(plan.spec.id);
@@ -200,6 +204,7 @@ export class MipPane {
   /** Puts the crosshair on the voxel that is seen at a place of the picture. */
   jump(at: Point2): void {
     const { plan, current } = this;
+    this.before = null;
     const pixels = plan && this.scene.stage.pixels(plan.base.id);
     if (!plan || !pixels || !current) return;
     const { box, grid } = current;
@@ -207,11 +212,9 @@ export class MipPane {
     const [column, row] = [Math.floor(((at[0] - box.x) * box.mm) / detector.bin[0]), Math.floor(((at[1] - box.y) * box.mm) / detector.bin[1])];
     const peak = peakBehind(grid, pixels, detector, column, row);
     if (!peak) return;
-    const { focus, cursors } = this.scene.store.state;
-    this.before = { focus, cursors };
-    const point = grid.toLps(peak.ijk);
-    if (plan.linked) this.scene.store.patch({ focus: point });
-    else this.scene.store.patch({ cursors: { ...cursors, [plan.base.id]: point } });
+    const { focus, cursors, stands } = this.scene.store.state;
+    this.before = { focus, cursors, stands };
+    this.scene.panes.moveTo(this.id, grid.toLps(peak.ijk));
   }
 
   private install(): void {

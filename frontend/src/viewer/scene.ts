@@ -52,7 +52,8 @@ export class Scene {
       this.placeLayer(layer);
     }
     const { state } = this.store;
-    if (state.alone !== null && !this.layer(state.alone)) state.alone = null;
+    // What was set in its own space means nothing in the reference's.
+    if (state.alone !== null && !this.layer(state.alone)) Object.assign(state, { alone: null, focus: null, stands: {}, framings: {} });
     if (state.active === null || !this.layer(state.active)) state.active = this.base.id;
     state.focus ??= this.baseGrid.centre;
     this.panes.compose();
@@ -62,8 +63,10 @@ export class Scene {
     const isBase = layer.id === this.reference.id || layer.id === this.store.state.alone;
     const [width, centre] = firstWindow(layer, this.view.case.pathway);
     const hidesMaps = preference<{ heatmapFirst?: unknown }>('viewer.display')?.heatmapFirst === false;
-    const hasPet = this.layers.some((other) => isPet(other) && other.fusion.fused);
-    const shownAtFirst = isBase || (isPet(layer) && layer.fusion.fused) || (layer.kind === 'deformed' && layer.fusion.fused) || layer.kind === 'segmentation' || (layer.kind === 'heatmap' && !hasPet && !hidesMaps);
+    // An earlier study lies over today's images only when the reader asks for it.
+    const isFused = (other: Layer): boolean => other.fusion.fused && !other.prior;
+    const hasPet = this.layers.some((other) => isPet(other) && isFused(other));
+    const shownAtFirst = isBase || ((isPet(layer) || layer.kind === 'deformed') && isFused(layer)) || layer.kind === 'segmentation' || (layer.kind === 'heatmap' && !hasPet && !hidesMaps);
     return {
       width,
       centre,
@@ -118,7 +121,7 @@ export class Scene {
     const made = kept ?? { ...this.fresh(next), ...(looks ? { visible: looks.visible, opacity: looks.opacity } : {}) };
     store.remember(id, made);
     this.placeLayer(next);
-    store.patch({ siblings: store.state.siblings, alone, active: state.active === before.id ? id : state.active });
+    store.patch({ siblings: store.state.siblings, layers: store.state.layers, alone, active: state.active === before.id ? id : state.active });
   }
 
   siblings(layer: Layer): Layer[] {
@@ -152,6 +155,9 @@ export class Scene {
 
   /** A layer's grid in the space that is on screen. */
   grid(id: number): Grid {
+    const layer = this.grids.has(id) ? undefined : this.layer(id);
+    // A volume of a series that the other window chose.
+    if (layer) this.placeLayer(layer);
     const grid = this.grids.get(id);
     if (!grid) throw new Error(`no grid for layer ${id}`);
     return grid;
@@ -269,12 +275,14 @@ export class Scene {
 
   /** Mounts volumes, then looks and planes; calls follow one another. */
   mount(): Promise<void> {
-    this.queue = this.queue.then(async () => {
+    const mounted = this.queue.then(async () => {
       this.park();
       await this.panes.mount();
       this.unload();
     });
-    return this.queue;
+    // Whoever called learns of a failure; the next call is not held up by it.
+    this.queue = mounted.catch(() => undefined);
+    return mounted;
   }
 
   /** Layers with pixels in a pane now: these are never given back. */
@@ -331,8 +339,10 @@ export class Scene {
     }
   }
 
+  /** Gives back the voxels of what is parked, and of layers that a newer analysis replaced. */
   private unload(): void {
-    const gone = [...this.parked].filter((id) => this.stage.hasVolume(id));
+    const known = new Set(this.view.layers.map((layer) => layer.id));
+    const gone = this.stage.held.filter((id) => this.parked.has(id) || !known.has(id));
     for (const id of gone) this.stage.removeVolume(id);
     if (gone.length) this.unloaded(gone);
   }
@@ -380,7 +390,7 @@ export class Scene {
       this.store.setDefault(layer.id, () => this.fresh(layer));
       this.placeLayer(layer);
     }
-    this.store.patch({ alone: id, active: this.base.id, focus: this.baseGrid.centre, framings: {} });
+    this.store.patch({ alone: id, active: this.base.id, focus: this.baseGrid.centre, stands: {}, framings: {} });
     await this.mount();
   }
 }

@@ -172,6 +172,11 @@ export class Stage {
     for (const image of images) if (cache.getImageLoadObject(image)) cache.removeImageLoadObject(image, { force: true });
   }
 
+  /** Ids of all volumes there is room for. */
+  get held(): number[] {
+    return [...this.volumes.keys()];
+  }
+
   hasVolume(id: number): boolean {
     return this.volumes.has(id);
   }

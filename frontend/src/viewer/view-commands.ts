@@ -129,7 +129,7 @@ export class ViewCommands {
 
   /** Turns a rotating MIP by whole steps. */
   rotateMip(pane: PaneName, steps: number): void {
-    const angle = ((this.state.angles[pane] ?? 0) + steps * MIP_STEP + 360) % 360;
+    const angle = ((((this.state.angles[pane] ?? 0) + steps * MIP_STEP) % 360) + 360) % 360;
     this.store.patch({ angles: { ...this.state.angles, [pane]: angle } });
   }
 }
