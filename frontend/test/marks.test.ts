@@ -195,6 +195,15 @@ describe('undo and redo', () => {
   });
 });
 
+test('an undo that breaks leaves the next one working', async () => {
+  const history = new History();
+  let broken = true;
+  history.push({ name: 'Move', undo: () => (broken ? Promise.reject(new Error('ours')) : Promise.resolve(true)), redo: () => Promise.resolve(true) });
+  await expect(history.undo()).rejects.toThrow('ours');
+  broken = false;
+  expect(await history.undo()).toBe('Move');
+});
+
 describe('the book of marks', () => {
   const row = (id: number, rest: Partial<Measurement> = {}): Measurement => ({ id, tool: 'length', points: [[0, 0, 0], [1, 0, 0]], label: '', ...rest }) as Measurement;
   function opened(fail: { now: boolean }, gate: { wait: Promise<void> } = { wait: Promise.resolve() }) {
@@ -260,6 +269,32 @@ describe('the book of marks', () => {
     book.discard('m1');
     expect(book.dirty).toBe(false);
     expect(book.find(1)!.points).toEqual([[0, 0, 0], [7, 0, 0]]);
+  });
+
+  test('a mark keeps its id through a retry, and words or a deletion while it is on its way are not lost', async () => {
+    const fail = { now: true };
+    let open = (): void => undefined;
+    const gate = { wait: Promise.resolve() };
+    const { book, shelf } = opened(fail, gate);
+    const { key, stored } = book.add(BODY);
+    await stored;
+    const sent = book.unsaved[0]!.body.sent;
+    expect(sent).toMatch(/^[0-9a-f]{32}$/);
+    fail.now = false;
+    gate.wait = new Promise((done) => (open = done));
+    book.retry(key);
+    book.labelUnsaved(key, 'node');
+    expect(book.unsaved[0]!.body.sent).toBe(sent);
+    open();
+    await new Promise((done) => setTimeout(done));
+    expect(shelf.measurements).toMatchObject([{ id: 1, label: 'node' }]);
+    gate.wait = new Promise((done) => (open = done));
+    const second = book.add(BODY);
+    book.discard(second.key);
+    open();
+    expect(await second.stored).toBeNull();
+    expect(shelf.measurements.map(({ id }) => id)).toEqual([1]);
+    expect(book.history.undoable).toBe('Delete');
   });
 
   test('two drags one after the other: the second stands, and each undo goes one back', async () => {

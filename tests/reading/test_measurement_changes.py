@@ -240,3 +240,28 @@ def test_two_windows_do_not_undo_each_other(
     assert (moved["label"], moved["text"]) == ("left adrenal", "5.0 mm")
     refused(patch(api, one, points=[[0, 0, 0], [0, 0, 9]]), "Restore it first")
     assert Measurement.objects.get().text == "5.0 mm"
+
+
+def test_a_mark_sent_again_after_a_lost_answer_is_one_mark(
+    api: Client, house: House, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    sent = "0b1f7e9e4a6c4f0f9d7c1a2b3c4d5e6f"
+    one = made(api, house, tool="length", points=OUTLINE[:2], sent=sent)
+    assert made(api, house, tool="length", points=OUTLINE[:2], sent=sent) == one
+    moved = made(api, house, tool="length", points=OUTLINE[1:3], label="node", sent=sent)
+    assert (moved["id"], moved["points"], moved["label"]) == (one["id"], OUTLINE[1:3], "node")
+    assert [row["id"] for row in marks(api, house)["measurements"]] == [one["id"]]
+    refused(measure(api, house, tool="arrow", points=OUTLINE[:2], sent=sent), "Another mark")
+    # Both are under way at once: neither saw the other before it was measured.
+    first = measurements._sent_before
+    asked: list[Any] = []
+
+    def late(case: Any, mark: Any) -> Any:
+        asked.append(mark)
+        return None if len(asked) == 1 else first(case, mark)
+
+    monkeypatch.setattr(measurements, "_sent_before", late)
+    assert made(api, house, tool="length", points=OUTLINE[1:3], label="node", sent=sent) == moved
+    assert len(asked) == 2 and Measurement.objects.count() == 1
+    assert api.delete(f"/api/measurements/{one['id']}/").status_code == 204
+    refused(measure(api, house, tool="length", points=OUTLINE[:2], sent=sent), "was deleted")

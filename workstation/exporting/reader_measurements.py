@@ -103,6 +103,8 @@ def _measurements(sources: Sources, one: dict[str, Any]) -> list[sr.Measurement]
 def _geometry(
     sources: Sources, one: dict[str, Any], value: dict[str, Any]
 ) -> list[sr.Measurement]:
+    if value["name"] not in GEOMETRY:
+        return []  # a probe from before values had rows, whose series is gone
     concept, unit = GEOMETRY[value["name"]]
     line = _line(one, value["name"])
     return [

@@ -41,6 +41,7 @@ class MeasurementChange(serializers.Serializer[dict[str, Any]]):
 class MeasurementInput(MeasurementChange):
     tool = serializers.ChoiceField(MeasurementTool.values)
     points = serializers.JSONField()
+    sent = serializers.UUIDField(required=False, allow_null=True)
 
 
 class KeyImageInput(serializers.Serializer[dict[str, Any]]):

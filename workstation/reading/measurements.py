@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 from collections.abc import Collection
 from typing import Any
+from uuid import UUID
 
 from django.db import transaction
 from django.utils.translation import gettext
@@ -61,24 +62,49 @@ def make_measurement(
     label: str = "",
     purpose: str = "",
     threshold: Any = None,
+    sent: UUID | None = None,
     address: str = "",
 ) -> Measurement:
     """Compute and keep a measurement (README, Measurements). Raises :class:`ReviewRefused`, or
-    ``VolumeUnreadable``."""
+    ``VolumeUnreadable``.
+
+    ``sent``: the browser's id of the mark. Sent again, because the answer was lost, it is still one
+    mark, with the points and label of the last time.
+    """
     check_reading(case, user)
-    row = Measurement(case=case, tool=tool, by=user)
+    row = Measurement(case=case, tool=tool, by=user, sent=sent)
     _describe(row, points=points, plane=plane, label=label, purpose=purpose, threshold=threshold)
+    if there := _sent_before(case, sent):
+        return _sent_again(there, row, user, address)
     run, statuses = statuses_of(case)
     row.layers = _keys(tool, statuses, layers)
     # Reading voxels takes its time: nobody waits for the case, or for SQLite's one writer, so long.
     values = _compute(row, run, statuses)
     with transaction.atomic():
         locked = lock_case(case.pk, user)
-        row.number = next_number(locked.measurements)
-        row.save()
-        _keep(row, values)
-        note_mark("made", row, locked, user, address)
-    return row
+        there = _sent_before(locked, sent)
+        if there is None:
+            row.number = next_number(locked.measurements)
+            row.save()
+            _keep(row, values)
+            note_mark("made", row, locked, user, address)
+    return row if there is None else _sent_again(there, row, user, address)
+
+
+def _sent_before(case: Case, sent: UUID | None) -> Measurement | None:
+    return case.measurements.filter(sent=sent).first() if sent else None
+
+
+def _sent_again(there: Measurement, now: Measurement, user: User, address: str) -> Measurement:
+    """The row of a mark that was stored although its browser never heard so."""
+    if there.tool != now.tool:
+        raise ReviewRefused(gettext("Another mark was sent by this id."))
+    changes = {
+        name: getattr(now, name)
+        for name in ("points", "label")
+        if getattr(now, name) != getattr(there, name)
+    }
+    return change_measurement(there, user, address=address, **changes) if changes else there
 
 
 def change_measurement(

@@ -105,6 +105,7 @@ class Measurement(SiteRow):
 
     case = models.ForeignKey(Case, on_delete=models.CASCADE, related_name="measurements")
     number = models.PositiveIntegerField(help_text="M1, M2 ... of the case; never used twice.")
+    sent = models.UUIDField(null=True, help_text="The browser's id: sent again, one row.")
     tool = models.CharField(max_length=16, choices=MeasurementTool)
     label = models.CharField(max_length=200, blank=True, help_text="The reader's words.")
     purpose = models.CharField(max_length=10, blank=True, help_text="liver: of a sphere.")
@@ -130,7 +131,8 @@ class Measurement(SiteRow):
     class Meta:
         ordering = ["id"]
         constraints = [
-            models.UniqueConstraint(fields=["case", "number"], name="measurement_number")
+            models.UniqueConstraint(fields=["case", "number"], name="measurement_number"),
+            models.UniqueConstraint(fields=["case", "sent"], name="measurement_sent_once"),
         ]
 
     @property

@@ -30,14 +30,17 @@ async function call<T>(method: string, url: string, body?: unknown): Promise<T> 
   if (method !== 'GET') headers['X-CSRFToken'] = csrfToken();
   if (body !== undefined) headers['Content-Type'] = 'application/json';
   let response: Response;
+  let answer: unknown;
   try {
     response = await fetch(url, { method, headers, ...(body === undefined ? {} : { body: JSON.stringify(body) }) });
+    const isJson = response.status !== 204 && (response.headers.get('content-type')?.includes('json') ?? false);
+    // An answer that breaks off in the middle is a lost one too.
+    answer = isJson ? await response.json() : undefined;
   } catch (error) {
-    if (error instanceof TypeError) throw new ApiError(t('The server cannot be reached. Check the connection and try again.'), 0);
+    const isLost = error instanceof TypeError || error instanceof SyntaxError || error instanceof DOMException;
+    if (isLost) throw new ApiError(t('The server cannot be reached. Check the connection and try again.'), 0);
     throw error;
   }
-  const isJson = response.status !== 204 && (response.headers.get('content-type')?.includes('json') ?? false);
-  const answer: unknown = isJson ? await response.json() : undefined;
   if (!response.ok) {
     const detail = (answer as { detail?: unknown } | undefined)?.detail;
     const fallback = HINTS[response.status] ?? t('The server could not do this ({status}). Try again.', { status: response.status });

@@ -149,6 +149,8 @@ export interface MeasurementBody {
   layers: readonly number[];
   label: string;
   threshold?: Threshold;
+  /** Of the mark, made here: sent again after a lost answer it is still one mark. */
+  sent?: string;
 }
 export type MeasurementChange = Partial<Pick<MeasurementBody, 'points' | 'plane' | 'label' | 'layers'>> & { purpose?: '' | 'liver' };
 

@@ -140,7 +140,7 @@ def ellipse(points: npt.ArrayLike, normal: npt.ArrayLike) -> tuple[Plane, Ellips
     lengths = np.linalg.norm(first), np.linalg.norm(second)
     if min(lengths) < SMALLEST_MM:
         raise CannotMeasure(gettext("The ellipse has no area. Draw it larger."))
-    if max(lengths) > LARGEST_MM:
+    if 2 * max(lengths) > LARGEST_MM:
         raise CannotMeasure(gettext("The ellipse is larger than a metre."))
     sine = abs(float(first @ second)) / float(lengths[0] * lengths[1])
     if sine > np.sin(np.radians(PERPENDICULAR_DEG)):

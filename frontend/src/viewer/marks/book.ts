@@ -78,7 +78,7 @@ export class Book {
   // ---- new marks ------------------------------------------------------------------------------
 
   add(body: MeasurementBody): { key: string; stored: Promise<Measurement | null> } {
-    const mark: Unsaved = { key: `new${++this.count}`, body, state: 'saving', reason: '' };
+    const mark: Unsaved = { key: `new${++this.count}`, body: { ...body, sent: newId() }, state: 'saving', reason: '' };
     this.unsaved.push(mark);
     return { key: mark.key, stored: this.send(mark) };
   }
@@ -122,11 +122,18 @@ export class Book {
     try {
       const made = await this.api.create(mark.body);
       const at = this.unsaved.indexOf(mark);
-      if (at >= 0) this.unsaved.splice(at, 1);
       this.put(made);
+      // Deleted while it was on its way.
+      if (at < 0) {
+        await this.remove(made.id);
+        return null;
+      }
+      this.unsaved.splice(at, 1);
       this.stored(mark.key, made);
       this.history.push({ name: nameOf(made.tool), undo: () => this.tellHide(made.id), redo: () => this.tellRestore(made.id) });
       this.changed();
+      // Words written while it was on its way.
+      if (mark.body.label !== made.label) void this.relabel(made.id, mark.body.label);
       return made;
     } catch (error) {
       [mark.state, mark.reason] = ['failed', reasonOf(error)];
@@ -227,6 +234,11 @@ export class Book {
       ? shelf.measurements.map((other) => (other.id === measurement.id ? measurement : other))
       : [...shelf.measurements, measurement].sort((a, b) => a.id - b.id);
   }
+}
+
+/** `crypto.randomUUID` is missing where the page came without TLS. */
+function newId(): string {
+  return [...crypto.getRandomValues(new Uint8Array(16))].map((byte) => byte.toString(16).padStart(2, '0')).join('');
 }
 
 /** Refusals have words of the server; anything else is an error of ours and must be seen as one. */

@@ -310,13 +310,15 @@ export class Hand {
     if (!end) return;
     this.written = key;
     this.closeForm = labelField(this.events.element(pane), placed?.anchor ?? end, text, (label) => {
+      // It may have got its row since.
       const now = this.written ?? key;
+      const row = idOf(now);
       this.closeForm = null;
       this.written = null;
       this.events.changed();
       if (label === null || label === text) return;
       if (stored) void stored.then((measurement) => (measurement ? this.book.relabel(measurement.id, label) : this.book.labelUnsaved(now, label)));
-      else if (id !== null) void this.book.relabel(id, label);
+      else if (row !== null) void this.book.relabel(row, label);
       else this.book.labelUnsaved(now, label);
     });
     this.events.changed();

@@ -46,7 +46,7 @@ export class History {
       return step.name;
     };
     const result = this.queue.then(run);
-    this.queue = result;
+    this.queue = result.catch(() => undefined);
     return result;
   }
 }
