@@ -22,7 +22,23 @@ const mark = (tool: ShownMark['tool'], points: Vec3[]): ShownMark => ({
   key: 'm1', id: 1, name: 'M1', tool, points, label: '', lines: ['1'], brief: ['1'], grown: null, state: 'stored', reason: '',
 });
 
+test('a handle pulled in a pane that looks half a slice beside the mark leaves it in its plane', () => {
+  const ellipse: Vec3[] = [[0, 0, 10], [5, 0, 10], [0, 3, 10]];
+  for (const [tool, points, index] of [['ellipse', ellipse, 1], ['length', ellipse.slice(0, 2), 1], ['angle', ellipse, 0]] as const) {
+    const moved = withHandleAt(tool, points, index, [9, 1, 12], AXIAL);
+    expect(moved.map(([, , z]) => z)).toEqual(points.map(() => 10));
+    expect(moved).not.toEqual(points);
+  }
+});
+
 describe('drawing by hand', () => {
+  test('an outline however long has no more points than the server takes', () => {
+    const gesture = new Gesture('freehand', AXIAL, [0, 0, 0], 1);
+    for (let n = 1; n <= 9000; n++) gesture.move([n, 0, 0]);
+    expect(gesture.points.length).toBeLessThanOrEqual(2000);
+    expect(gesture.points.at(-1)![0]).toBeGreaterThan(8980);
+  });
+
   test('a drag or two clicks make the same length', () => {
     const dragged = new Gesture('length', AXIAL, [0, 0, 0], 1);
     dragged.move([10, 0, 0]);

@@ -7,12 +7,15 @@ const NEEDED: Record<MarkTool, number> = {
   length: 2, bidirectional: 2, angle: 3, ellipse: 2, freehand: 3, sphere: 2, threshold: 2, probe: 1, arrow: 2, text: 1,
 };
 
+/** The server takes so many of an outline. */
+const MOST_POINTS = 2000;
+
 /**
  * Every two-point tool takes a drag, or a click at each end. The angle's third point and the short axis
  * follow the pointer after that. A freehand line is one drag, closed at its end.
  */
 export class Gesture {
-  private readonly placed: Vec3[];
+  private placed: Vec3[];
   private pointer: Vec3;
   private down = true;
   /** The button was let go before: what follows are clicks at further points. */
@@ -25,7 +28,7 @@ export class Gesture {
     readonly tool: MarkTool,
     readonly frame: Frame,
     start: Vec3,
-    private readonly step: number,
+    private step: number,
   ) {
     this.placed = [start];
     this.pointer = start;
@@ -45,7 +48,12 @@ export class Gesture {
   move(at: Vec3): void {
     this.pointer = at;
     const last = this.placed[this.placed.length - 1]!;
-    if (this.tool === 'freehand' && this.down && distance(at, last) >= this.step) this.placed.push(at);
+    if (this.tool !== 'freehand' || !this.down || distance(at, last) < this.step) return;
+    this.placed.push(at);
+    if (this.placed.length < MOST_POINTS) return;
+    // A very long line goes on with points twice as far apart.
+    this.placed = this.placed.filter((_, n) => n % 2 === 0);
+    this.step *= 2;
   }
 
   /** The button was let go, `moved` if it was a drag; true when the mark is complete. */

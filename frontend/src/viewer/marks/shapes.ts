@@ -3,7 +3,7 @@
  * points go when a handle is dragged. No numbers are measured here; those are the server's.
  */
 import { add, cross, dot, length, normalise, scale, subtract, type Vec3 } from '../../affine';
-import type { MarkTool } from './tools';
+import { isPlanar, type MarkTool } from './tools';
 
 /** The axes of the pane in which a mark is drawn. */
 export interface Frame {
@@ -137,9 +137,11 @@ export function figureOf(tool: MarkTool, points: readonly Vec3[], frame: Frame, 
   return figure;
 }
 
-/** The points after a handle went `to` a place in the plane it was drawn in. */
+/** The points after a handle went `to` a place in the pane; a planar mark stays in the plane it was drawn in. */
 export function withHandleAt(tool: MarkTool, points: readonly Vec3[], index: number, to: Vec3, frame: Frame): Vec3[] {
   const [a, b, c, d] = points;
+  // The pane may look up to half a slice beside it.
+  if (a && isPlanar(tool)) to = inPlaneOf(to, a, frame);
   if (tool === 'ellipse' && a && b && c) return ellipseDragged(a, b, c, index, to, frame);
   if ((tool === 'sphere' || tool === 'threshold') && a && b) {
     if (index === 0) return movedBy(points, subtract(to, inPlaneOf(a, to, frame)));
@@ -152,7 +154,7 @@ export function withHandleAt(tool: MarkTool, points: readonly Vec3[], index: num
   return points.map((point, n) => (n === index ? to : point));
 }
 
-/** `p` carried along the normal to the height of `at`: where a ball's centre is seen in a plane off it. */
+/** `p` carried along the normal to the height of `at`, e.g. where a ball's centre is seen in a plane off it. */
 function inPlaneOf(p: Vec3, at: Vec3, frame: Frame): Vec3 {
   return add(p, scale(frame.normal, dot(subtract(at, p), frame.normal)));
 }
