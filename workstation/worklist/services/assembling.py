@@ -189,7 +189,7 @@ def take_out(case: Case, study: Study, user: User, reason: str, *, address: str 
     """Read the study apart from this case; it gets its own. Raises :class:`CannotPlace`."""
     locked = lock_open(case)
     reason = _reason(reason)
-    own = locked.studies.filter(site=locked.site_id)
+    own = locked.studies.filter(site=locked.site_id).exclude(pk__in=compared_studies(locked))
     if not own.exclude(pk=study.pk).exists():
         raise CannotPlace(gettext("This is the only study of the case."))
     was_compared = compared_studies(locked).filter(study=study).exists()

@@ -10,7 +10,7 @@ from workstation.accounts.models import User
 from workstation.accounts.services import record
 from workstation.broker import nudge
 from workstation.live import publish
-from workstation.worklist.models import Case, CaseState, Claim, Priority
+from workstation.worklist.models import Case, CaseState, Claim, PlacementKind, Priority
 from workstation.worklist.states import move
 
 NOT_IMAGES = frozenset({"RTSTRUCT", "RTPLAN", "RTDOSE", "SEG", "SR", "PR", "KO", "REG", "DOC"})
@@ -29,8 +29,11 @@ class ClaimRefused(Exception):
 
 @transaction.atomic
 def describe_case(case: Case) -> None:
-    """Refresh the columns the list shows: modalities and title, from the studies received."""
-    studies = list(case.studies.order_by("study_date", "pk").prefetch_related("series"))
+    """Refresh the columns the list shows: modalities and title, from the studies received.
+    What it only compares with is not what is read."""
+    compared = case.placements.filter(kind=PlacementKind.COMPARED).values("study")
+    rows = case.studies.exclude(pk__in=compared).order_by("study_date", "pk")
+    studies = list(rows.prefetch_related("series"))
     series = [s for study in studies for s in study.series.all()]
     # Contours, reports and the like are no images; a case of nothing else names what it has.
     images = {s.modality for s in series if s.modality not in NOT_IMAGES}

@@ -31,7 +31,9 @@ def add_study(
 ) -> None:  # fmt: skip
     case.studies.add(study)
     write_placement(case, study, kind, reason, rule, by)
-    if study.received_at < case.received_at and study.site_id == case.site_id:
+    # An earlier study for comparison arrived long ago; nobody has waited for the case since then.
+    waits = kind != K.COMPARED and study.site_id == case.site_id
+    if waits and study.received_at < case.received_at:
         case.received_at = study.received_at
         case.save(update_fields=["received_at"])
     changed(case)
@@ -42,7 +44,8 @@ def remove_study(
 ) -> None:
     case.studies.remove(study)
     write_placement(case, study, kind, reason, None, by)
-    if not case.studies.filter(site=case.site_id).exists() and is_unread(case):
+    own = case.studies.filter(site=case.site_id).exclude(pk__in=compared_studies(case))
+    if not own.exists() and is_unread(case):
         case.studies.clear()
         move(case.pk, "emptied", reason="All its studies are read in other cases.")
         case.refresh_from_db()
