@@ -15,6 +15,7 @@ from asgiref.sync import sync_to_async
 from asgiref.testing import ApplicationCommunicator
 from channels.routing import URLRouter
 from django.contrib.auth.models import AnonymousUser
+from django.db import OperationalError
 
 from tests.analyzing.results import ramp, stored
 from tests.factories import LayerFactory, UserFactory
@@ -22,8 +23,10 @@ from tests.reading.house import House, as_json, build
 from workstation.accounts import access
 from workstation.accounts.models import AuditRecord, Role
 from workstation.analyzing.requests import run_folder
+from workstation.reading import open_volumes
 from workstation.reading.consumers import SliceConsumer
 from workstation.reading.stream import HEADER, MAGIC, VERSION
+from workstation.reading.stream_case import StreamedCase
 from workstation.sockets import websocket_urlpatterns
 
 pytestmark = pytest.mark.django_db(transaction=True)
@@ -380,3 +383,22 @@ async def test_files_are_closed_with_the_socket(house: House, opened: Open) -> N
     assert len((await other.hear())[3]) > 0
     await other.close()
     assert open_volumes() == 0
+
+
+async def test_a_socket_that_breaks_leaves_nothing_behind(
+    house: House, opened: Open, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """No disconnect follows an error: here a database that went away."""
+    peer = await opened(layers=[house.ct.pk], window=1)
+    watched = access._watch().grants
+    assert len(watched) == 1
+
+    def away(*_: Any) -> None:
+        raise OperationalError
+
+    monkeypatch.setattr(StreamedCase, "open", away)
+    await peer.say(type="layers", layers=[10**6])
+    with pytest.raises(OperationalError):
+        await peer.socket.wait(timeout=10)
+    assert not watched
+    assert not open_volumes._open

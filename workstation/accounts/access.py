@@ -18,7 +18,7 @@ from typing import Any
 from weakref import WeakKeyDictionary
 
 from django.contrib.sessions.models import Session
-from django.db import DatabaseError, connections
+from django.db import Error, connections
 from django.utils import timezone
 
 from workstation.accounts.models import SiteRow, User
@@ -39,7 +39,9 @@ Ended = Callable[[int], Coroutine[Any, Any, None]]
 class Grant:
     """One socket's permission, on a row of one site or (``row`` None) on all of its user's sites.
 
-    ``ended`` is awaited once, with the close code, when access is withdrawn.
+    ``ended`` is awaited once, with the close code, when access is withdrawn. ``asked_at``
+    (``time.monotonic()``): when the caller looked at the user; a slow disk may have taken long
+    since then.
     """
 
     def __init__(
@@ -50,6 +52,7 @@ class Grant:
         *,
         row: SiteRow | None = None,
         sites: Iterable[int] | None = None,
+        asked_at: float | None = None,
     ) -> None:
         user = scope["user"]
         self.user_id: int = user.pk
@@ -59,7 +62,7 @@ class Grant:
         self.ended = ended
         self.row = None if row is None else (type(row), row.pk)
         self.sites = None if sites is None else frozenset(sites)
-        self.proved_at = time.monotonic()
+        self.proved_at = time.monotonic() if asked_at is None else asked_at
         self.code = 0
         """Close code once access was withdrawn; 0 while it was not."""
 
@@ -145,7 +148,7 @@ class Watch:
                 asked, at = set(self.grants), time.monotonic()
                 try:
                     found = await loop.run_in_executor(thread, _ask, asked)
-                except DatabaseError as error:
+                except Error as error:
                     log.warning("access not proved: %s", type(error).__name__)
                     continue
                 await self._tell(found, at)
@@ -184,7 +187,7 @@ def _watch() -> Watch:
 def _ask(grants: set[Grant]) -> dict[Grant, int]:
     try:
         return verdicts(grants)
-    except DatabaseError:
+    except Error:
         # A connection that failed is not used again: the next round opens one.
         connections.close_all()
         raise

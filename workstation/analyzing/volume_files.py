@@ -68,6 +68,8 @@ class StoredVolume:
             raise VolumeUnreadable(
                 "A stored volume of this run is gone; ask for a new analysis."
             ) from None
+        except OSError as error:
+            raise VolumeUnreadable("A stored volume cannot be read from its disk.") from error
         self._decoded: OrderedDict[int, npt.NDArray[Any]] = OrderedDict()
 
     def __enter__(self) -> Self:

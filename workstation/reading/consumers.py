@@ -6,6 +6,7 @@ import asyncio
 import contextlib
 import json
 import logging
+import time
 from typing import Any
 
 from channels.db import database_sync_to_async
@@ -42,24 +43,29 @@ class SliceConsumer(AsyncWebsocketConsumer):
     """
 
     channel_layer_alias = None  # type: ignore[assignment]
+    streamed: StreamedCase | None = None
+    grant: access.Grant | None = None
+    sender: Sender | None = None
+    sending: asyncio.Task[None] | None = None
 
     async def __call__(self, scope: Any, receive: Any, send: Any) -> None:
         """As Channels', for a consumer without a layer, but credit and focus come a dozen times a
         second: their way in must not pass through the thread that clears database connections."""
         self.scope, self.base_send, self.channel_layer = scope, send, None
-        with contextlib.suppress(StopConsumer):
-            while True:
-                message = await receive()
-                if message["type"] == "websocket.receive":
-                    await self.websocket_receive(message)
-                else:
-                    await self.dispatch(message)
+        try:
+            with contextlib.suppress(StopConsumer):
+                while True:
+                    message = await receive()
+                    if message["type"] == "websocket.receive":
+                        await self.websocket_receive(message)
+                    else:
+                        await self.dispatch(message)
+        finally:
+            # Also of a socket that broke, which no disconnect follows.
+            await self._release()
 
     async def connect(self) -> None:
-        self.streamed: StreamedCase | None = None
-        self.grant: access.Grant | None = None
-        self.sender: Sender | None = None
-        self.sending: asyncio.Task[None] | None = None
+        asked_at = time.monotonic()
         # Accept first: a browser cannot see the close code of a refused handshake.
         await self.accept()
         user = self.scope["user"]
@@ -77,15 +83,19 @@ class SliceConsumer(AsyncWebsocketConsumer):
         if self.streamed is None:
             await self.close(code=access.NOT_FOUND)
             return
-        self.grant = access.Grant(self.scope, PERMISSION, self._withdrawn, row=self.streamed.case)
+        self.grant = access.Grant(
+            self.scope, PERMISSION, self._withdrawn, row=self.streamed.case, asked_at=asked_at
+        )
         access.watch(self.grant)
 
-    async def disconnect(self, code: int) -> None:
+    async def _release(self) -> None:
         if self.grant is not None:
             access.unwatch(self.grant)
-        await self._stop_sending()
-        if self.streamed is not None:
-            self.streamed.close()
+        try:
+            await self._stop_sending()
+        finally:
+            if self.streamed is not None:
+                self.streamed.close()
 
     async def _withdrawn(self, code: int) -> None:
         await self._stop_sending()

@@ -22,11 +22,17 @@ def take(layer: Layer) -> StoredVolume:
     Raises ``VolumeUnreadable``.
     """
     with _lock:
-        if layer.pk not in _open:
-            _open[layer.pk] = open_layer(layer)
-            _users[layer.pk] = 0
-        _users[layer.pk] += 1
-        return _open[layer.pk]
+        if layer.pk in _open:
+            _users[layer.pk] += 1
+            return _open[layer.pk]
+    # A slow disk must not hold up who waits for the lock: event loops do.
+    opened = open_layer(layer)
+    with _lock:
+        volume = _open.setdefault(layer.pk, opened)
+        _users[layer.pk] = _users.get(layer.pk, 0) + 1
+    if volume is not opened:
+        opened.close()
+    return volume
 
 
 def give_back(layer_id: int) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import time
 from typing import Any
 
 from channels.db import database_sync_to_async
@@ -22,6 +23,7 @@ class LiveConsumer(AsyncJsonWebsocketConsumer):
     """
 
     async def connect(self) -> None:
+        asked_at = time.monotonic()
         user = self.scope["user"]
         self.sites: list[int] = []
         self.grant: access.Grant | None = None
@@ -38,7 +40,9 @@ class LiveConsumer(AsyncJsonWebsocketConsumer):
         )()
         for site in self.sites:
             await self.channel_layer.group_add(group_name(site), self.channel_name)
-        self.grant = access.Grant(self.scope, PERMISSION, self._withdrawn, sites=self.sites)
+        self.grant = access.Grant(
+            self.scope, PERMISSION, self._withdrawn, sites=self.sites, asked_at=asked_at
+        )
         access.watch(self.grant)
 
     async def _withdrawn(self, code: int) -> None:
