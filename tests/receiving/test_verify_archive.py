@@ -18,7 +18,7 @@ from tests.receiving.objects import ct
 from workstation.accounts.models import Role, Site
 from workstation.receiving import storage
 from workstation.receiving.cache import shrink
-from workstation.receiving.models import Instance, Quarantined
+from workstation.receiving.models import Instance, Quarantined, QuarantineState
 from workstation.receiving.outcomes import Result
 from workstation.receiving.services import discard, release, store_instance
 
@@ -175,3 +175,16 @@ def test_copies_of_a_bucket_are_checked_and_do_not_pile_up(site: Site, store: st
     write(storage.name_of(instance.sha256), b"altered")
     with pytest.raises(storage.BytesMissing):
         storage.path_of(instance.sha256)
+
+
+def test_a_discard_that_was_broken_off_is_finished(site: Site) -> None:
+    """Killed between setting the bytes aside and looking who needs them."""
+    held = Quarantined.objects.get()
+    storage.set_aside_in_quarantine(held.sha256)
+    assert "1 discards" in verified()[0]
+    with storage.quarantine_opened(held.sha256) as file:
+        assert file.read() == b"no DICOM at all"
+    storage.set_aside_in_quarantine(held.sha256)
+    Quarantined.objects.update(state=QuarantineState.DISCARDED)
+    verified()
+    assert not list(storage.quarantine_store().names())

@@ -29,7 +29,7 @@ from django.core import signals
 from django.core.exceptions import RequestAborted, RequestDataTooBig
 from django.core.handlers.asgi import ASGIHandler, ASGIRequest, get_script_prefix
 from django.core.handlers.base import BaseHandler
-from django.db import DatabaseError
+from django.db import Error
 from django.http import HttpResponseBadRequest, HttpResponseBase, JsonResponse
 from django.urls import set_script_prefix
 from django.utils.module_loading import import_string
@@ -159,7 +159,7 @@ class OneThreadHandler(BaseHandler):
         try:
             keep_connection()
             request = ASGIRequest(scope, body)
-        except DatabaseError as error:
+        except Error as error:
             log.error("request not served: %s", type(error).__name__)
             return JsonResponse({"detail": NO_DATABASE}, status=503)
         except UnicodeDecodeError:

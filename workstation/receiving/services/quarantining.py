@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import time
 from functools import partial
 from typing import BinaryIO
 
@@ -125,6 +126,24 @@ def _forget_bytes(sha256: str) -> None:
         storage.bring_back_to_quarantine(sha256)
     else:
         storage.remove_aside_from_quarantine(sha256)
+
+
+def finish_forgetting(grace: float) -> int:
+    """Finish what a killed process left between the two steps: bytes that an entry needs come
+    back, the others go. Returns how many there were.
+
+    In a bucket those younger than ``grace`` seconds are left to whoever sets them aside. In a
+    folder they keep their older age, and are finished by two at once without harm.
+    """
+    oldest = time.time() - grace
+    left = [
+        name
+        for name, _, at in storage.quarantine_store().names()
+        if name.endswith(storage.ASIDE) and at <= oldest
+    ]
+    for name in left:
+        _forget_bytes(name.rpartition("/")[2].removesuffix(storage.ASIDE))
+    return len(left)
 
 
 @transaction.atomic

@@ -9,6 +9,7 @@ from django.core.management.base import BaseCommand, CommandError, CommandParser
 
 from workstation.accounts.models import Site
 from workstation.receiving.services.orphans import hold_orphan
+from workstation.receiving.services.quarantining import finish_forgetting
 from workstation.receiving.verifying import Fault, Tally, verify
 
 
@@ -30,6 +31,8 @@ class Command(BaseCommand):
 
     def handle(self, *args: Any, **options: Any) -> None:
         site = self._site(options["quarantine_orphans"])
+        if finished := finish_forgetting(options["grace"]):
+            self.stdout.write(f"{finished} discards from the quarantine finished.")
         tally, faults = Tally(), Counter[Fault]()
         for finding in verify(tally, read_all=not options["quick"], grace=options["grace"]):
             faults[finding.fault] += 1
