@@ -11,6 +11,7 @@ import { Pane } from './panes';
 import { rasterOf, samplePlane } from './sampling';
 import type { Scene } from './scene';
 import type { Point2 } from './stage';
+import type { LayerSettings } from './state';
 import type { Layer } from './types';
 import { type Plane, slicePosition, stepPoint } from './orientation';
 
@@ -117,6 +118,11 @@ export class BesidePane {
     if (this.view) this.choose(stepPoint(this.view.grid, this.view.pane, this.view.cursor, slices));
   }
 
+  /** As the tools set them: of the pane whose plane is shown here, where windows are not linked. */
+  private settings(layer: Layer): LayerSettings | undefined {
+    return this.scene.panes.settings(this.scene.store.state.pane, layer);
+  }
+
   draw(): void {
     const layer = this.scene.beside;
     this.pane.element.hidden = layer === null;
@@ -131,7 +137,7 @@ export class BesidePane {
   }
 
   private drawImage(layer: Layer, view: NativeView, width: number, height: number): void {
-    const settings = this.scene.store.settings(layer.id);
+    const settings = this.settings(layer);
     const pixels = this.scene.stage.pixels(layer.id);
     if (!settings || !pixels) return;
     const raster = rasterOf((at) => view.toWorld(at), width, height);
@@ -149,7 +155,7 @@ export class BesidePane {
   private drawText(layer: Layer, view: NativeView, width: number): void {
     const { pane: axes } = view;
     const { state } = this.scene.store;
-    const settings = this.scene.store.settings(layer.id)!;
+    const settings = this.settings(layer)!;
     const linked = this.cursor.isLinked(layer);
     const ranges = this.loaded.missing(layer);
     drawMarks(this.pane.marks, {

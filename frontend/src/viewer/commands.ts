@@ -196,7 +196,7 @@ export class Commands {
   nextPane(step: number): void {
     const all = this.scene.panes.plans.map((plan) => plan.spec.id);
     const pane = all[(all.indexOf(this.state.pane) + step + all.length) % all.length]!;
-    this.store.patch({ pane, ...(this.state.layout === 'mpr' || this.state.layout === 'beside' ? {} : { layout: pane }) });
+    this.store.patch({ pane, ...(this.scene.panes.has(this.state.layout) ? { layout: pane } : {}) });
   }
 
   /** Zoom, pan, windows and opacity back to the start; slice and layers stay. */

@@ -44,7 +44,8 @@ export class PaneActs {
   }
 
   landmark(name: PaneName, point: Vec3): void {
-    if (this.inReference(name)) void this.parts.registering.mark('reference', point);
+    if (this.parts.commands.scene.store.state.alone !== null) toast(t('Measure in the fused view: positions are stored in the reference space.'), 'warn');
+    else if (this.inReference(name)) void this.parts.registering.mark('reference', point);
   }
 
   /** Points of a pane that stands in a space of its own mean nothing to the reference. */

@@ -123,7 +123,7 @@ export class Toolbar {
     this.fusion.disabled = state.alone !== null || commands.scene.overlays.length === 0;
     this.updateCompare();
     this.cross.setAttribute('aria-pressed', String(state.crosshair));
-    this.layout.setAttribute('aria-pressed', String(state.layout !== 'mpr' && state.layout !== 'beside'));
+    this.layout.setAttribute('aria-pressed', String(commands.scene.panes.has(state.layout)));
   }
 
   private updateCompare(): void {
