@@ -9,6 +9,7 @@ from django.core.paginator import Paginator
 from django.db.models import Count, QuerySet
 from django.http import HttpRequest, HttpResponse
 from django.shortcuts import get_object_or_404, redirect, render
+from django.template.backends.utils import csrf_input
 from django.urls import reverse
 from django.utils.translation import gettext
 from django.views.decorators.http import require_GET, require_POST
@@ -74,6 +75,7 @@ def case_list(request: HttpRequest) -> HttpResponse:
         "tab": tab,
         "tabs": [(name, text, counts[name]) for name, (text, _) in TABS.items()],
         "order": order,
+        "csrf_field": csrf_input(request),  # once, for the forms of every row
         "columns": columns,
         "narrowed": any(request.GET.get(name) for name in ("q", "modality", "priority")),
         "any_case": bool(page.object_list) or visible.exists(),
