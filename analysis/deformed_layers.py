@@ -5,6 +5,7 @@ A rigid or affine alignment needs none: the browser draws the image through the 
 
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -37,7 +38,7 @@ def write_deformed(
     """
     grid = layer_grid(reference, moving.grid, deformation)
     volume, inside = resample(moving, grid, deformation=deformation, interpolation="linear")
-    return write_volume(
+    drawn = write_volume(
         path,
         volume,
         run_dir=run_dir,
@@ -56,6 +57,8 @@ def write_deformed(
         synthetic=record.synthetic,
         lossy=record.lossy,
     )
+    # An earlier study stays one: it is not drawn over today's images unasked.
+    return replace(drawn, prior=record.prior, study_date=record.study_date)
 
 
 def layer_grid(reference: Grid, moving: Grid, deformation: Deformation) -> Grid:

@@ -110,7 +110,9 @@ def test_a_deformation_is_stored_and_drawn_on_the_reference(
     bulge = np.zeros((*head.grid.shape, 3), np.float32)
     bulge[..., 0] = 5.0 * np.exp(-away / (2 * 20.0**2))
     bent, _ = resample(head, head.grid, deformation=Deformation(bulge, head.grid, IDENTITY))
-    result = refine(request(tmp_path, bent, head, "deformable", np.eye(4)), silent)
+    asked = request(tmp_path, bent, head, "deformable", np.eye(4))
+    earlier = replace(asked.moving, prior=True, study_date="2025-01-31")
+    result = refine(replace(asked, moving=earlier), silent)
     found = result.registration
     assert (found.model, found.verdict) == ("deformable", "doubtful"), found.reasons
     assert found.matrix == IDENTITY and found.deformation is not None
@@ -118,6 +120,7 @@ def test_a_deformation_is_stored_and_drawn_on_the_reference(
     assert field.smallest_jacobian() > 0
     assert result.deformed is not None
     assert (result.deformed.key, result.deformed.frame_of_reference_uid) == ("deformed-7", "1.1.9")
+    assert (result.deformed.prior, result.deformed.study_date) == (True, "2025-01-31")
     drawn = read_volume(tmp_path, result.deformed)
     there, inside = resample(head, drawn.grid)
     before, _ = resample(bent, drawn.grid)
