@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+import asyncio
 import json
 import zlib
+from contextlib import suppress
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -12,6 +15,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from workstation.reading.pacing import MOST_WINDOW, Window
+from workstation.reading.sending import Sender
 from workstation.reading.stream import HEADER, Order, Slot, StreamLayer, pack_header, slots_of
 
 VECTORS = Path(__file__).parent / "vectors" / "frames.json"
@@ -234,3 +238,43 @@ def test_levels_finer_than_the_client_has_room_for_are_left_out() -> None:
     order.want([1])
     order.line(0)
     assert {level for _, level, _ in iter(order.take, None)} == {0}
+
+
+def test_what_changed_while_access_was_being_proved_is_what_is_sent() -> None:
+    """A frame for one slice must never be counted as another one."""
+    order = Order([layer(1, 9)])
+    order.focus(1, 0)
+    sent: list[int] = []
+
+    class Asked:
+        fresh = False
+
+        async def proved(self) -> bool:
+            order.focus(1, 8)
+            self.fresh = True
+            return True
+
+    class Cached:
+        codec = 1
+
+        def span(self, level: int, k: int) -> tuple[int, int]:
+            return 0, 4
+
+        def checksum(self, level: int, k: int) -> int:
+            return 0
+
+        def read_cached(self, level: int, k: int, into: memoryview) -> bool:
+            return True
+
+    async def write(message: dict[str, Any]) -> None:
+        sent.append(HEADER.unpack(message["bytes"][: HEADER.size])[6])
+
+    async def tell(kind: str, **fields: Any) -> None:
+        raise asyncio.CancelledError
+
+    volumes: Any = {1: Cached()}
+    asked: Any = Asked()
+    sender = Sender(order, Window(2**20), volumes, asked, write, tell)
+    with suppress(asyncio.CancelledError):
+        asyncio.run(sender.run())
+    assert sent == [8, 7, 6, 5, 4, 3, 2, 1, 0]

@@ -111,3 +111,8 @@ def test_a_quoted_boundary() -> None:
     assert (kind, parameters["type"], boundary) == (
         "multipart/related", "application/DICOM", "a b=;c",
     )  # fmt: skip
+
+
+def test_who_leaves_a_part_in_the_middle_gets_the_next_one() -> None:
+    found = [next(p.pieces()) for p in parts(io.BytesIO(body([b"1" * 999, b"2"])), BOUNDARY)]
+    assert found == [b"1" * 999, b"2"]

@@ -84,8 +84,10 @@ class Sender:
             if not self.window.has_room(size):
                 await self._wait()
                 continue
-            if not self._grant.fresh and not await self._grant.proved():
-                return  # the consumer closes
+            if not self._grant.fresh:
+                if not await self._grant.proved():
+                    return  # the consumer closes
+                continue  # what is wanted may have changed meanwhile
             frame = self._quick_frame(slot, volume, end - start)
             if frame is None:
                 frame = await self._careful_frame(slot, volume)

@@ -170,9 +170,10 @@ class _Reader:
         while not (self.ended or self.broken or part.whole):
             begin, found = self.at, self.window.find(self.mark, self.at)
             if found >= 0:
-                self.at = found + len(self.mark)
+                self.at = found
                 if found > begin:
                     yield self.window[begin:found]
+                self.at = found + len(self.mark)
                 part.whole = self._pass_boundary()
                 continue
             # A boundary may begin in the last bytes.

@@ -6,7 +6,7 @@ import logging
 from typing import Any
 
 from django.conf import settings
-from django.db import DatabaseError
+from django.db import Error
 from django.http import HttpResponse, HttpResponseBase
 from drf_spectacular.utils import extend_schema_view
 from rest_framework.authentication import SessionAuthentication
@@ -207,7 +207,7 @@ def _store(view: DicomwebView, request: Request, study: str = "") -> HttpRespons
     try:
         body = Bounded(request._request, settings.MAX_UPLOAD_BYTES)
         answer = stow.store(site, parts(body, boundary), source=source, study=study)
-    except (DatabaseError, OSError) as error:
+    except (Error, OSError) as error:
         # Batches before this one are kept; the sender keeps its copies and sends again.
         log.error("STOW request not finished: %s", type(error).__name__)
         raise Unavailable("The archive is not available at the moment. Send it again.") from None
