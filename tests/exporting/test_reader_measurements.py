@@ -93,3 +93,16 @@ def test_a_mark_of_another_space_has_no_place_in_this_one(house: House) -> None:
     [group] = report.get_image_measurement_groups()
     assert group.tracking_identifier == "M1 length"
     assert [one.value.value for one in group.get_qualitative_evaluations()] == ["NOT_CODED"]
+
+
+def test_values_from_before_an_alignment_are_not_written_as_those_of_now(house: House) -> None:
+    row = draw(house, "sphere", [CENTRE, [7.0, 0.0, 112.0]])
+    volume = row.values.get(name="volume").value
+    for placed in row.evidence["placed"].values():
+        placed["matrix"] = [[1.0, 0.0, 0.0, 5.0], *placed["matrix"][1:]]
+    row.save()
+    report = hd.sr.srread(written(house)["sr"]).content
+    groups = {g.tracking_identifier: g for g in report.get_volumetric_roi_measurement_groups()}
+    assert coded(groups["M1 sphere"]) == {
+        ("118565006", ""): (pytest.approx(volume, abs=1e-4), "ml")
+    }

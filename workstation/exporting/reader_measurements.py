@@ -89,6 +89,9 @@ def _measurements(sources: Sources, one: dict[str, Any]) -> list[sr.Measurement]
     for value in one["values"]:
         if value["value"] is None:
             continue
+        # Geometry stands; values are of an alignment or of voxels that are no longer there.
+        if value["series"] and one.get("outdated"):
+            continue
         if not value["series"]:
             found += _geometry(sources, one, value)
             continue

@@ -86,7 +86,6 @@ def measurement_json(
     row: Measurement, screen: Screen, livers: dict[int, Measurement] | None = None
 ) -> dict[str, Any]:
     """One measurement as the viewer shows it. ``livers``: those shown, if they are at hand."""
-    drawn = screen.same_space(row.evidence)
     mask = row.mask and {"layer": screen.layer(row.mask["key"]), **row.mask}
     return {
         "id": row.pk,
@@ -106,8 +105,8 @@ def measurement_json(
         "outline": row.outline,
         "mask": mask,
         "layers": [pk for key in row.layers if (pk := screen.layer(key)) is not None],
-        "drawn": drawn,
-        "outdated": _outdated(row, screen, livers, drawn),
+        "drawn": screen.same_space(row.evidence),
+        "outdated": outdated(row, screen, livers),
         "run": row.evidence.get("run"),
         "by": row.by.display_name,
         "at": row.at.isoformat(),
@@ -133,10 +132,11 @@ def _value(row: MeasuredValue, screen: Screen) -> dict[str, Any]:
     }
 
 
-def _outdated(
-    row: Measurement, screen: Screen, livers: dict[int, Measurement] | None, drawn: bool
+def outdated(
+    row: Measurement, screen: Screen, livers: dict[int, Measurement] | None = None
 ) -> str:
-    if not drawn:
+    """Why the values of a measurement are not of the images as they lie now; empty if they are."""
+    if not screen.same_space(row.evidence):
         return "Measured when another series was the reference: its place is of that space."
     labels = {one.key: one.layer_label for one in row.values.all()}
     for key, before in row.evidence.get("placed", {}).items():

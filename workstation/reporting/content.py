@@ -17,6 +17,7 @@ from workstation.accounts.models import User
 from workstation.analyzing.fixing import DECIDED
 from workstation.analyzing.models import Finding, LayerKind, Registration
 from workstation.reading.fusion_state import in_force, latest_decision, layer_statuses
+from workstation.reading.measurement_view import Screen, outdated, screen_of
 from workstation.reading.models import FindingReview, Measurement, RegistrationDecisionKind
 from workstation.receiving.models import Series
 from workstation.reporting.models import Report, Version
@@ -101,7 +102,10 @@ def findings_of(report: Report) -> list[dict[str, Any]]:
 def measurements_of(report: Report) -> list[dict[str, Any]]:
     """The reader's measurements that were not deleted, oldest first."""
     rows = report.case.measurements.shown().select_related("by").prefetch_related("values")
-    return [_measurement(row) for row in rows.order_by("pk")]
+    found = list(rows.order_by("pk"))
+    screen = screen_of(report.case)
+    livers = {row.pk: row for row in found if row.purpose}
+    return [_measurement(row, screen, livers) for row in found]
 
 
 def _finding(finding: Finding) -> dict[str, Any]:
@@ -128,7 +132,9 @@ def _finding(finding: Finding) -> dict[str, Any]:
     }
 
 
-def _measurement(measurement: Measurement) -> dict[str, Any]:
+def _measurement(
+    measurement: Measurement, screen: Screen, livers: dict[int, Measurement]
+) -> dict[str, Any]:
     return {
         "name": measurement.name,
         "tool": measurement.tool,
@@ -140,6 +146,7 @@ def _measurement(measurement: Measurement) -> dict[str, Any]:
         "unit": measurement.unit,
         "text": measurement.text,
         "notes": measurement.notes,
+        "outdated": outdated(measurement, screen, livers),
         "values": [
             {
                 "series": row.key,

@@ -67,6 +67,7 @@ export class ReaderTools {
     this.images = new KeyImages(scene, api, this.book.history, () => events.changed(), (pane, context) => this.hand.writeOn(pane, context));
     this.panel = new MeasuresPanel(this.hand, this.images, api, {
       goto: (measurement) => {
+        if (!measurement.drawn) return toast(t('Its place is of the space of another series: it cannot be shown in these images.'), 'warn');
         this.hand.selectId(measurement.id);
         events.goto(measurement.points[0]!);
       },

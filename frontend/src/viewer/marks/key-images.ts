@@ -63,6 +63,7 @@ export class KeyImages {
 
   /** Its place, and the windows of its layers, as they were. */
   show(image: KeyImage): void {
+    if (!image.drawn) return toast(t('Its place is of the space of another series: it cannot be shown in these images.'), 'warn');
     const { store } = this.scene;
     for (const { layer, window: [width, centre] } of image.state.layers) if (layer !== null) store.patchLayer(layer, { width, centre });
     const pane = image.state.view['pane'];
