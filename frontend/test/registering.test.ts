@@ -56,7 +56,7 @@ function made() {
     refinement: vi.fn(),
   };
   const attempt = async <T>(act: () => Promise<T>): Promise<T | undefined> => act().catch(() => undefined);
-  const hooks = { changed: vi.fn(), remount: vi.fn(async () => {}), refresh: vi.fn(async () => {}), showAlone: vi.fn() };
+  const hooks = { changed: vi.fn(), remount: vi.fn(async () => {}), refresh: vi.fn(async () => {}), showAlone: vi.fn(), goto: vi.fn() };
   const registering = new Registering(scene as never, commands as never, api as never, { attempt } as never, hooks);
   return { scene, api, hooks, registering, reference, a, b, trials, actions: (registering.panel as unknown as { actions: { decide(decision: string, reason: string): void } }).actions };
 }

@@ -165,7 +165,7 @@ export class Pane {
     const lossy = [text.base, ...text.overlays.map((o) => o.layer)].filter((layer) => layer.lossy);
     const flags: [string, string][] = [];
     if (text.synthetic) flags.push(['synthetic', 'SYNTHETIC']);
-    for (const layer of lossy) flags.push(['warn', `${layer.label} lossy ${layer.lossy}`]);
+    for (const layer of lossy) flags.push(['warn', t('{layer} lossy {ratio}', { layer: layer.label, ratio: layer.lossy })]);
     for (const [level, words] of text.compare?.notes ?? []) flags.push([level, words]);
     if (text.coarse) flags.push(['info', t('Coarse preview')]);
     this.showFlags(flags);

@@ -29,6 +29,8 @@ export interface RegisteringHooks {
   /** The view must be fetched again. */
   refresh(): Promise<void>;
   showAlone(layer: Layer): void;
+  /** To a point of the reference. */
+  goto(point: Vec3): void;
 }
 
 /** A refinement in one of these has taken the alignment it started from over. */
@@ -79,7 +81,7 @@ export class Registering {
     });
     this.landmarksPanel = new LandmarksPanel({
       place: () => this.place(),
-      goto: (pair) => scene.store.patch({ focus: pair.reference }),
+      goto: (pair) => hooks.goto(pair.reference),
       remove: (pair) => void this.remove(pair),
       fit: () => void this.fitLandmarks(),
     });

@@ -136,7 +136,7 @@ export class Viewer {
     this.going = new Going(this.scene, this.drawing, { showFused: () => this.showAlone(null), openFindings: () => void this.selectTab('findings'), redraw: () => this.redraw() });
     this.acts = new Acts(api, this.scene, { changed, keepProbe: (point) => this.tools.keepProbe(point) });
     this.tools = new ReaderTools(this.scene, this.commands, api, this.board.panes, { changed, goto: (point) => this.goto(point), findings: (pane, width) => this.drawing.findingTexts(pane, width) });
-    this.registering = new Registering(this.scene, this.commands, api, this.acts, { changed, remount: () => this.remount(), refresh: () => this.refresh(), showAlone: (layer) => void this.showAlone(layer.id) });
+    this.registering = new Registering(this.scene, this.commands, api, this.acts, { changed, remount: () => this.remount(), refresh: () => this.refresh(), showAlone: (layer) => void this.showAlone(layer.id), goto: (point) => this.goto(point) });
     this.comparing = new Comparing(this.scene, this.commands, api, {
       changed: () => this.updatePanels(),
       goto: (point) => this.goto(point),
