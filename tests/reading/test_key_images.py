@@ -61,6 +61,7 @@ def test_a_key_image_comes_back_as_it_was_seen(api: Client, house: House) -> Non
         ({"layers": []}, "1 to 20 layers"),
         ({"layers": [{"layer": 10**9, "window": [1, 1]}]}, "not on screen"),
         ({"view": {"x": "y" * 9000}}, "8 kB"),
+        ({"view": {"x": "\0"}}, "8 kB"),
     ],
 )
 def test_key_images_that_show_nothing_are_refused(

@@ -24,6 +24,7 @@ MOST_BYTES = 4 * 2**20
 MOST_PIXELS = 5000 * 5000
 MOST_STATE = 8192
 MOST_LAYERS = 20
+NUL = "\\u0000"
 FORMATS = {"PNG": "image/png", "JPEG": "image/jpeg"}
 PREFIXES = ("data:image/png;base64,", "data:image/jpeg;base64,")
 
@@ -76,7 +77,8 @@ def _state(state: Any, screen: Screen) -> dict[str, Any]:
         raise ReviewRefused(gettext("The state has point, normal, up, layers and view."))
     point, normal, up = check_points([state.get(name) for name in ("point", "normal", "up")], 3)
     view = state.get("view", {})
-    if not isinstance(view, dict) or len(json.dumps(view)) > MOST_STATE:
+    # PostgreSQL keeps no NUL in its JSON.
+    if not isinstance(view, dict) or len(text := json.dumps(view)) > MOST_STATE or NUL in text:
         raise ReviewRefused(gettext("The view of a key image has at most 8 kB."))
     layers = state.get("layers")
     if not isinstance(layers, list) or not 0 < len(layers) <= MOST_LAYERS:
@@ -103,7 +105,7 @@ def _layer(given: Any, screen: Screen) -> dict[str, Any]:
     opacity, colormap = given.get("opacity", 1.0), given.get("colormap", "")
     if not _is_number(opacity) or not 0 <= opacity <= 1:
         raise ReviewRefused(gettext("An opacity is 0 to 1."))
-    if not isinstance(colormap, str) or len(colormap) > 40:
+    if not isinstance(colormap, str) or len(colormap) > 40 or not colormap.isprintable():
         raise ReviewRefused(gettext("A colormap is a name."))
     return {"key": key, "window": window, "opacity": opacity, "colormap": colormap}
 

@@ -13,7 +13,8 @@ from workstation.reading.measuring.outlines import Plane, Shape, inside_share
 
 PARALLEL_DEG = 0.1
 MOST_SAMPLES = 4_000_000
-MOST_VOXELS = 40_000_000
+MOST_VOXELS = 16_000_000
+"""Of a sphere's box: some sixty bytes each while it is measured, in the web process."""
 PROBES = 20
 """Per axis, of a ball, to say how much of it lies outside a field of view."""
 
