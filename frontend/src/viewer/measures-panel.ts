@@ -37,8 +37,8 @@ export class MeasuresPanel {
   }
 
   update(measurements: readonly Measurement[], images: readonly KeyImage[], mayMeasure: boolean): void {
-    const { history, unsaved } = this.hand.book;
-    const key = JSON.stringify([measurements, images, mayMeasure, this.hand.selected, this.showRemoved, this.removed, history.undoable, history.redoable, unsaved]);
+    const { history, moves, unsaved } = this.hand.book;
+    const key = JSON.stringify([measurements, images, mayMeasure, this.hand.selected, this.showRemoved, this.removed, history.undoable, history.redoable, unsaved, [...moves]]);
     if (key === this.key) return;
     // A field that is being written in is not taken away.
     if (this.element.contains(document.activeElement) && document.activeElement instanceof HTMLInputElement && document.activeElement.type === 'text') return;
@@ -53,7 +53,7 @@ export class MeasuresPanel {
       ...unsaved.map(({ key: mark, body, state, reason }) => h('div', { class: 'measure', data: { unsaved: mark } },
         h('div', { class: 'measure-head' }, h('span', { class: 'strong', text: nameOf(body.tool) }), h('span', { class: 'grow', text: body.label })),
         h('div', { class: state === 'failed' ? 'mark-unsaved' : 'muted small', text: state === 'failed' ? t('Not saved: {reason}', { reason }) : t('Measuring…') }),
-        state === 'failed' ? h('div', { class: 'row' }, button(t('Retry'), () => this.hand.book.retry(mark)), button(t('Remove'), () => this.hand.book.discard(mark), { class: 'btn btn--small btn--quiet' })) : null)),
+        state === 'failed' ? this.tryAgain(mark, t('Remove')) : null)),
       ...measurements.map((measurement) => this.row(measurement, mayMeasure)),
       ...(images.length ? [h('h3', { class: 'layers-heading', text: t('Key images') }), ...images.map((image) => this.imageRow(image, mayMeasure))] : []),
       ...(this.showRemoved ? this.removedRows(mayMeasure) : []),
@@ -113,16 +113,23 @@ export class MeasuresPanel {
     label.addEventListener('change', () => {
       void hand.book.relabel(measurement.id, label.value.trim()).then(() => this.actions.changed());
     });
+    const move = hand.book.moves.get(measurement.id);
     const again = measurement.outdated && measurement.drawn && mayMeasure ? button(t('Measure again'), () => void hand.book.move(measurement.id, measurement.points), { data: { act: 'again' } }) : null;
     const liver = measurement.tool === 'sphere' && mayMeasure ? button(measurement.purpose ? t('Not the liver') : t('Is the liver'), () => void hand.book.change(measurement.id, { purpose: measurement.purpose ? '' : 'liver' }), { class: 'btn btn--small btn--quiet', title: t('PERCIST takes its threshold from a sphere of 3 cm in healthy liver'), data: { act: 'liver' } }) : null;
     return h('div', { class: `measure${hand.selected === key ? ' is-selected' : ''}`, data: { measurement: String(measurement.id), key } },
       h('div', { class: 'measure-head' }, goto, liver,
         mayMeasure ? button(t('Delete'), () => void hand.book.remove(measurement.id), { class: 'btn btn--small btn--quiet', title: t('Delete {name}; undo brings it back', { name: measurement.name }), data: { act: 'delete' } }) : null),
+      ...(move?.state === 'failed' ? [h('div', { class: 'mark-unsaved', text: t('Not saved: {reason}', { reason: move.reason }) }), this.tryAgain(key, t('Put back'))] : []),
       measurement.outdated ? h('div', { class: 'notice notice--warn small' }, h('span', { class: 'grow', text: measurement.outdated }), again) : null,
       valuesTable(measurement),
       ...measurement.notes.map((note) => h('div', { class: 'small measure-note', text: note })),
       mayMeasure || measurement.label ? label : null,
       h('div', { class: 'muted small', text: `${measurement.by}, ${when(measurement.at)}` }));
+  }
+
+  private tryAgain(mark: string, giveUp: string): HTMLElement {
+    const { book } = this.hand;
+    return h('div', { class: 'row' }, button(t('Retry'), () => book.retry(mark)), button(giveUp, () => book.discard(mark), { class: 'btn btn--small btn--quiet' }));
   }
 
   private imageRow(image: KeyImage, mayMeasure: boolean): HTMLElement {
