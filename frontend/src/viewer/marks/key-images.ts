@@ -32,7 +32,7 @@ export class KeyImages {
       const settings = scene.panes.settings(pane.name, layer);
       return settings ? [{ layer: layer.id, window: [settings.width, settings.centre] as [number, number], opacity: settings.opacity, colormap: settings.colormap }] : [];
     });
-    const view = { pane: pane.name, protocol: scene.panes.protocol.id, framing: scene.stage.framing(pane.name), invert: scene.store.settings(layers[0]!.layer)?.invert ?? false };
+    const view = { pane: pane.name, protocol: scene.panes.protocol.id, framing: scene.stage.framing(pane.name), invert: scene.panes.settings(pane.name, scene.panes.plan(pane.name).base)?.invert ?? false };
     const made = await this.tell(() => this.api.keepImage({
       label: '', state: { point: scene.panes.point(pane.name), normal: axes.normal, up: axes.up, layers, view }, picture: this.picture(pane),
     }));
@@ -65,9 +65,14 @@ export class KeyImages {
   show(image: KeyImage): void {
     if (!image.drawn) return toast(t('Its place is of the space of another series: it cannot be shown in these images.'), 'warn');
     const { store } = this.scene;
-    for (const { layer, window: [width, centre] } of image.state.layers) if (layer !== null) store.patchLayer(layer, { width, centre });
-    const pane = image.state.view['pane'];
-    store.patch({ focus: image.state.point, ...(typeof pane === 'string' && this.scene.panes.has(pane) ? { pane } : {}) });
+    if (store.state.alone !== null) return toast(t('Key images are kept of the fused view: go back to it first.'), 'warn');
+    const kept = image.state.view['pane'];
+    const pane = typeof kept === 'string' && this.scene.panes.has(kept) ? kept : store.state.pane;
+    for (const { layer, window: [width, centre] } of image.state.layers) {
+      const seen = layer === null ? undefined : this.scene.layer(layer);
+      if (seen) this.scene.panes.patch(pane, seen, { width, centre });
+    }
+    store.patch({ focus: image.state.point, stands: {}, pane });
   }
 
   private async hide(id: number): Promise<boolean> {
@@ -118,6 +123,10 @@ export class KeyImages {
       const box = letter.getBoundingClientRect();
       label(context, letter.textContent ?? '', box.left - at.left, box.top - at.top + box.height / 2, '#ffd166');
     }
+    // An alignment that is only tried does not leave the viewer without saying so.
+    const { panes } = this.scene;
+    const tried = [panes.plan(pane.name).base, ...panes.visible(pane.name)].flatMap((layer) => this.scene.trying(layer) ?? []);
+    tried.forEach((words, n) => label(context, words, 12, pane.element.clientHeight / 4 + 18 * n, '#ffd166'));
     return canvas.toDataURL('image/jpeg', QUALITY);
   }
 }
