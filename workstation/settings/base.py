@@ -155,6 +155,18 @@ TEMPLATES = [
     }
 ]
 DATABASES = {"default": env.db_url("RADFUSE_DATABASE_URL")}
+if DATABASES["default"]["ENGINE"] == "django.db.backends.postgresql":
+    # A server that vanished from the network is given up within half a minute; the system's own
+    # limits are a quarter of an hour and more, in which open sockets would get no image.
+    # What the URL says (``?connect_timeout=5``) goes first.
+    DATABASES["default"]["OPTIONS"] = {
+        "connect_timeout": 10,
+        "tcp_user_timeout": 30_000,
+        "keepalives_idle": 20,
+        "keepalives_interval": 5,
+        "keepalives_count": 2,
+        **DATABASES["default"].get("OPTIONS", {}),
+    }
 DEFAULT_AUTO_FIELD = "django.db.models.BigAutoField"
 AUTH_USER_MODEL = "accounts.User"
 AUTHENTICATION_BACKENDS = [
