@@ -28,6 +28,7 @@ from workstation.reading.consumers import SliceConsumer
 from workstation.reading.stream import HEADER, MAGIC, VERSION
 from workstation.reading.stream_case import StreamedCase
 from workstation.sockets import websocket_urlpatterns
+from workstation.worklist import consumers as live
 
 pytestmark = pytest.mark.django_db(transaction=True)
 router = URLRouter(websocket_urlpatterns)
@@ -402,3 +403,18 @@ async def test_a_socket_that_breaks_leaves_nothing_behind(
         await peer.socket.wait(timeout=10)
     assert not watched
     assert not open_volumes._open
+
+
+async def test_so_does_a_live_socket_that_breaks(
+    house: House, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def away(*_: Any) -> None:
+        raise OperationalError
+
+    monkeypatch.setattr(live, "missed", away)
+    peer = Peer("/ws/live/", house.reader)
+    await peer.connect()
+    await peer.say(since=0)
+    with pytest.raises(OperationalError):
+        await peer.socket.wait(timeout=10)
+    assert not access._watch().grants

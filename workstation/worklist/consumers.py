@@ -22,11 +22,20 @@ class LiveConsumer(AsyncJsonWebsocketConsumer):
     ``{"kind": "refresh"}`` if that is no longer known.
     """
 
+    grant: access.Grant | None = None
+
+    async def __call__(self, scope: Any, receive: Any, send: Any) -> None:
+        try:
+            await super().__call__(scope, receive, send)
+        finally:
+            # Also of a socket that broke, which no disconnect follows.
+            if self.grant is not None:
+                access.unwatch(self.grant)
+
     async def connect(self) -> None:
         asked_at = time.monotonic()
         user = self.scope["user"]
         self.sites: list[int] = []
-        self.grant: access.Grant | None = None
         # Accept first: a browser cannot see the close code of a refused handshake.
         await self.accept()
         if not user.is_authenticated:
@@ -49,8 +58,6 @@ class LiveConsumer(AsyncJsonWebsocketConsumer):
         await self.close(code=code)
 
     async def disconnect(self, code: int) -> None:
-        if self.grant is not None:
-            access.unwatch(self.grant)
         for site in self.sites:
             await self.channel_layer.group_discard(group_name(site), self.channel_name)
 
