@@ -11,6 +11,7 @@ from typing import NoReturn
 
 import pytest
 from django.db import connection
+from django.utils import translation
 
 from tests.patient_words import leave_behind, watch_headers, whole_run
 from workstation.broker import broker
@@ -32,8 +33,10 @@ def pytest_configure(config: pytest.Config) -> None:
 
 
 def pytest_runtest_setup() -> None:
-    """Each time: importing ``workstation.asgi`` sets logging up anew, without this handler."""
+    """Each time: importing ``workstation.asgi`` sets logging up anew, without this handler; and the
+    last page of the test before may have been Chinese."""
     logging.getLogger().addHandler(whole_run)
+    translation.deactivate()
 
 
 def pytest_sessionfinish(session: pytest.Session) -> None:

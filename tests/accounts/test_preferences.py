@@ -132,3 +132,12 @@ def test_the_page_speaks_the_language_and_carries_the_words_of_the_browser(
     assert '<html lang="zh-Hans">' in chinese and 'id="catalogue"' in chinese
     assert "工作列表" in chinese and "科研软件，不得用于诊断。" in chinese
     assert "Not for diagnostic use" in english
+
+
+def test_what_the_database_could_not_keep_is_refused(client: Client, me: Any) -> None:
+    """An answer of 500 would be tried again for ever."""
+    deep: Any = "end"
+    for _ in range(200):
+        deep = [deep]
+    for value in ({"name": "a\x00b"}, {"name": "\ud800"}, {"name": deep}):
+        assert put(client, "viewer.display", value).status_code == 400

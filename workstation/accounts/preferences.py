@@ -29,9 +29,29 @@ class PreferenceRefused(ValueError):
     """The value is not one that this key may have; the text says why."""
 
 
-def _depth(value: Any) -> int:
-    inner = value.values() if isinstance(value, dict) else value if isinstance(value, list) else ()
-    return 1 + max((_depth(one) for one in inner), default=0)
+def _too_deep(value: Any) -> bool:
+    """Level by level: a recursion would end with the interpreter's patience, not with an answer."""
+    level = [value]
+    for _ in range(DEEPEST):
+        level = [
+            inner
+            for one in level
+            if isinstance(one, dict | list)
+            for inner in (one.values() if isinstance(one, dict) else one)
+        ]
+    return bool(level)
+
+
+def _check_storable(value: Any) -> None:
+    if _too_deep(value):
+        raise PreferenceRefused(gettext("This setting is too large to be kept."))
+    text = json.dumps(value, ensure_ascii=False)
+    try:
+        size = len(text.encode())
+    except UnicodeEncodeError:  # half a surrogate pair, which PostgreSQL does not keep; nor NUL
+        size = LARGEST + 1
+    if size > LARGEST or "\\u0000" in text:
+        raise PreferenceRefused(gettext("This setting is too large to be kept."))
 
 
 def _object(value: Any) -> None:
@@ -102,8 +122,7 @@ KEYS: dict[str, Callable[[Any], None]] = {
 def check(key: str, value: Any) -> None:
     """Raises KeyError for an unknown key, :class:`PreferenceRefused` for an unfit value."""
     test = KEYS[key]
-    if _depth(value) > DEEPEST or len(json.dumps(value).encode()) > LARGEST:
-        raise PreferenceRefused(gettext("This setting is too large to be kept."))
+    _check_storable(value)
     test(value)
 
 
