@@ -216,3 +216,17 @@ def test_signing_goes_on_to_the_next_case(client: Client, site: Site, me: User) 
     now.refresh_from_db()
     assert now.state == CaseState.SIGNED
     assert Claim.objects.get(user=me).case == following
+
+
+def test_a_list_that_refreshes_itself_does_not_become_the_list_of_the_next_case(
+    client: Client, site: Site, me: User
+) -> None:
+    """Another window of the same person may show another filter."""
+    page(client, modality="PT")
+    client.get(
+        reverse("worklist:list"), {"modality": "CT"},
+        headers={"HX-Request": "true", "HX-Trigger": "worklist-live"},
+    )  # fmt: skip
+    assert client.session["worklist"] == "modality=PT"
+    client.get(reverse("worklist:list"), {"modality": "CT"}, headers={"HX-Request": "true"})
+    assert client.session["worklist"] == "modality=CT"

@@ -22,6 +22,7 @@ from workstation.worklist.columns import ALWAYS, COLUMNS, OF_STUDIES, columns_of
 from workstation.worklist.filters import (
     TABS,
     CaseFilter,
+    asked,
     kept_filters,
     nothing_waits,
     ordering,
@@ -39,6 +40,8 @@ from workstation.worklist.services import (
 )
 
 PAGE_SIZE = 50
+LIVE = "worklist-live"
+"""The element of the table that asks again by itself."""
 REMEMBERED = 500
 """Case ids a session remembers as already listed, so that a live refresh audits only new ones."""
 
@@ -52,7 +55,9 @@ def case_list(request: HttpRequest) -> HttpResponse:
     default = next((one["query"] for one in saved if one["default"]), "")
     if default and not request.GET and not request.htmx:
         return redirect(f"{reverse('worklist:list')}?{default}")
-    query = remember_query(request)
+    # A list that only keeps itself up to date, perhaps in another window, is not the one in use.
+    live = bool(request.htmx) and request.htmx.trigger == LIVE
+    query = asked(request.GET) if live else remember_query(request)
     visible = Case.objects.for_user(request.user)
     filtered = CaseFilter(request.GET, queryset=visible, request=request)
     tab = request.GET.get("tab", "")
