@@ -18,6 +18,7 @@ describe('stored view state', () => {
   test('missing or of another version: fresh', () => {
     expect(loadState(storage(null), 'k')).toEqual(FRESH);
     expect(loadState(storage('{"version":0,"state":{"tool":"probe"}}'), 'k')).toEqual(FRESH);
+    expect(loadState(storage('{"version":1,"sta'), 'k'), 'cut off').toEqual(FRESH);
   });
   test('what was stored comes back, what is new gets its default', () => {
     const state = loadState(storage('{"version":1,"state":{"focus":[1,2,3],"tool":"length"}}'), 'k');

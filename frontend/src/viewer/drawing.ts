@@ -51,7 +51,8 @@ export class Drawing {
   private outlines(plan: PanePlan): Outlined[] {
     const { state } = this.scene.store;
     if (!state.outlines || !plan.linked) return [];
-    const shown = this.scene.view.outlines.filter((outline) => (state.alone === null ? outline.fused : outline.layer === state.alone));
+    const of = (outline: Outline): boolean => outline.fused && (!plan.base.prior || outline.layer === plan.base.id);
+    const shown = this.scene.view.outlines.filter((outline) => (state.alone === null ? of(outline) : outline.layer === state.alone));
     const kept = state.alone === null ? this.contours : this.ownContours;
     return shown.map((outline) => {
       let contours = kept.get(outline);
@@ -75,9 +76,10 @@ export class Drawing {
       .filter((part) => part.ranges.length > 0);
   }
 
+  /** Today's findings are not drawn on an earlier study: they would be taken for findings of that one. */
   private findings(plan: PanePlan): readonly Finding[] {
     const { state } = this.scene.store;
-    return plan.linked && state.alone === null && state.marks ? this.scene.view.findings : [];
+    return plan.linked && !plan.base.prior && state.alone === null && state.marks ? this.scene.view.findings : [];
   }
 
   private edges(pane: PaneName, toWorld: (at: Point2) => Vec3): [Point2, Point2][] {

@@ -134,7 +134,13 @@ export interface Storage {
 export function loadState(storage: Storage, key: string): State {
   const stored = storage.getItem(key);
   if (!stored) return structuredClone(FRESH);
-  const parsed = JSON.parse(stored) as { version?: number; state?: Partial<State> };
+  let parsed: { version?: number; state?: Partial<State> };
+  try {
+    parsed = JSON.parse(stored) as typeof parsed;
+  } catch {
+    // Cut off or edited: a place and windows are lost, not the case.
+    return structuredClone(FRESH);
+  }
   if (parsed.version !== VERSION || !parsed.state) return structuredClone(FRESH);
   const state = { ...structuredClone(FRESH), ...parsed.state };
   // These two tools work on an open panel, which a reload closes.

@@ -391,8 +391,8 @@ export class Viewer {
   /** The server says that alignments, landmarks or refinements changed. */
   registrationChanged(): void {
     if (this.registering.layer) void this.registering.fetch();
-    // Without the panel only decisions matter, and a refinement's beats come often.
-    else this.later ||= window.setTimeout(() => {
+    // Badges of all registrations; a refinement's beats come often, so not at once.
+    this.later ||= window.setTimeout(() => {
       this.later = 0;
       void this.refresh();
     }, LATER_MS);
