@@ -28,12 +28,12 @@ from workstation.analyzing.requests import inputs_digest
 from workstation.analyzing.run_inputs import images_changed
 from workstation.analyzing.services import (
     facts_of,
+    latest_done_run,
     latest_run,
     return_orphans,
     send_due_steps,
     start_run,
 )
-from workstation.analyzing.shown import current_run
 from workstation.auditing.retention import apply_all
 from workstation.broker import ADVANCE_ACTOR, FLOW_QUEUE
 from workstation.exporting.services import cases_without_exports, request_exports, send_due
@@ -95,7 +95,8 @@ def _advance(case_id: int) -> None:
     if images_are_new:
         came = _came_after(case, run)
         study_completed(case, announce=came)
-        kept, lost = decisions_for_next_run(case, current_run(case))
+        # Also of a run that is not shown any more because a study left: other images stayed.
+        kept, lost = decisions_for_next_run(case, latest_done_run(case) or run)
         start_run(case, _reason(run, came), fixed_registrations=kept, not_carried=lost)
         note_activity(case.pk, "Queued")
     elif run is not None and run.state in ENDED:

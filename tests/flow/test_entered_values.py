@@ -6,6 +6,7 @@ from __future__ import annotations
 from collections.abc import Callable
 
 import pytest
+from django.utils import timezone
 
 from analysis.contracts import STEPS
 from tests.factories import (
@@ -24,7 +25,7 @@ from workstation.flow import advance, waiting_cases
 from workstation.reading.aligning import decide_registration
 from workstation.receiving.models import Series
 from workstation.worklist.models import Case, CaseState
-from workstation.worklist.services import claim_case
+from workstation.worklist.services import claim_case, compare_with, stop_comparing
 
 DoStep = Callable[[Run, str], Step]
 pytestmark = pytest.mark.django_db
@@ -148,6 +149,29 @@ def test_a_run_from_before_its_inputs_were_kept_gives_nothing_on(
     run = latest_run(case)
     assert run is not None and run.fixed_registrations == {}
     assert [row["why"] for row in run.not_carried] == ["unknown"]
+
+
+def test_a_study_that_leaves_takes_no_decision_on_the_others_along(
+    case: Case, do_step: DoStep
+) -> None:
+    # Its UID is the last: the stand-in for the science takes the first series as the reference.
+    prior = StudyFactory(
+        patient=case.patient, study_date=case.studies.get().study_date, completed_at=timezone.now()
+    )
+    InstanceFactory(series=SeriesFactory(study=prior, modality="MR", series_instance_uid="2.9"))
+    reader = UserFactory(sites=[case.site])
+    claim_case(case, reader)
+    compare_with(case, prior, reader)
+    run = finish(case, do_step)
+    rows = run.registrations.exclude(state="reference").exclude(series__study=prior)
+    registration = rows.get()
+    decide_registration(registration, reader, decision="accepted")
+    stop_comparing(case, prior, reader)
+    advance(case.pk)
+    last = latest_run(case)
+    assert last is not None and last.number == 3
+    assert list(last.fixed_registrations) == [registration.series.series_instance_uid]
+    assert last.not_carried == []
 
 
 def fresh(case: Case) -> Case:

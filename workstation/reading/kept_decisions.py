@@ -80,12 +80,15 @@ def _changed(uid: str, reference: str, before: dict[str, str] | None, now: dict[
     return "" if before.get(reference) == now.get(reference) else "reference_images"
 
 
-# What goes on record is in one language, whoever asked for the new run.
-@override(settings.LANGUAGE_CODE)
-def _decided(
-    run: Run,
-) -> list[tuple[str, FusionStatus, Registration, dict[str, Any]]]:
+def _decided(run: Run) -> list[tuple[str, FusionStatus, Registration, dict[str, Any]]]:
     """(label, status, registration, who decided what) of each series with a decision in force."""
+    # What goes on record is in one language, whoever asked for the new run. Never as a decorator:
+    # that is one object for all threads, which would give each other's language back.
+    with override(settings.LANGUAGE_CODE):
+        return _decided_here(run)
+
+
+def _decided_here(run: Run) -> list[tuple[str, FusionStatus, Registration, dict[str, Any]]]:
     found = []
     for label, status, registration in of_series(run, None):
         decision = in_force(latest_decision(registration))
@@ -158,7 +161,6 @@ def lost_decisions(run: Run) -> list[dict[str, Any]]:
     ]  # fmt: skip
 
 
-@override(settings.LANGUAGE_CODE)
 def _made_meanwhile(run: Run) -> dict[str, dict[str, Any]]:
     """Decisions on earlier runs, made after this one had begun with what was decided by then."""
     rows = RegistrationDecision.objects.filter(
@@ -166,15 +168,16 @@ def _made_meanwhile(run: Run) -> dict[str, dict[str, Any]]:
         at__gt=run.created_at,
     ).select_related("by", "refinement", "registration__run", "registration__series")  # fmt: skip
     latest = {row.registration.series.series_instance_uid: row for row in rows.order_by("pk")}
-    return {
-        uid: {
-            "series": uid, "label": row.registration.series.modality,
-            "badge": status_of(row.registration, row).badge,
-            "run": row.registration.run.number, "why": "late",
-        }
-        for uid, row in latest.items()
-        if in_force(row) is not None
-    }  # fmt: skip
+    with override(settings.LANGUAGE_CODE):
+        return {
+            uid: {
+                "series": uid, "label": row.registration.series.modality,
+                "badge": status_of(row.registration, row).badge,
+                "run": row.registration.run.number, "why": "late",
+            }
+            for uid, row in latest.items()
+            if in_force(row) is not None
+        }  # fmt: skip
 
 
 def decision_notices(run: Run, labels: dict[str, str]) -> list[dict[str, str]]:
