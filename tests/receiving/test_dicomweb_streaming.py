@@ -189,10 +189,12 @@ def test_no_more_threads_than_allowed_and_nothing_is_lost() -> None:
 
 
 def test_calls_that_come_as_threads_end_are_all_served(monkeypatch: pytest.MonkeyPatch) -> None:
-    """A thread that has had nothing to do ends in the very moment that a call comes."""
-    monkeypatch.setattr(kept_connections, "IDLE_SECONDS", 0.0005)
-    threads = KeptThreads(2)
-    for number in range(400):
-        assert threads.submit(pow, number, 2).result(5) == number**2
-        time.sleep(0.0005)
+    """And a thread whose call another one took ends as well: it would keep its connection."""
+    monkeypatch.setattr(kept_connections, "IDLE_SECONDS", 0.001)
+    threads = KeptThreads(3)
+    for turn in range(300):
+        found = [threads.submit(pow, number, 2) for number in range(3)]
+        assert [future.result(5) for future in found] == [0, 1, 4]
+        if turn % 5 == 0:
+            time.sleep(0.0015)
     wait_until(lambda: not threads._threads)
