@@ -148,7 +148,7 @@ def test_a_read_only_archive_is_answered_as_out_of_resources(
         patch.setattr(os, "link", read_only)
         assert association.send_c_store(readable(ct(1))).Status == 0xA700
     with monkeypatch.context() as patch:
-        patch.setattr("workstation.receiving.storage.tempfile.mkstemp", read_only)
+        patch.setattr(Path, "open", read_only)  # the staged file
         assert association.send_c_store(readable(ct(1))).Status == 0xA700
     assert association.send_c_store(readable(ct(1))).Status == 0x0000
     association.release()
