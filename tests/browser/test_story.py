@@ -131,7 +131,7 @@ def test_the_whole_chain(product: Product, open_as: Opener) -> None:
     reader.wait_for_url(f"**/cases/{case}/")
     second.goto("/?tab=all")
     theirs = second.locator("tr[data-case]", has_text=THORAX)
-    theirs.get_by_text("Rosa Demo").wait_for()
+    theirs.get_by_text("Held by Rosa Demo").wait_for()
     assert theirs.get_by_role("button", name="Read", exact=True).count() == 0
     refused = second.request.post(
         f"/worklist/{case}/claim/",
