@@ -54,7 +54,7 @@ def test_ten_drops_while_loading_and_reading_change_nothing(
     page.evaluate("document.activeElement.blur()")
     before, truth = state(page), pictures(page)
     case.opens = []
-    case.drop_after, case.delay = [chance.randint(1, 40) for _ in range(6)], 0.005
+    case.drop_after, case.delay = [chance.randint(1, 15) for _ in range(6)], 0.005
     page.evaluate("sessionStorage.draft = document.querySelector('textarea#text').value")
     page.reload()
     page.evaluate("document.querySelector('textarea#text').value = sessionStorage.draft")

@@ -145,8 +145,8 @@ async def test_the_stream_opens_a_sibling_when_it_is_wanted() -> None:
     case, sibling = await sync_to_async(with_sibling)()
     peer = Peer(f"/ws/cases/{case.case.pk}/slices/", case.reader)
     await peer.connect()
-    await peer.say(type="open", version=1, credit=512, layers=[case.pet.pk])
-    assert await peer.hear() == {"type": "ready", "version": 1}
+    await peer.say(type="open", versions=[2], window=1 << 20, layers=[case.pet.pk])
+    assert await peer.hear() == {"type": "ready", "version": 2}
     assert {slot[0] for slot, *_ in await peer.frames()} == {case.pet.pk}
     await peer.say(type="layers", layers=[sibling.pk])
     slots = sorted(slot for slot, *_ in await peer.frames())

@@ -28,7 +28,8 @@ WHOLE = np.array([[1.0, 0, 0], [0, 1, 0]])
 def star(seed: int, count: int, radius: float = 12.0) -> np.ndarray:
     """A simple polygon around 0, concave as a rule."""
     rng = np.random.default_rng(seed)
-    turn = np.sort(rng.uniform(0, 2 * np.pi, count))
+    # Less than half a turn between neighbours, else the sides may cross.
+    turn = (np.arange(count) + rng.uniform(0.3, 0.7, count)) * 2 * np.pi / count
     return (rng.uniform(0.3, 1.0, count) * radius * np.stack([np.cos(turn), np.sin(turn)])).T
 
 
